@@ -1,0 +1,133 @@
+//! The key of a flow: both ends, the interface and the VLAN.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// An IPv4 or IPv6 address in 16 bytes; IPv4 as IPv4-mapped (RFC 4291 2.5.5.2).
+///
+/// ```
+/// use ringway::demux::key::Address;
+/// let a = Address::from(std::net::Ipv4Addr::new(10, 0, 0, 1));
+/// assert_eq!(a.to_string(), "10.0.0.1");
+/// assert_eq!(a.v4(), Some(std::net::Ipv4Addr::new(10, 0, 0, 1)));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address([u8; 16]);
+
+impl Address {
+    /// The address as 16 bytes, in network order.
+    pub const fn octets(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The IPv4 address, if it is one.
+    pub const fn v4(self) -> Option<Ipv4Addr> {
+        Ipv6Addr::from_octets(self.0).to_ipv4_mapped()
+    }
+
+    /// The address in the standard library's form.
+    pub fn ip(self) -> IpAddr {
+        Ipv6Addr::from_octets(self.0).to_canonical()
+    }
+}
+
+impl From<Ipv4Addr> for Address {
+    fn from(address: Ipv4Addr) -> Self {
+        Self(address.to_ipv6_mapped().octets())
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    fn from(address: Ipv6Addr) -> Self {
+        Self(address.octets())
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => v4.into(),
+            IpAddr::V6(v6) => v6.into(),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.ip(), f)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.ip(), f)
+    }
+}
+
+/// Where a packet travels: the interface's position in the engine, and the VLAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// Position of the interface in the engine's list, from 0.
+    pub interface: u16,
+    /// VLAN id, or [`Link::UNTAGGED`].
+    pub vlan: u16,
+}
+
+impl Link {
+    /// The `vlan` of frames without a tag.
+    pub const UNTAGGED: u16 = u16::MAX;
+}
+
+/// The identity of a flow: 40 bytes, compared and hashed whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Our address.
+    pub local: Address,
+    /// The peer's address.
+    pub remote: Address,
+    /// Our port.
+    pub local_port: u16,
+    /// The peer's port.
+    pub remote_port: u16,
+    /// Interface and VLAN.
+    pub link: Link,
+}
+
+impl FlowKey {
+    /// Our end.
+    pub fn local_socket(&self) -> SocketAddr {
+        SocketAddr::new(self.local.ip(), self.local_port)
+    }
+
+    /// The peer's end.
+    pub fn remote_socket(&self) -> SocketAddr {
+        SocketAddr::new(self.remote.ip(), self.remote_port)
+    }
+
+    /// The 40 bytes that are hashed.
+    pub fn octets(&self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        bytes[..16].copy_from_slice(self.local.octets());
+        bytes[16..32].copy_from_slice(self.remote.octets());
+        bytes[32..34].copy_from_slice(&self.local_port.to_ne_bytes());
+        bytes[34..36].copy_from_slice(&self.remote_port.to_ne_bytes());
+        bytes[36..38].copy_from_slice(&self.link.interface.to_ne_bytes());
+        bytes[38..].copy_from_slice(&self.link.vlan.to_ne_bytes());
+        bytes
+    }
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_come_back_as_they_went_in() {
+        for text in ["10.1.2.3", "fd00::1", "::", "0.0.0.0", "::1"] {
+            let ip: IpAddr = text.parse().unwrap();
+            assert_eq!(Address::from(ip).ip(), ip);
+        }
+    }
+}

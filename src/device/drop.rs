@@ -1,0 +1,187 @@
+//! Why a frame was not served: one name per check, each with its own counter.
+//!
+//! What the peer sends wrongly is counted and dropped, never an error of ours and never a panic. The names appear
+//! as they stand here in every report (`drops`).
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// The reason a frame or datagram was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Drop {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Drop {
+            /// Every reason, in the order of the path.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            /// How many reasons there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name of the counter, as reports print it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Shorter than an Ethernet header, or than the VLAN tag it announces.
+    EthernetTruncated = "ethernet_truncated",
+    /// Not addressed to this interface, to broadcast or to multicast.
+    EthernetNotOurs = "ethernet_not_ours",
+    /// An EtherType that Ringway does not serve.
+    EtherTypeUnknown = "ethertype_unknown",
+    /// A VLAN tag that no claim names.
+    VlanUnclaimed = "vlan_unclaimed",
+    /// An ARP packet that is too short or not for Ethernet and IPv4 (RFC 826).
+    ArpMalformed = "arp_malformed",
+    /// An ARP packet that is not for a claimed address.
+    ArpNotOurs = "arp_not_ours",
+    /// Packets waiting for a neighbour, beyond the bound, oldest first.
+    NeighborQueueFull = "neighbor_queue_full",
+    /// Packets whose neighbour did not answer.
+    NeighborUnreachable = "neighbor_unreachable",
+    /// No route to the destination.
+    NoRoute = "no_route",
+    /// Shorter than an IPv4 header.
+    Ipv4Truncated = "ipv4_truncated",
+    /// Version is not 4, or the header length is below 5 words.
+    Ipv4HeaderMalformed = "ipv4_header_malformed",
+    /// Total length below the header or beyond the frame.
+    Ipv4LengthLies = "ipv4_length_lies",
+    /// The IPv4 header checksum is wrong.
+    Ipv4Checksum = "ipv4_checksum",
+    /// An IPv4 fragment (reassembly is not there yet).
+    Ipv4Fragment = "ipv4_fragment",
+    /// An IPv4 destination that is not claimed.
+    Ipv4NotOurs = "ipv4_not_ours",
+    /// An IPv4 source no host may have: multicast, broadcast, unspecified, loopback or our own.
+    Ipv4SourceInvalid = "ipv4_source_invalid",
+    /// An IP protocol that Ringway does not serve.
+    ProtocolUnknown = "protocol_unknown",
+    /// An ICMP message that is too short.
+    IcmpTruncated = "icmp_truncated",
+    /// The ICMP checksum is wrong.
+    IcmpChecksum = "icmp_checksum",
+    /// An ICMP type that needs no answer from us.
+    IcmpIgnored = "icmp_ignored",
+    /// ICMP answers beyond the rate limit (RFC 1812 4.3.2.8).
+    IcmpLimited = "icmp_limited",
+    /// Shorter than a UDP header.
+    UdpTruncated = "udp_truncated",
+    /// The UDP length is below 8 or beyond the packet.
+    UdpLengthLies = "udp_length_lies",
+    /// The UDP checksum is wrong.
+    UdpChecksum = "udp_checksum",
+    /// A UDP destination port of zero.
+    UdpPortZero = "udp_port_zero",
+    /// No endpoint at the UDP port.
+    UdpPortClosed = "udp_port_closed",
+    /// A datagram its service chose not to answer.
+    UdpNotAnswered = "udp_not_answered",
+    /// A datagram held back because answering it could loop or amplify (source port below 1024, broadcast, own address).
+    UdpUnsafeToAnswer = "udp_unsafe_to_answer",
+    /// A datagram to send for which no frame, buffer or ring slot was free.
+    UdpSendFull = "udp_send_full",
+    /// Shorter than a TCP header, or than its data offset says.
+    TcpTruncated = "tcp_truncated",
+    /// A TCP data offset below 5 words.
+    TcpOffsetMalformed = "tcp_offset_malformed",
+    /// The TCP checksum is wrong.
+    TcpChecksum = "tcp_checksum",
+    /// A checksum that equals the pseudo-header's sum: the sender left it to an offload that a virtual link never performs.
+    ChecksumUnfilled = "checksum_unfilled",
+    /// A TCP source or destination port of zero.
+    TcpPortZero = "tcp_port_zero",
+    /// No connection and no listener.
+    TcpPortClosed = "tcp_port_closed",
+    /// A segment to a listener that is neither a SYN nor answered by a reset.
+    TcpListenIgnored = "tcp_listen_ignored",
+    /// A SYN from or to a broadcast or multicast address (RFC 9293 MUST-57).
+    TcpNotUnicast = "tcp_not_unicast",
+    /// A SYN beyond the backlog of its listener.
+    TcpBacklogFull = "tcp_backlog_full",
+    /// A SYN when every TCB is in use.
+    TcpTableFull = "tcp_table_full",
+    /// A segment outside the receive window (RFC 9293 3.10.7.4, first check).
+    TcpOutOfWindow = "tcp_out_of_window",
+    /// A segment older than the last timestamp (PAWS, RFC 7323 5.3).
+    TcpPaws = "tcp_paws",
+    /// A reset outside the window or not at its left edge (RFC 5961).
+    TcpRstIgnored = "tcp_rst_ignored",
+    /// A SYN on a synchronized connection, answered with a challenge ACK.
+    TcpSynChallenged = "tcp_syn_challenged",
+    /// A segment without ACK on a connection that requires one.
+    TcpNoAck = "tcp_no_ack",
+    /// An acknowledgement of something never sent, or too old.
+    TcpAckInvalid = "tcp_ack_invalid",
+    /// Data or FIN after the peer's FIN.
+    TcpAfterFin = "tcp_after_fin",
+    /// Data that nobody will read: the service has closed (answered with a reset).
+    TcpDataAfterClose = "tcp_data_after_close",
+    /// Out-of-order data beyond the bound of the reassembly queue.
+    TcpReassemblyFull = "tcp_reassembly_full",
+    /// In-window data for which no buffer was free; it is not acknowledged.
+    TcpNoBuffer = "tcp_no_buffer",
+    /// A frame to send that found the transmit ring full and could not wait.
+    TransmitRingFull = "transmit_ring_full",
+    /// No free frame to answer with.
+    NoFrame = "no_frame",
+}
+
+/// One counter per reason.
+#[derive(Clone, Debug)]
+pub struct DropCounters([u64; Drop::COUNT]);
+
+impl DropCounters {
+    /// Counts one drop.
+    pub const fn count(&mut self, why: Drop) {
+        self.0[why as usize] += 1;
+    }
+
+    /// How many were dropped for this reason.
+    pub const fn of(&self, why: Drop) -> u64 {
+        self.0[why as usize]
+    }
+
+    /// The reasons that occurred, with their counts, in the order of the path.
+    pub fn nonzero(&self) -> impl Iterator<Item = (Drop, u64)> + '_ {
+        Drop::ALL.iter().map(|&why| (why, self.of(why))).filter(|&(_, n)| n > 0)
+    }
+
+    /// All drops together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl Default for DropCounters {
+    fn default() -> Self {
+        Self([0; Drop::COUNT])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name_of_its_own() {
+        let mut names: Vec<_> = Drop::ALL.iter().map(|why| why.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Drop::COUNT);
+    }
+
+    #[test]
+    fn counts_are_kept_apart() {
+        let mut drops = DropCounters::default();
+        drops.count(Drop::TcpPaws);
+        drops.count(Drop::TcpPaws);
+        drops.count(Drop::NoRoute);
+        assert_eq!(drops.nonzero().collect::<Vec<_>>(), [(Drop::NoRoute, 1), (Drop::TcpPaws, 2)]);
+        assert_eq!(drops.total(), 3);
+    }
+}

@@ -1,0 +1,33 @@
+//! Every bound of the engine in one place.
+//!
+//! What a peer can make grow has its limit here; full is a counted drop or back-pressure, never an allocation. Limits that a user
+//! may change are settings ([`crate::settings`]); these are the rest, and the defaults of those.
+
+/// Frames taken from a ring in one burst. 64 covers a NAPI budget; a longer burst would delay the replies of its head.
+pub const BURST: usize = 64;
+/// Neighbours remembered per interface.
+pub const NEIGHBORS: usize = 1024;
+/// Packets that wait for one neighbour (RFC 1122 2.3.2.2 asks for at least one).
+pub const NEIGHBOR_QUEUE: usize = 3;
+/// Packets that wait for all neighbours of an interface together.
+pub const NEIGHBOR_QUEUE_TOTAL: usize = 64;
+/// Listeners of one core.
+pub const LISTENERS: usize = 1024;
+/// UDP endpoints of one core.
+pub const ENDPOINTS: usize = 4096;
+/// Timers that services may have armed on one core.
+pub const SERVICE_TIMERS: usize = 65_536;
+/// Messages that wait in the mailbox of one core.
+pub const MAILBOX: usize = 1024;
+/// Separate blocks of out-of-order data kept for one connection.
+pub const REASSEMBLY_BLOCKS: usize = 32;
+/// Bytes of the buffer in which a datagram of several frames is put together.
+pub const ASSEMBLY_BYTES: usize = 65_536;
+/// ICMP errors a core may send in one second (RFC 1812 4.3.2.8), with bursts of up to [`ICMP_BURST`].
+pub const ICMP_PER_SECOND: u32 = 1000;
+/// ICMP errors that may be sent at once after a quiet time.
+pub const ICMP_BURST: u32 = 50;
+/// The share of a device's frames that services may keep: one of this many.
+pub const KEPT_SHARE: usize = 4;
+/// Segments that one connection may send in one turn, so that a bulk transfer does not starve the others.
+pub const SEGMENTS_PER_TURN: usize = 32;

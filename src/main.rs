@@ -1,0 +1,5 @@
+//! The `ringway` command.
+
+fn main() {
+    println!("ringway {}", env!("CARGO_PKG_VERSION"));
+}

@@ -1,0 +1,3 @@
+//! Counters, histograms and the reports made of them.
+
+pub mod row;

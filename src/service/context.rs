@@ -1,0 +1,221 @@
+//! The engine as a service sees it from inside a callback.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::tcp::State;
+use crate::time::Instant;
+
+/// The calls a service can make. The engine implements it; a unit test of a service may, too.
+pub trait Context {
+    /// The time of this turn of the loop.
+    fn now(&self) -> Instant;
+
+    /// Accepts TCP connections at a port of one of the claimed addresses, or of all.
+    ///
+    /// # Errors
+    /// The port is taken on this core, not claimed, or the table of listeners is full.
+    fn listen(&mut self, at: Local, options: Listen) -> Result<ListenerId, CallError>;
+
+    /// Opens a UDP endpoint at a port; port 0 asks for a free one.
+    ///
+    /// # Errors
+    /// The port is taken on this core, not claimed, or the table of endpoints is full.
+    fn open_udp(&mut self, at: Local) -> Result<EndpointId, CallError>;
+
+    /// Starts a connection; [`super::Service::connected`] or [`super::Service::reset`] follows.
+    ///
+    /// # Errors
+    /// No address or route for the peer, no free port, or the table is full.
+    fn connect(&mut self, remote: SocketAddr, options: Connect) -> Result<Connection, CallError>;
+
+    /// Queues bytes for sending and returns how many fitted; 0 when the connection cannot send (not open, closed, stale).
+    /// When fewer fitted than were given, [`super::Service::writable`] follows once there is room.
+    fn send(&mut self, connection: Connection, bytes: &[u8]) -> usize;
+
+    /// Ends our direction once everything queued has been sent (FIN). The peer may go on sending.
+    fn close(&mut self, connection: Connection);
+
+    /// Ends the connection at once with a RST; what was queued is discarded. No callback follows.
+    fn abort(&mut self, connection: Connection);
+
+    /// Stops [`super::Service::data`] for a connection; the receive window closes as its buffer fills.
+    fn pause(&mut self, connection: Connection);
+
+    /// Lets [`super::Service::data`] go on; what waited is offered at once after this callback.
+    fn resume(&mut self, connection: Connection);
+
+    /// What is known of a connection; `None` when the id is stale.
+    fn info(&self, connection: Connection) -> Option<Info>;
+
+    /// Calls [`super::Service::timer`] with `token` at `at`, or soon after (never before).
+    ///
+    /// # Errors
+    /// All timers are in use.
+    fn set_timer(&mut self, at: Instant, token: u64) -> Result<TimerId, CallError>;
+
+    /// Takes a timer back; does nothing when it has expired already.
+    fn cancel_timer(&mut self, timer: TimerId);
+
+    /// Sends one datagram from an endpoint. The payload is copied once, into the frame it leaves in.
+    ///
+    /// # Errors
+    /// The endpoint is stale, no route or frame, the datagram is larger than the link carries.
+    fn send_to(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8]) -> Result<(), CallError>;
+
+    /// The same from a chosen source address: for a core that owns several.
+    ///
+    /// # Errors
+    /// As [`Context::send_to`]; also when `source` is not one of ours.
+    fn send_from(&mut self, from: EndpointId, source: IpAddr, to: SocketAddr, payload: &[u8]) -> Result<(), CallError>;
+
+    /// The bytes of a datagram kept with [`super::Answer::Keep`]; `None` when there is none under this token.
+    fn kept(&self, token: u64) -> Option<&[u8]>;
+
+    /// Answers a kept datagram from the frame it lies in: the first `len` bytes of `write`'s buffer go back to its sender.
+    ///
+    /// # Errors
+    /// Nothing is kept under this token, or there is no room to send.
+    fn reply_kept(&mut self, token: u64, write: impl FnOnce(&mut [u8]) -> usize) -> Result<(), CallError>;
+
+    /// Gives a kept datagram up.
+    fn release_kept(&mut self, token: u64);
+
+    /// Ends the engine after this turn: connections are closed as on SIGTERM.
+    fn stop(&mut self);
+}
+
+/// Names a TCP connection: a slot of the core's table and its generation. An id of an ended connection stays stale for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Connection {
+    /// Slot in the table.
+    pub(crate) slot: u32,
+    /// Generation of the slot.
+    pub(crate) generation: u32,
+}
+
+impl Connection {
+    /// A number that is this connection's own while it lives, small enough to index an array of the service.
+    pub const fn index(self) -> usize {
+        self.slot as usize
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+/// Names a listener of this core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub(crate) u16);
+
+/// Names a UDP endpoint of this core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EndpointId(pub(crate) u16);
+
+/// Names a timer of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimerId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Our end of a listener or an endpoint: a port, at one address or at all claimed ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// The address; `None` for all.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+impl From<u16> for Local {
+    fn from(port: u16) -> Self {
+        Self { address: None, port }
+    }
+}
+
+impl From<SocketAddr> for Local {
+    fn from(at: SocketAddr) -> Self {
+        Self { address: (!at.ip().is_unspecified()).then(|| at.ip()), port: at.port() }
+    }
+}
+
+/// How to listen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listen {
+    /// Connections in SYN-RECEIVED at once; `None` takes the setting `tcp.backlog`.
+    pub backlog: Option<usize>,
+    /// A number of the service's own, found again in [`Info::tag`] of each accepted connection.
+    pub tag: u64,
+}
+
+/// How to connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connect {
+    /// Our address; `None` chooses the one on the peer's network.
+    pub source: Option<IpAddr>,
+    /// Our port; `None` chooses a free one.
+    pub source_port: Option<u16>,
+    /// A number of the service's own, found again in [`Info::tag`].
+    pub tag: u64,
+}
+
+/// What is known of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// State (RFC 9293 3.3.2).
+    pub state: State,
+    /// The listener that accepted it; `None` for an active open.
+    pub listener: Option<ListenerId>,
+    /// The tag of the listener or of the connect call.
+    pub tag: u64,
+    /// Bytes received and not yet taken by the service.
+    pub unread: usize,
+    /// Bytes queued and not yet acknowledged.
+    pub unacknowledged: usize,
+    /// Bytes that [`Context::send`] would take now.
+    pub room: usize,
+    /// Smoothed round-trip time in nanoseconds; `None` before the first sample (RFC 6298).
+    pub srtt_ns: Option<u64>,
+    /// Segments sent again.
+    pub retransmitted: u64,
+}
+
+/// Why a call could not be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Another listener or endpoint of this core has the port.
+    #[error("the port is in use by another service")]
+    PortInUse,
+    /// The address is not one that this engine owns.
+    #[error("the address is not one of the engine's own")]
+    NotOurAddress,
+    /// The port is not among the claimed ones.
+    #[error("the port is not claimed (--claim)")]
+    NotClaimed,
+    /// No free source port is left for this destination.
+    #[error("no free source port is left for this destination")]
+    NoPort,
+    /// No interface or gateway leads to the destination.
+    #[error("no route to the destination")]
+    NoRoute,
+    /// A table of fixed size is full.
+    #[error("the table is full")]
+    TableFull,
+    /// The id names nothing that exists (any more).
+    #[error("the id is stale")]
+    Stale,
+    /// The datagram does not fit into one packet of the link.
+    #[error("the datagram is larger than the link carries")]
+    TooLarge,
+    /// No frame or no room in the transmit ring: try again in a later turn.
+    #[error("no frame is free; try again in a later turn")]
+    WouldBlock,
+}

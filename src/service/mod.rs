@@ -1,0 +1,138 @@
+//! The service: what an application implements, for TCP and UDP alike.
+//!
+//! One instance of a [`Service`] lives on each core. The engine calls it inline from its loop, with static dispatch and
+//! without locks; it answers through a [`Context`], which is the engine seen from inside a callback. A callback must not block
+//! and should not take long: while it runs, its core receives nothing.
+//!
+//! A connection ends for the service with exactly one of [`Service::closed`] and [`Service::reset`]; after that
+//! its [`Connection`] is stale, and calls with a stale id do nothing.
+
+pub mod context;
+pub mod datagram;
+
+pub use context::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, TimerId};
+pub use datagram::{Answer, Assembled, Datagram, InFrame};
+
+use std::net::SocketAddr;
+
+/// An application on the engine. Every callback has a default that does nothing (a datagram is ignored, data is discarded),
+/// so a service writes down only what it needs.
+///
+/// ```
+/// use ringway::service::{Answer, Connection, Context, Datagram, Listen, Service};
+///
+/// /// Answers every datagram and every byte with itself.
+/// struct Echo;
+///
+/// impl Service for Echo {
+///     type Message = ();
+///
+///     fn start(&mut self, cx: &mut impl Context) {
+///         cx.listen(7.into(), Listen::default()).expect("port 7 is free");
+///         cx.open_udp(7.into()).expect("port 7 is free");
+///     }
+///
+///     fn datagram(&mut self, _: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+///         Answer::Reply { len: datagram.payload().len() }
+///     }
+///
+///     fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
+///         cx.send(connection, bytes)
+///     }
+///
+///     fn peer_closed(&mut self, cx: &mut impl Context, connection: Connection) {
+///         cx.close(connection);
+///     }
+/// }
+/// ```
+pub trait Service {
+    /// What other threads may send to this service through the engine's mailbox.
+    type Message: Send + 'static;
+
+    /// Called once, before the first packet: open ports, set timers, connect.
+    fn start(&mut self, cx: &mut impl Context) {
+        let _ = cx;
+    }
+
+    /// A datagram arrived at an open endpoint. The answer says what becomes of it and of the frame it lies in.
+    fn datagram(&mut self, cx: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+        let _ = (cx, datagram);
+        Answer::Ignore
+    }
+
+    /// The handshake is complete: data may be sent and will arrive. Called for both passive and active opens.
+    fn connected(&mut self, cx: &mut impl Context, connection: Connection) {
+        let _ = (cx, connection);
+    }
+
+    /// In-order bytes of the stream. Returns how many were taken; the rest is kept and offered again, together with what
+    /// follows, when more arrives, after [`Service::writable`], and after [`Context::resume`].
+    fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
+        let _ = (cx, connection);
+        bytes.len()
+    }
+
+    /// Room has come free in the send buffer after [`Context::send`] took less than it was given.
+    fn writable(&mut self, cx: &mut impl Context, connection: Connection) {
+        let _ = (cx, connection);
+    }
+
+    /// The end of the peer's stream (its FIN), after all its data was taken. Our direction is still open: answer what
+    /// remains, then [`Context::close`].
+    fn peer_closed(&mut self, cx: &mut impl Context, connection: Connection) {
+        cx.close(connection);
+    }
+
+    /// The connection ended abnormally: refused, reset by the peer, or timed out. Nothing more will come.
+    fn reset(&mut self, cx: &mut impl Context, connection: Connection, why: ResetReason) {
+        let _ = (cx, connection, why);
+    }
+
+    /// Both directions ended normally and everything was acknowledged. (The TCB may stay in TIME-WAIT; the service need not care.)
+    fn closed(&mut self, cx: &mut impl Context, connection: Connection) {
+        let _ = (cx, connection);
+    }
+
+    /// A timer set with [`Context::set_timer`] expired.
+    fn timer(&mut self, cx: &mut impl Context, token: u64) {
+        let _ = (cx, token);
+    }
+
+    /// An ICMP error arrived for a datagram this service sent. (For a connection TCP reacts by itself.)
+    fn icmp_error(&mut self, cx: &mut impl Context, error: IcmpError) {
+        let _ = (cx, error);
+    }
+
+    /// Another thread left a message in the mailbox.
+    fn message(&mut self, cx: &mut impl Context, message: Self::Message) {
+        let _ = (cx, message);
+    }
+}
+
+/// Why a connection ended abnormally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// A RST answered our SYN: nobody listens there.
+    Refused,
+    /// The peer sent a RST.
+    Reset,
+    /// The peer stopped acknowledging (R2, RFC 9293 3.8.3).
+    TimedOut,
+    /// No route or no neighbour for the peer's address, or ICMP said so.
+    Unreachable,
+    /// This side aborted it, or the engine stopped.
+    Aborted,
+}
+
+/// An ICMP error about a datagram that was sent from an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError {
+    /// The endpoint that sent it.
+    pub endpoint: EndpointId,
+    /// Where the datagram was sent.
+    pub remote: SocketAddr,
+    /// The ICMP type: 3 is destination unreachable (RFC 792).
+    pub icmp_type: u8,
+    /// The ICMP code: 3 is port unreachable, 1 host unreachable.
+    pub code: u8,
+}

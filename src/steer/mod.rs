@@ -1,0 +1,1 @@
+//! steer: to be written.

@@ -1,0 +1,66 @@
+//! What may be set about TCP. Every field is a setting of the same name (`--set tcp.msl=1s`, [`crate::settings`]).
+
+use std::time::Duration;
+
+/// The settings of all connections of a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Maximum segment lifetime; TIME-WAIT lasts twice as long. RFC 9293 3.4.2 takes 2 minutes; 30 s is what Linux lives with.
+    pub msl: Duration,
+    /// Connections in SYN-RECEIVED per listener.
+    pub backlog: usize,
+    /// Largest number of bytes queued for sending per connection.
+    pub send_buffer: usize,
+    /// Largest number of bytes received and not yet taken per connection: the receive window's limit.
+    pub receive_buffer: usize,
+    /// Bytes of stream buffers of one core, all connections together.
+    pub memory: usize,
+    /// TCBs of one core.
+    pub connections: usize,
+    /// Offer timestamps (RFC 7323 3).
+    pub timestamps: bool,
+    /// Offer window scaling (RFC 7323 2).
+    pub window_scaling: bool,
+    /// Shortest retransmission timeout. RFC 6298 2.4 says one second; 200 ms is what Linux uses, and delayed ACKs are shorter.
+    pub rto_min: Duration,
+    /// Retransmission timeout before the first sample (RFC 6298 2.1).
+    pub rto_initial: Duration,
+    /// Longest retransmission timeout (RFC 6298 2.5 asks for at least 60 s).
+    pub rto_max: Duration,
+    /// Retransmissions of the same data before the connection is given up (R2, RFC 9293 3.8.3; at least 100 s).
+    pub retries: u32,
+    /// Retransmissions of a SYN before giving up (RFC 9293 3.8.3: at least 3 minutes for an active open).
+    pub syn_retries: u32,
+    /// Retransmissions of a SYN-ACK before the half-open connection is given up.
+    pub syn_ack_retries: u32,
+    /// How long an ACK may wait for data to ride on (RFC 9293 3.8.6.3: below 500 ms).
+    pub delayed_ack: Duration,
+    /// Send small segments at once (no Nagle, RFC 9293 3.7.4).
+    pub no_delay: bool,
+    /// How long FIN-WAIT-2 lasts when the service can no longer read.
+    pub fin_wait_2: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            msl: Duration::from_secs(30),
+            backlog: 1024,
+            send_buffer: 256 * 1024,
+            receive_buffer: 256 * 1024,
+            memory: 256 * 1024 * 1024,
+            connections: 65_536,
+            timestamps: true,
+            window_scaling: true,
+            rto_min: Duration::from_millis(200),
+            rto_initial: Duration::from_secs(1),
+            rto_max: Duration::from_secs(120),
+            retries: 15,
+            syn_retries: 6,
+            syn_ack_retries: 5,
+            delayed_ack: Duration::from_millis(40),
+            no_delay: true,
+            fin_wait_2: Duration::from_secs(60),
+        }
+    }
+}
