@@ -31,3 +31,8 @@ pub const ICMP_BURST: u32 = 50;
 pub const KEPT_SHARE: usize = 4;
 /// Segments that one connection may send in one turn, so that a bulk transfer does not starve the others.
 pub const SEGMENTS_PER_TURN: usize = 32;
+/// The smallest payload, options included, that a peer's MSS option can make us send: a smaller one would turn a stream
+/// into a flood of tiny segments.
+pub const SEND_MSS_MIN: u16 = 64;
+/// Challenge ACKs and answers to unacceptable segments without data that one connection sends in a second (RFC 5961 7).
+pub const CHALLENGE_ACKS_PER_SECOND: u8 = 10;

@@ -39,6 +39,8 @@ drop_reasons! {
     ArpMalformed = "arp_malformed",
     /// An ARP packet that is not for a claimed address.
     ArpNotOurs = "arp_not_ours",
+    /// An ARP packet of another station that claims one of our addresses (RFC 5227 2.4).
+    ArpConflict = "arp_conflict",
     /// Packets waiting for a neighbour, beyond the bound, oldest first.
     NeighborQueueFull = "neighbor_queue_full",
     /// Packets whose neighbour did not answer.
@@ -79,10 +81,10 @@ drop_reasons! {
     UdpPortZero = "udp_port_zero",
     /// No endpoint at the UDP port.
     UdpPortClosed = "udp_port_closed",
-    /// A datagram its service chose not to answer.
-    UdpNotAnswered = "udp_not_answered",
     /// A datagram held back because answering it could loop or amplify (source port below 1024, broadcast, own address).
     UdpUnsafeToAnswer = "udp_unsafe_to_answer",
+    /// A datagram that a service wanted to keep under a token in use, or beyond the bound of kept datagrams.
+    UdpKeptFull = "udp_kept_full",
     /// A datagram to send for which no frame, buffer or ring slot was free.
     UdpSendFull = "udp_send_full",
     /// Shorter than a TCP header, or than its data offset says.
@@ -109,6 +111,10 @@ drop_reasons! {
     TcpOutOfWindow = "tcp_out_of_window",
     /// A segment older than the last timestamp (PAWS, RFC 7323 5.3).
     TcpPaws = "tcp_paws",
+    /// A segment without a timestamp on a connection that has agreed on them (RFC 7323 3.2).
+    TcpTimestampMissing = "tcp_timestamp_missing",
+    /// A SYN in TIME-WAIT that could be an old duplicate (RFC 6191 2).
+    TcpSynInTimeWait = "tcp_syn_in_time_wait",
     /// A reset outside the window or not at its left edge (RFC 5961).
     TcpRstIgnored = "tcp_rst_ignored",
     /// A SYN on a synchronized connection, answered with a challenge ACK.

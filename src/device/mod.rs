@@ -5,6 +5,7 @@
 //! is safe code; a device never blocks except in the engine's idle step, and nothing here panics on what a peer sends.
 
 pub mod drop;
+pub mod memory;
 
 pub use drop::Drop;
 
@@ -37,8 +38,14 @@ pub trait Device {
     /// Moves up to `limit` received frames to the end of `burst`, oldest first, and returns how many.
     fn receive(&mut self, burst: &mut Vec<Self::Frame>, limit: usize) -> usize;
 
+    /// True when frames have arrived and wait for [`Device::receive`]: the last look before the engine sleeps.
+    fn readable(&mut self) -> bool;
+
     /// A free frame of length zero to build a packet in, or `None` when all are in use (back-pressure).
     fn allocate(&mut self) -> Option<Self::Frame>;
+
+    /// How many frames [`Device::transmit`] will accept at least before the next flush; 0 only when there is no room at all.
+    fn room(&mut self) -> usize;
 
     /// Queues a frame for sending; nothing leaves before [`Device::flush`]. A full ring gives the frame back.
     ///
@@ -77,7 +84,7 @@ pub trait Device {
 }
 
 /// Counts of one device since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DeviceStats {
     /// Frames received.
     pub received: u64,

@@ -9,5 +9,6 @@ pub mod checksum;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod ipv4;
+pub mod reply;
 pub mod tcp;
 pub mod udp;

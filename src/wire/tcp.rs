@@ -1,5 +1,15 @@
 //! The TCP header and its options (RFC 9293 3.1; RFC 7323, 2018).
+//!
+//! Called by the engine with the payload of an IP packet, and for every segment a TCB wants sent. What a segment means is the business
+//! of [`crate::tcp`]. No function here panics.
 
+mod options;
+
+use zerocopy::byteorder::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::checksum::{self, PseudoHeader, Verified};
+use crate::device::Drop;
 use crate::tcp::seq::SeqNum;
 
 /// The control bits of a segment (RFC 9293 3.1), as they stand on the wire.
@@ -126,3 +136,106 @@ pub struct Header {
     /// Options.
     pub options: Options,
 }
+
+/// Both ports of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Source port, not 0.
+    pub source: u16,
+    /// Destination port, not 0.
+    pub target: u16,
+}
+
+/// Reads the segment that is the payload of an IP packet (without padding of the link: all of it is summed, and what lies behind the
+/// header is data). An option that is malformed ends the options, not the segment.
+///
+/// # Errors
+/// In this order: [`Drop::TcpTruncated`], [`Drop::TcpOffsetMalformed`], [`Drop::TcpChecksum`] or [`Drop::ChecksumUnfilled`],
+/// [`Drop::TcpPortZero`].
+#[inline]
+pub fn parse<'a>(bytes: &'a [u8], pseudo: &PseudoHeader) -> Result<(Ports, Segment<'a>), Drop> {
+    let (raw, rest) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::TcpTruncated)?;
+    let header_len = usize::from(raw.offset >> 4) * 4;
+    let options_len = header_len.checked_sub(HEADER_LEN).ok_or(Drop::TcpOffsetMalformed)?;
+    let (options, payload) = rest.split_at_checked(options_len).ok_or(Drop::TcpTruncated)?;
+    //= rfc9293#3.1
+    //# The TCP checksum is never optional. The sender MUST
+    //# generate it (MUST-2) and the receiver MUST check it
+    //# (MUST-3).
+    match checksum::verify(bytes, pseudo.sum(bytes.len()), raw.checksum.get()) {
+        Verified::Good => {}
+        Verified::Unfilled => return Err(Drop::ChecksumUnfilled),
+        Verified::Bad => return Err(Drop::TcpChecksum),
+    }
+    let ports = Ports { source: raw.source_port.get(), target: raw.target_port.get() };
+    if ports.source == 0 || ports.target == 0 {
+        return Err(Drop::TcpPortZero);
+    }
+    let segment = Segment {
+        seq: SeqNum(raw.seq.get()),
+        ack: SeqNum(raw.ack.get()),
+        flags: Flags(raw.flags),
+        window: raw.window.get(),
+        urgent: raw.urgent.get(),
+        options: options::parse(options),
+        payload,
+    };
+    Ok((ports, segment))
+}
+
+/// The length in bytes of the header that [`emit`] writes with these options, 20 to 60: where the payload is to be put.
+#[inline]
+pub fn header_len(options: &Options) -> usize {
+    HEADER_LEN + options::len(options)
+}
+
+/// Writes the header of a segment to the begin of `bytes`, where `payload_len` bytes of payload lie behind it already (see
+/// [`header_len`]), builds the checksum over both, and returns the length of the header. Returns 0, and writes nothing, when `bytes` are
+/// too short. The urgent pointer is 0. SACK blocks that do not fit in the 40 bytes of options are left out, last first.
+#[inline]
+pub fn emit(bytes: &mut [u8], header: &Header, payload_len: usize, pseudo: &PseudoHeader) -> usize {
+    let header_len = header_len(&header.options);
+    let Some(segment) = header_len.checked_add(payload_len).and_then(|len| bytes.get_mut(..len)) else { return 0 };
+    let Ok((raw, rest)) = Raw::mut_from_prefix(segment) else { return 0 };
+    *raw = Raw {
+        source_port: header.source_port.into(),
+        target_port: header.target_port.into(),
+        seq: header.seq.0.into(),
+        ack: if header.flags.contains(Flags::ACK) { header.ack.0.into() } else { 0.into() },
+        offset: (header_len as u8 / 4) << 4,
+        flags: header.flags.0,
+        window: header.window.into(),
+        checksum: 0.into(),
+        urgent: 0.into(),
+    };
+    options::emit(rest, &header.options);
+    let sum = !checksum::fold(checksum::sum(segment, pseudo.sum(segment.len())));
+    if let Ok((raw, _)) = Raw::mut_from_prefix(segment) {
+        raw.checksum = sum.into();
+    }
+    header_len
+}
+
+/// Length in bytes of a header without options.
+pub const HEADER_LEN: usize = 20;
+
+/// The header as it stands on the wire.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Raw {
+    source_port: U16,
+    target_port: U16,
+    seq: U32,
+    ack: U32,
+    /// Data offset in words, in the upper four bits; the lower are reserved.
+    offset: u8,
+    flags: u8,
+    window: U16,
+    checksum: U16,
+    urgent: U16,
+}
+
+const _: () = assert!(size_of::<Raw>() == HEADER_LEN);
+
+#[cfg(test)]
+mod tests;

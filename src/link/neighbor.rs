@@ -1,0 +1,429 @@
+//! The neighbours of an interface: which Ethernet address an IP address has, and what waits to learn it (RFC 826; RFC 1122 2.3.2).
+//!
+//! Called by the engine: [`NeighborCache::lookup`] for every packet it sends, the rest when an ARP packet comes in, a timer is due, or a
+//! connection makes progress. The cache builds no packet and reads no clock: it says who is to be asked, and takes the frames that wait
+//! as values of any type. It is bounded in entries, in frames and in neighbours nobody has answered for; a peer can make it neither grow
+//! nor forget the neighbours in use. Nothing here panics, and after [`NeighborCache::new`] nothing allocates except the caller's vectors.
+//!
+//! An address that is looked up first is INCOMPLETE: asked for at most three times, a second apart, then FAILED for a second, then
+//! forgotten. An answer makes it REACHABLE for a minute; looked up later than that it is asked for again (PROBE) but still used until
+//! three questions remained unanswered.
+
+mod queue;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use siphasher::sip::SipHasher13;
+
+use self::queue::Queue;
+use crate::device::Drop;
+use crate::limits::{NEIGHBOR_QUEUE, NEIGHBOR_QUEUE_TOTAL, NEIGHBORS};
+use crate::time::Instant;
+use crate::wire::ethernet::Mac;
+
+/// A neighbour's place: its address, and the VLAN it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// VLAN id; `None` for untagged frames.
+    pub vlan: Option<u16>,
+    /// Address of the neighbour.
+    pub ip: IpAddr,
+}
+
+impl Hash for Hop {
+    /// As few words as hold it: the derived hash of an IPv4 neighbour takes twice as long.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let vlan = self.vlan.map_or(0, |vlan| 1 << 16 | u64::from(vlan));
+        match self.ip {
+            IpAddr::V4(ip) => state.write_u64(vlan << 32 | u64::from(ip.to_bits())),
+            IpAddr::V6(ip) => {
+                let bits = ip.to_bits();
+                state.write_u64(1 << 63 | vlan);
+                state.write_u64((bits >> 64) as u64);
+                state.write_u64(bits as u64);
+            }
+        }
+    }
+}
+
+/// What [`NeighborCache::lookup`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The neighbour's Ethernet address: send.
+    Mac(Mac),
+    /// Nobody has asked yet: send a request now, and give the frame to [`NeighborCache::hold`].
+    Ask,
+    /// It has been asked for: give the frame to [`NeighborCache::hold`].
+    Wait,
+    /// It does not answer, or too many others do not: drop the frame ([`Drop::NeighborUnreachable`]).
+    Unreachable,
+}
+
+/// How long an answer holds, in use or not, before the neighbour is asked again (RFC 1122 2.3.2.1: on the order of a minute).
+pub const LIFETIME: Duration = Duration::from_secs(60);
+/// Time between two requests for one neighbour (RFC 1122 2.3.2.1: at most one per second), and how long a failure is remembered.
+pub const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests after which a neighbour counts as failed.
+pub const TRIES: u8 = 3;
+/// Neighbours that may be without an answer at once, so that a scan of the network cannot push out those that answer (RFC 6583).
+pub const UNRESOLVED: usize = NEIGHBORS / 4;
+
+/// The cache of one interface, with frames of type `F` waiting in it.
+#[derive(Debug)]
+pub struct NeighborCache<F> {
+    index: HashMap<Hop, usize, HashKey>,
+    /// One slot a neighbour; grows up to [`NEIGHBORS`], within the capacity it began with.
+    entries: Vec<Entry>,
+    /// Slots of `entries` that hold no neighbour.
+    free: Vec<usize>,
+    /// The slots that wait for an answer or for a failure to be forgotten, soonest due first. All wait equally long, so entering
+    /// last keeps the order.
+    due: Queue,
+    /// REACHABLE slots that were looked up, least recently used first; to [`USE_GRAIN`], so that a lookup seldom writes.
+    used: Queue,
+    /// REACHABLE slots that never were, oldest first: they are given up before any other, so that nobody who only speaks to us can push
+    /// out those we speak to.
+    unused: Queue,
+    /// Frames and the slots they wait for, oldest first; every such slot is INCOMPLETE.
+    waiting: Vec<(usize, F)>,
+    /// How many entries are INCOMPLETE or FAILED.
+    unresolved: usize,
+    lifetime: Duration,
+    /// The slot found last: most packets go where the one before went.
+    recent: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hop: Hop,
+    state: State,
+    /// When it was looked up, to [`USE_GRAIN`].
+    used: Option<Instant>,
+}
+
+/// Names as in RFC 4861 7.3.2, which ARP shares. A time is when the state ends by itself. A slot is in one queue: REACHABLE in `used` or
+/// `unused`, the others but the free ones in `due`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The slot holds no neighbour.
+    Free,
+    /// Asked `tries` times, never answered; asked again or given up when due.
+    Incomplete { tries: u8, due: Instant },
+    /// Given up; forgotten when due.
+    Failed { due: Instant },
+    /// Answered; asked again when looked up after `until`.
+    Reachable { mac: Mac, until: Instant },
+    /// Asked again `tries` times since the answer grew old, and still used.
+    Probe { mac: Mac, tries: u8, due: Instant },
+}
+
+impl<F> NeighborCache<F> {
+    /// An empty cache. `key` is secret, so that nobody can choose addresses that fall on one place of the table.
+    pub fn new(key: [u64; 2]) -> Self {
+        Self {
+            // Twice the entries: the map then never grows when it clears up after removals.
+            index: HashMap::with_capacity_and_hasher(2 * NEIGHBORS, HashKey(key)),
+            entries: Vec::with_capacity(NEIGHBORS),
+            free: Vec::with_capacity(NEIGHBORS),
+            due: Queue::new(NEIGHBORS),
+            used: Queue::new(NEIGHBORS),
+            unused: Queue::new(NEIGHBORS),
+            waiting: Vec::with_capacity(NEIGHBOR_QUEUE_TOTAL),
+            unresolved: 0,
+            lifetime: LIFETIME,
+            recent: 0,
+        }
+    }
+
+    /// Sets how long an answer holds (RFC 1122 2.3.2.1: it should be possible to configure); [`LIFETIME`] by default.
+    #[must_use]
+    pub const fn with_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// Where to send a packet for this neighbour. After [`Lookup::Ask`] the caller sends a request at once; later ones come from
+    /// [`NeighborCache::expire`], and so do those for an answer that has grown old (then [`NeighborCache::deadline`] is now).
+    #[inline]
+    pub fn lookup(&mut self, now: Instant, hop: Hop) -> Lookup {
+        let Some(slot) = self.find(hop) else { return self.ask_first(now, hop) };
+        let Some(entry) = self.entries.get_mut(slot) else { return Lookup::Unreachable };
+        match entry.state {
+            State::Reachable { mac, until } => {
+                if now >= until {
+                    entry.state = State::Probe { mac, tries: 0, due: now };
+                    self.used.remove(slot);
+                    self.unused.remove(slot);
+                    self.due.push_first(slot);
+                } else if entry.used.is_none_or(|used| now.since(used) >= USE_GRAIN) {
+                    entry.used = Some(now);
+                    self.unused.remove(slot);
+                    self.used.push_last(slot);
+                }
+                Lookup::Mac(mac)
+            }
+            State::Probe { mac, .. } => Lookup::Mac(mac),
+            State::Incomplete { .. } => Lookup::Wait,
+            State::Failed { due } if now < due => Lookup::Unreachable,
+            State::Free => Lookup::Unreachable,
+            State::Failed { .. } => {
+                entry.state = State::Incomplete { tries: 1, due: now + ASK_INTERVAL };
+                self.due.push_last(slot);
+                Lookup::Ask
+            }
+        }
+    }
+
+    /// Keeps a frame until its neighbour answers ([`NeighborCache::learn`] gives it back) or fails ([`NeighborCache::expire`] does). To
+    /// be called after [`Lookup::Ask`] or [`Lookup::Wait`]. Returns what is to be dropped, and why: the oldest frame of the same
+    /// neighbour, or of all, when too many wait; the frame itself when the neighbour is not being asked for.
+    pub fn hold(&mut self, hop: Hop, frame: F) -> Option<(F, Drop)> {
+        let slot = self.find(hop);
+        let incomplete = |slot: &usize| matches!(self.entries.get(*slot), Some(Entry { state: State::Incomplete { .. }, .. }));
+        let Some(slot) = slot.filter(incomplete) else { return Some((frame, Drop::NeighborUnreachable)) };
+        //= rfc1122#2.3.2.2
+        //# The link layer SHOULD save (rather than discard) at least
+        //# one (the latest) packet of each set of packets destined to
+        //# the same unresolved IP address, and transmit the saved
+        //# packet when the address has been resolved.
+        let same = self.waiting.iter().filter(|(other, _)| *other == slot).count();
+        let displaced = if same >= NEIGHBOR_QUEUE {
+            self.waiting.iter().position(|(other, _)| *other == slot)
+        } else {
+            (self.waiting.len() >= NEIGHBOR_QUEUE_TOTAL).then_some(0)
+        };
+        let displaced = displaced.map(|oldest| (self.waiting.remove(oldest).1, Drop::NeighborQueueFull));
+        self.waiting.push((slot, frame));
+        displaced
+    }
+
+    /// Takes in an answer, or a question for one of our addresses: the neighbour is added if it is not known. The frames that waited for
+    /// it are put at the end of `waiting`, oldest first, to be sent now. An address that no station can have is ignored.
+    ///
+    /// Returns false when the mapping was not taken: no such address, or no entry may be given up for it now.
+    pub fn learn(&mut self, now: Instant, hop: Hop, mac: Mac, waiting: &mut Vec<F>) -> bool {
+        if !is_station(mac) {
+            return false;
+        }
+        let slot = match self.find(hop) {
+            Some(slot) => slot,
+            None => match self.insert(hop, State::Free) {
+                Some(slot) => slot,
+                None => return false,
+            },
+        };
+        self.resolve(now, slot, mac, waiting);
+        true
+    }
+
+    /// As [`NeighborCache::learn`], for a packet that was not for us: only a neighbour that is known already is updated (RFC 826), so that
+    /// nobody can fill the cache by broadcasting.
+    pub fn update(&mut self, now: Instant, hop: Hop, mac: Mac, waiting: &mut Vec<F>) -> bool {
+        match self.find(hop) {
+            Some(slot) if is_station(mac) => {
+                self.resolve(now, slot, mac, waiting);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The neighbour's Ethernet address, if it is known; changes nothing and asks nobody.
+    pub fn known(&self, hop: Hop) -> Option<Mac> {
+        match self.entries.get(*self.index.get(&hop)?)?.state {
+            State::Reachable { mac, .. } | State::Probe { mac, .. } => Some(mac),
+            State::Incomplete { .. } | State::Failed { .. } | State::Free => None,
+        }
+    }
+
+    /// Says that the neighbour was just heard of by other means, an acknowledgement of what was sent to it: its answer holds on.
+    #[inline]
+    pub fn confirm(&mut self, now: Instant, hop: Hop) {
+        let Some(slot) = self.find(hop) else { return };
+        if let Some(entry) = self.entries.get_mut(slot)
+            && let State::Reachable { mac, .. } | State::Probe { mac, .. } = entry.state
+        {
+            if matches!(entry.state, State::Probe { .. }) {
+                self.due.remove(slot);
+                self.used.push_last(slot);
+            }
+            entry.state = State::Reachable { mac, until: now + self.lifetime };
+        }
+    }
+
+    /// When [`NeighborCache::expire`] has something to do; [`Instant::NEVER`] if nothing.
+    #[inline]
+    pub fn deadline(&self) -> Instant {
+        self.due.first().map_or(Instant::NEVER, |slot| self.due_of(slot))
+    }
+
+    /// Does what is due: puts the neighbours to be asked now at the end of `asks`, and the frames whose neighbour did not answer, with
+    /// its address, at the end of `dropped` ([`Drop::NeighborUnreachable`]).
+    pub fn expire(&mut self, now: Instant, asks: &mut Vec<Hop>, dropped: &mut Vec<(Hop, F)>) {
+        // Everything that stays due is due later than now, except at the end of time: hence the bound.
+        for _ in 0..self.entries.len() {
+            let Some(slot) = self.due.first().filter(|&slot| self.due_of(slot) <= now) else { return };
+            let Some(entry) = self.entries.get_mut(slot) else { return };
+            let (hop, due) = (entry.hop, now + ASK_INTERVAL);
+            match entry.state {
+                State::Incomplete { tries, .. } if tries < TRIES => {
+                    entry.state = State::Incomplete { tries: tries + 1, due };
+                    asks.push(hop);
+                }
+                State::Probe { mac, tries, .. } if tries < TRIES => {
+                    entry.state = State::Probe { mac, tries: tries + 1, due };
+                    asks.push(hop);
+                }
+                State::Incomplete { .. } => {
+                    entry.state = State::Failed { due };
+                    dropped.extend(self.waiting.extract_if(.., |(other, _)| *other == slot).map(|(_, frame)| (hop, frame)));
+                }
+                State::Probe { .. } => {
+                    entry.state = State::Failed { due };
+                    self.unresolved += 1;
+                }
+                State::Failed { .. } | State::Reachable { .. } | State::Free => {
+                    self.remove(slot);
+                    continue;
+                }
+            }
+            self.due.push_last(slot);
+        }
+    }
+
+    /// Gives back every frame that waits, for the end of a run.
+    pub fn drain(&mut self, frames: &mut Vec<F>) {
+        frames.extend(self.waiting.drain(..).map(|(_, frame)| frame));
+    }
+
+    /// How many frames wait.
+    pub fn held(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many neighbours are known, failed or asked for.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    #[inline]
+    fn find(&mut self, hop: Hop) -> Option<usize> {
+        let same = |entry: &Entry| entry.hop == hop && entry.state != State::Free;
+        if self.entries.get(self.recent).is_some_and(same) {
+            return Some(self.recent);
+        }
+        let slot = *self.index.get(&hop)?;
+        self.recent = slot;
+        Some(slot)
+    }
+
+    #[cold]
+    fn ask_first(&mut self, now: Instant, hop: Hop) -> Lookup {
+        if self.unresolved >= UNRESOLVED {
+            return Lookup::Unreachable;
+        }
+        let Some(slot) = self.insert(hop, State::Incomplete { tries: 1, due: now + ASK_INTERVAL }) else {
+            return Lookup::Unreachable;
+        };
+        self.unresolved += 1;
+        self.due.push_last(slot);
+        Lookup::Ask
+    }
+
+    fn resolve(&mut self, now: Instant, slot: usize, mac: Mac, waiting: &mut Vec<F>) {
+        let until = now + self.lifetime;
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        match std::mem::replace(&mut entry.state, State::Reachable { mac, until }) {
+            State::Reachable { .. } => {}
+            State::Free => self.unused.push_last(slot),
+            before => {
+                entry.used = Some(now);
+                self.due.remove(slot);
+                self.used.push_last(slot);
+                if !matches!(before, State::Probe { .. }) {
+                    self.unresolved -= 1;
+                    waiting.extend(self.waiting.extract_if(.., |(other, _)| *other == slot).map(|(_, frame)| frame));
+                }
+            }
+        }
+    }
+
+    /// Finds a slot for a new neighbour: a free one, a new one, or that of a neighbour that is not used, or not lately.
+    fn insert(&mut self, hop: Hop, state: State) -> Option<usize> {
+        let entry = Entry { hop, state, used: None };
+        let slot = if self.free.is_empty() && self.entries.len() < NEIGHBORS {
+            self.entries.push(entry);
+            self.entries.len() - 1
+        } else {
+            if self.free.is_empty() {
+                self.remove(self.unused.first().or(self.used.first())?);
+            }
+            let slot = self.free.pop()?;
+            *self.entries.get_mut(slot)? = entry;
+            slot
+        };
+        self.index.insert(hop, slot);
+        Some(slot)
+    }
+
+    /// Forgets the neighbour of a slot for which no frame waits.
+    fn remove(&mut self, slot: usize) {
+        for queue in [&mut self.due, &mut self.used, &mut self.unused] {
+            queue.remove(slot);
+        }
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        match std::mem::replace(&mut entry.state, State::Free) {
+            State::Free => return,
+            State::Incomplete { .. } | State::Failed { .. } => self.unresolved -= 1,
+            State::Reachable { .. } | State::Probe { .. } => {}
+        }
+        self.index.remove(&entry.hop);
+        self.free.push(slot);
+    }
+
+    fn due_of(&self, slot: usize) -> Instant {
+        match self.entries.get(slot).map(|entry| entry.state) {
+            Some(State::Incomplete { due, .. } | State::Failed { due } | State::Probe { due, .. }) => due,
+            Some(State::Reachable { .. } | State::Free) | None => Instant::ZERO,
+        }
+    }
+}
+
+/// How exactly the order of use is known.
+const USE_GRAIN: Duration = Duration::from_secs(1);
+
+/// True for an address that one station can have.
+fn is_station(mac: Mac) -> bool {
+    !mac.is_group() && mac != Mac::default()
+}
+
+/// Makes the keyed hasher of the index.
+#[derive(Clone, Copy)]
+struct HashKey([u64; 2]);
+
+impl BuildHasher for HashKey {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0[0], self.0[1])
+    }
+}
+
+impl std::fmt::Debug for HashKey {
+    /// The key is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HashKey")
+    }
+}
+
+#[cfg(test)]
+mod tests;

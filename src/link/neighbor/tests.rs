@@ -1,0 +1,451 @@
+//! Tests of the neighbour cache: its states in time, its bounds, and a model that no frame is lost in it.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const NEW_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+/// A cache and its clock; frames are numbers.
+struct Script {
+    cache: NeighborCache<u32>,
+    now: Instant,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self { cache: NeighborCache::new([1, 2]), now: Instant::from_ns(1 << 40) }
+    }
+
+    fn pass(&mut self, span: Duration) -> &mut Self {
+        self.now += span;
+        self
+    }
+
+    fn lookup(&mut self, hop: Hop) -> Lookup {
+        self.cache.lookup(self.now, hop)
+    }
+
+    fn learn(&mut self, hop: Hop, mac: Mac) -> Vec<u32> {
+        let mut frames = Vec::new();
+        assert!(self.cache.learn(self.now, hop, mac, &mut frames));
+        frames
+    }
+
+    /// Who is to be asked now, and the frames that are given up.
+    fn expire(&mut self) -> (Vec<Hop>, Vec<(Hop, u32)>) {
+        let (mut asks, mut dropped) = (Vec::new(), Vec::new());
+        self.cache.expire(self.now, &mut asks, &mut dropped);
+        assert!(self.cache.deadline() > self.now, "nothing due is left");
+        (asks, dropped)
+    }
+}
+
+fn hop(n: u32) -> Hop {
+    Hop { vlan: None, ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)) }
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn a_neighbor_is_asked_for_once_and_the_frames_wait_for_its_answer() {
+    let mut script = Script::new();
+    assert_eq!(script.lookup(hop(1)), Lookup::Ask);
+    assert_eq!(script.cache.hold(hop(1), 10), None);
+    assert_eq!(script.lookup(hop(1)), Lookup::Wait);
+    assert_eq!(script.cache.hold(hop(1), 11), None);
+    assert_eq!(script.learn(hop(1), MAC), [10, 11], "oldest first");
+    assert_eq!(script.lookup(hop(1)), Lookup::Mac(MAC));
+    assert_eq!((script.cache.held(), script.cache.deadline()), (0, Instant::NEVER));
+}
+
+//= rfc1122#2.3.2.1
+//= type=test
+//# A mechanism to prevent ARP flooding (repeatedly sending an
+//# ARP Request for the same IP address, at a high rate) MUST be
+//# included.  The recommended maximum rate is 1 per second per
+#[test]
+fn an_unanswered_neighbor_is_asked_three_times_a_second_apart_then_given_up() {
+    let mut script = Script::new();
+    assert_eq!(script.lookup(hop(1)), Lookup::Ask);
+    script.cache.hold(hop(1), 10);
+    for _ in 0..2 {
+        assert_eq!(script.pass(Duration::from_millis(999)).expire(), (vec![], vec![]));
+        assert_eq!(script.pass(Duration::from_millis(1)).expire(), (vec![hop(1)], vec![]));
+        assert_eq!(script.lookup(hop(1)), Lookup::Wait);
+    }
+    assert_eq!(script.pass(seconds(1)).expire(), (vec![], vec![(hop(1), 10)]));
+    assert_eq!(script.lookup(hop(1)), Lookup::Unreachable);
+    assert_eq!(script.cache.hold(hop(1), 11), Some((11, Drop::NeighborUnreachable)));
+
+    // A second later it is forgotten and asked for anew.
+    assert_eq!(script.pass(seconds(1)).expire(), (vec![], vec![]));
+    assert!(script.cache.is_empty());
+    assert_eq!(script.lookup(hop(1)), Lookup::Ask);
+}
+
+#[test]
+fn a_failure_that_is_over_is_asked_again_even_before_it_was_cleared_up() {
+    let mut script = Script::new();
+    script.lookup(hop(1));
+    for _ in 0..3 {
+        script.pass(seconds(1)).expire();
+    }
+    assert_eq!(script.lookup(hop(1)), Lookup::Unreachable);
+    assert_eq!(script.pass(seconds(1)).lookup(hop(1)), Lookup::Ask);
+    assert_eq!(script.lookup(hop(1)), Lookup::Wait);
+    assert_eq!(script.cache.deadline(), script.now + ASK_INTERVAL);
+}
+
+#[test]
+fn a_failed_neighbor_that_speaks_is_reachable() {
+    let mut script = Script::new();
+    script.lookup(hop(1));
+    for _ in 0..3 {
+        script.pass(seconds(1)).expire();
+    }
+    assert!(script.learn(hop(1), MAC).is_empty());
+    assert_eq!(script.lookup(hop(1)), Lookup::Mac(MAC));
+    assert_eq!(script.cache.deadline(), Instant::NEVER);
+}
+
+#[test]
+fn an_old_answer_is_used_while_it_is_asked_for_again() {
+    let mut script = Script::new();
+    script.learn(hop(1), MAC);
+    assert_eq!(script.pass(LIFETIME - Duration::from_nanos(1)).lookup(hop(1)), Lookup::Mac(MAC));
+    assert_eq!(script.cache.deadline(), Instant::NEVER);
+    assert_eq!(script.pass(Duration::from_nanos(1)).lookup(hop(1)), Lookup::Mac(MAC));
+    assert_eq!(script.cache.deadline(), script.now, "asked now");
+    for _ in 0..3 {
+        assert_eq!(script.expire(), (vec![hop(1)], vec![]));
+        assert_eq!(script.lookup(hop(1)), Lookup::Mac(MAC));
+        assert_eq!(script.expire(), (vec![], vec![]), "once a second");
+        script.pass(seconds(1));
+    }
+    assert_eq!(script.expire(), (vec![], vec![]));
+    assert_eq!(script.lookup(hop(1)), Lookup::Unreachable);
+}
+
+#[test]
+fn an_answer_makes_an_old_one_new() {
+    let mut script = Script::new();
+    script.learn(hop(1), MAC);
+    script.pass(LIFETIME).lookup(hop(1));
+    script.expire();
+    assert!(script.learn(hop(1), NEW_MAC).is_empty());
+    assert_eq!(script.cache.deadline(), Instant::NEVER);
+    assert_eq!(script.pass(LIFETIME / 2).lookup(hop(1)), Lookup::Mac(NEW_MAC));
+    assert_eq!(script.cache.deadline(), Instant::NEVER);
+}
+
+#[test]
+fn progress_of_a_connection_keeps_an_answer_young() {
+    let mut script = Script::new();
+    script.learn(hop(1), MAC);
+    script.pass(LIFETIME).lookup(hop(1));
+    script.cache.confirm(script.now, hop(1));
+    assert_eq!(script.cache.deadline(), Instant::NEVER, "no longer asked");
+    script.pass(LIFETIME / 2);
+    script.cache.confirm(script.now, hop(1));
+    assert_eq!(script.pass(LIFETIME / 2).lookup(hop(1)), Lookup::Mac(MAC));
+    assert_eq!(script.cache.deadline(), Instant::NEVER);
+}
+
+#[test]
+fn what_is_not_resolved_is_not_confirmed() {
+    let mut script = Script::new();
+    script.cache.confirm(script.now, hop(1));
+    assert!(script.cache.is_empty());
+    script.lookup(hop(1));
+    script.cache.confirm(script.now, hop(1));
+    assert_eq!(script.lookup(hop(1)), Lookup::Wait);
+}
+
+#[test]
+fn the_lifetime_is_a_setting() {
+    let mut script = Script::new();
+    script.cache = NeighborCache::new([3, 4]).with_lifetime(seconds(5));
+    script.learn(hop(1), MAC);
+    script.pass(seconds(5)).lookup(hop(1));
+    assert_eq!(script.expire().0, [hop(1)]);
+}
+
+#[test]
+fn packets_for_others_update_the_known_and_add_nobody() {
+    let mut script = Script::new();
+    let mut frames = Vec::new();
+    for n in 0..10_000 {
+        assert!(!script.cache.update(script.now, hop(n), MAC, &mut frames));
+    }
+    assert!(script.cache.is_empty());
+    script.learn(hop(1), MAC);
+    assert!(script.cache.update(script.now, hop(1), NEW_MAC, &mut frames));
+    assert_eq!(script.lookup(hop(1)), Lookup::Mac(NEW_MAC));
+
+    script.lookup(hop(2));
+    script.cache.hold(hop(2), 20);
+    assert!(script.cache.update(script.now, hop(2), MAC, &mut frames), "one that is asked for is known");
+    assert_eq!(frames, [20]);
+}
+
+#[test]
+fn an_address_of_many_is_never_learned() {
+    let mut script = Script::new();
+    script.learn(hop(1), MAC);
+    for mac in [Mac::BROADCAST, Mac([1, 0, 0x5e, 0, 0, 1]), Mac::default()] {
+        assert!(!script.cache.learn(script.now, hop(1), mac, &mut Vec::new()));
+        assert!(!script.cache.learn(script.now, hop(2), mac, &mut Vec::new()));
+        assert!(!script.cache.update(script.now, hop(1), mac, &mut Vec::new()));
+    }
+    assert_eq!(script.lookup(hop(1)), Lookup::Mac(MAC));
+    assert_eq!(script.cache.len(), 1);
+}
+
+#[test]
+fn vlans_are_places_of_their_own() {
+    let mut script = Script::new();
+    let tagged = Hop { vlan: Some(7), ..hop(1) };
+    script.learn(hop(1), MAC);
+    assert_eq!(script.lookup(tagged), Lookup::Ask);
+    script.learn(tagged, NEW_MAC);
+    assert_eq!((script.lookup(hop(1)), script.lookup(tagged)), (Lookup::Mac(MAC), Lookup::Mac(NEW_MAC)));
+}
+
+#[test]
+fn the_oldest_frame_of_a_neighbor_makes_room_for_its_latest() {
+    let mut script = Script::new();
+    script.lookup(hop(1));
+    script.lookup(hop(2));
+    script.cache.hold(hop(2), 99);
+    let displaced: Vec<_> = (0..5).filter_map(|frame| script.cache.hold(hop(1), frame)).collect();
+    assert_eq!(displaced, [(0, Drop::NeighborQueueFull), (1, Drop::NeighborQueueFull)]);
+    assert_eq!(script.learn(hop(1), MAC), [2, 3, 4]);
+    assert_eq!(script.learn(hop(2), MAC), [99]);
+}
+
+#[test]
+fn the_oldest_of_all_frames_makes_room_when_too_many_wait() {
+    let mut script = Script::new();
+    for n in 0..NEIGHBOR_QUEUE_TOTAL as u32 {
+        script.lookup(hop(n));
+        assert_eq!(script.cache.hold(hop(n), n), None);
+    }
+    script.lookup(hop(1000));
+    assert_eq!(script.cache.hold(hop(1000), 1000), Some((0, Drop::NeighborQueueFull)));
+    assert_eq!(script.cache.held(), NEIGHBOR_QUEUE_TOTAL);
+    let mut left = Vec::new();
+    script.cache.drain(&mut left);
+    assert_eq!(left, (1..64).chain([1000]).collect::<Vec<_>>());
+    assert_eq!(script.cache.held(), 0);
+}
+
+#[test]
+fn a_frame_for_a_neighbor_that_is_not_asked_for_comes_back() {
+    let mut script = Script::new();
+    assert_eq!(script.cache.hold(hop(1), 1), Some((1, Drop::NeighborUnreachable)));
+    script.learn(hop(1), MAC);
+    assert_eq!(script.cache.hold(hop(1), 1), Some((1, Drop::NeighborUnreachable)));
+}
+
+#[test]
+fn a_scan_of_the_network_neither_floods_it_nor_pushes_out_who_answers() {
+    let mut script = Script::new();
+    for n in 0..NEIGHBORS as u32 {
+        script.learn(hop(n), MAC);
+    }
+    let asked = (0..60_000).filter(|n| script.lookup(hop(100_000 + n)) == Lookup::Ask).count();
+    assert_eq!(asked, UNRESOLVED);
+    assert_eq!(script.cache.len(), NEIGHBORS);
+    let known = (0..NEIGHBORS as u32).filter(|&n| script.lookup(hop(n)) == Lookup::Mac(MAC)).count();
+    assert!(known >= NEIGHBORS - UNRESOLVED, "{known}");
+    let asks: usize = (0..4).map(|_| script.pass(seconds(1)).expire().0.len()).sum();
+    assert_eq!(asks, 2 * UNRESOLVED);
+    assert_eq!(script.lookup(hop(200_000)), Lookup::Ask, "then others have their turn");
+}
+
+#[test]
+fn neighbors_in_use_survive_a_flood_of_others() {
+    let mut script = Script::new();
+    let used = || (0..100).map(hop);
+    for hop in used() {
+        script.learn(hop, MAC);
+    }
+    for n in 0..20_000 {
+        script.learn(hop(10_000 + n), MAC);
+        if n % 100 == 0 {
+            assert!(used().all(|hop| script.lookup(hop) == Lookup::Mac(MAC)), "after {n}");
+        }
+    }
+    assert_eq!(script.cache.len(), NEIGHBORS);
+}
+
+#[test]
+fn when_all_are_in_use_the_least_recently_used_gives_way() {
+    let mut script = Script::new();
+    for n in 0..NEIGHBORS as u32 {
+        script.learn(hop(n), MAC);
+        script.lookup(hop(n));
+    }
+    script.pass(seconds(1));
+    for n in (0..NEIGHBORS as u32).filter(|&n| n != 500) {
+        script.lookup(hop(n));
+    }
+    script.learn(hop(9999), NEW_MAC);
+    assert_eq!(script.lookup(hop(9999)), Lookup::Mac(NEW_MAC));
+    assert_eq!(script.cache.len(), NEIGHBORS);
+    assert_eq!(script.lookup(hop(500)), Lookup::Ask);
+}
+
+#[test]
+fn a_newcomer_outlives_as_many_others_as_there_is_room_for() {
+    let mut script = Script::new();
+    for n in 0..5000 {
+        script.learn(hop(n), MAC);
+    }
+    assert_eq!(script.lookup(hop(5000 - NEIGHBORS as u32)), Lookup::Mac(MAC));
+    assert_eq!(script.lookup(hop(4999)), Lookup::Mac(MAC));
+    assert_eq!(script.lookup(hop(4998 - NEIGHBORS as u32)), Lookup::Ask);
+}
+
+#[test]
+fn when_none_can_give_way_nothing_is_learned() {
+    let mut script = Script::new();
+    for n in 0..NEIGHBORS as u32 {
+        script.learn(hop(n), MAC);
+    }
+    script.pass(LIFETIME);
+    for n in 0..NEIGHBORS as u32 {
+        script.lookup(hop(n)); // old: all are asked again
+    }
+    assert_eq!(script.lookup(hop(9999)), Lookup::Unreachable);
+    assert!(!script.cache.learn(script.now, hop(9999), MAC, &mut Vec::new()));
+    assert_eq!(script.expire().0.len(), NEIGHBORS);
+}
+
+#[test]
+fn the_end_of_time_ends() {
+    let mut script = Script::new();
+    script.lookup(hop(1));
+    let (mut asks, mut dropped) = (Vec::new(), Vec::new());
+    script.cache.expire(Instant::NEVER, &mut asks, &mut dropped);
+    assert_eq!(asks, [hop(1)]);
+}
+
+#[test]
+fn nothing_grows_after_the_start() {
+    let mut script = Script::new();
+    let capacity = |cache: &NeighborCache<u32>| {
+        (cache.index.capacity(), cache.entries.capacity(), cache.free.capacity(), cache.waiting.capacity())
+    };
+    let before = capacity(&script.cache);
+    for n in 0..50_000 {
+        match n % 3 {
+            0 => drop(script.learn(hop(n), MAC)),
+            _ => drop((script.lookup(hop(n)), script.cache.hold(hop(n), n))),
+        }
+        if n % 500 == 0 {
+            script.pass(Duration::from_millis(700)).expire();
+        }
+    }
+    assert_eq!(capacity(&script.cache), before);
+}
+
+/// What may happen to a cache, for the model test.
+#[derive(Clone, Debug)]
+enum Step {
+    Send(u32),
+    Learn(u32),
+    Update(u32),
+    Confirm(u32),
+    Pass(u64),
+    Expire,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let neighbor = 0u32..40;
+    let step = prop_oneof![
+        6 => neighbor.clone().prop_map(Step::Send),
+        2 => neighbor.clone().prop_map(Step::Learn),
+        1 => neighbor.clone().prop_map(Step::Update),
+        1 => neighbor.prop_map(Step::Confirm),
+        2 => (0u64..3000).prop_map(Step::Pass),
+        1 => Just(Step::Pass(70_000)),
+        3 => Just(Step::Expire),
+    ];
+    proptest::collection::vec(step, 0..300)
+}
+
+proptest! {
+    /// Frames in are frames out, each once; never two requests for one neighbour within a second; the bounds hold.
+    #[test]
+    fn no_frame_is_lost_and_nobody_is_flooded(steps in steps()) {
+        let mut script = Script::new();
+        let mut asked = HashMap::new();
+        let (mut sent, mut returned) = (0, HashSet::new());
+        let mut out = |frame| assert!(returned.insert(frame), "frame {frame} came back twice");
+        for step in steps {
+            let mut asks = Vec::new();
+            match step {
+                Step::Send(n) => {
+                    let frame = sent;
+                    sent += 1;
+                    match script.lookup(hop(n)) {
+                        Lookup::Mac(_) | Lookup::Unreachable => out(frame),
+                        found => {
+                            if found == Lookup::Ask {
+                                asks.push(hop(n));
+                            }
+                            if let Some((displaced, _)) = script.cache.hold(hop(n), frame) {
+                                out(displaced);
+                            }
+                        }
+                    }
+                }
+                Step::Learn(n) => script.learn(hop(n), MAC).into_iter().for_each(&mut out),
+                Step::Update(n) => {
+                    let mut frames = Vec::new();
+                    script.cache.update(script.now, hop(n), NEW_MAC, &mut frames);
+                    frames.into_iter().for_each(&mut out);
+                }
+                Step::Confirm(n) => script.cache.confirm(script.now, hop(n)),
+                Step::Pass(ms) => drop(script.pass(Duration::from_millis(ms))),
+                Step::Expire => {
+                    let (now_asked, dropped) = script.expire();
+                    asks.extend(now_asked);
+                    dropped.into_iter().for_each(|(_, frame)| out(frame));
+                }
+            }
+            for hop in asks {
+                if let Some(before) = asked.insert(hop, script.now) {
+                    prop_assert!(script.now.since(before) >= ASK_INTERVAL, "{hop:?} asked twice");
+                }
+            }
+            prop_assert!(script.cache.held() <= NEIGHBOR_QUEUE_TOTAL);
+            for (slot, entry) in script.cache.entries.iter().enumerate() {
+                let cache = &script.cache;
+                let queues = [&cache.due, &cache.used, &cache.unused].map(|queue| queue.contains(slot));
+                prop_assert_eq!(queues.iter().filter(|&&queued| queued).count(), usize::from(entry.state != State::Free));
+                let resting = matches!(entry.state, State::Reachable { .. } | State::Free);
+                prop_assert_eq!(queues[0], !resting);
+            }
+            let unresolved = script.cache.entries.iter()
+                .filter(|entry| matches!(entry.state, State::Incomplete { .. } | State::Failed { .. })).count();
+            prop_assert_eq!(script.cache.unresolved, unresolved);
+            for (slot, _) in &script.cache.waiting {
+                let incomplete = matches!(script.cache.entries[*slot].state, State::Incomplete { .. });
+                prop_assert!(incomplete, "a frame waits for an entry that is not asked for");
+            }
+        }
+        let mut rest = Vec::new();
+        script.cache.drain(&mut rest);
+        rest.into_iter().for_each(&mut out);
+        prop_assert_eq!(returned.len(), sent as usize);
+    }
+}

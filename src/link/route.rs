@@ -1,0 +1,216 @@
+//! Where a packet goes: to the neighbour itself or to the gateway, from which of our addresses; and which addresses are no single host's.
+//!
+//! Called by the engine for every packet it sends anew, and to judge the addresses of those it receives. An interface has few
+//! addresses, so a look is a walk over them. Pure; nothing panics.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::interface::Interface;
+use crate::device::Drop;
+use crate::wire::ethernet::Mac;
+
+/// The neighbour that a packet for `target` is handed to: the target itself when it is on a network of the interface, broadcast or
+/// multicast (see [`group_mac`]), else the gateway. `None` without a route, and for addresses no packet can go to.
+pub fn next_hop(interface: &Interface, target: IpAddr) -> Option<IpAddr> {
+    if target.is_unspecified() || target.is_loopback() || is_this_network(target) {
+        return None;
+    }
+    //= rfc1122#3.3.1.1
+    //# For a limited broadcast or a multicast address, simply
+    //# pass the datagram to the link layer for the appropriate
+    //# interface.
+    if on_link(interface, target) || is_many(interface, target) {
+        return Some(target);
+    }
+    interface.gateway.filter(|gateway| gateway.is_ipv4() == target.is_ipv4())
+}
+
+/// The interface, by its position, and the address that packets for `target` leave from: on the network with the longest prefix that holds
+/// it, else where there is a gateway, there from the address nearest to that. `None` without a route.
+pub fn source<'a>(interfaces: impl IntoIterator<Item = &'a Interface>, target: IpAddr) -> Option<(usize, IpAddr)> {
+    let routed = interfaces.into_iter().enumerate().filter(|(_, interface)| next_hop(interface, target).is_some());
+    let candidates = routed.flat_map(|(position, interface)| {
+        let gateway = interface.gateway;
+        interface.addresses().iter().filter(move |cidr| cidr.address.is_ipv4() == target.is_ipv4()).map(move |cidr| {
+            let direct = cidr.contains(target).then_some(cidr.prefix);
+            let through = gateway.filter(|&gateway| cidr.contains(gateway)).map(|_| cidr.prefix);
+            ((direct, through), (position, cidr.address))
+        })
+    });
+    // Of equals the first: `max_by_key` would take the last.
+    candidates.reduce(|best, other| if other.0 > best.0 { other } else { best }).map(|(_, found)| found)
+}
+
+/// True for an address that is not one host's: multicast, limited broadcast, or the broadcast of a network of the interface.
+#[inline]
+pub fn is_many(interface: &Interface, ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => {
+            v4.is_multicast() || v4.is_broadcast() || interface.addresses().iter().any(|cidr| cidr.broadcast() == Some(ip))
+        }
+        IpAddr::V6(v6) => v6.is_multicast(),
+    }
+}
+
+/// The Ethernet address of a broadcast or multicast address (RFC 894, RFC 1112 6.4, RFC 2464 7); `None` for a single host's.
+pub fn group_mac(interface: &Interface, ip: IpAddr) -> Option<Mac> {
+    match ip {
+        IpAddr::V4(v4) if v4.is_multicast() => {
+            let [_, b, c, d] = v4.octets();
+            Some(Mac([0x01, 0x00, 0x5e, b & 0x7f, c, d]))
+        }
+        IpAddr::V6(v6) if v6.is_multicast() => {
+            let [.., a, b, c, d] = v6.octets();
+            Some(Mac([0x33, 0x33, a, b, c, d]))
+        }
+        _ => is_many(interface, ip).then_some(Mac::BROADCAST),
+    }
+}
+
+/// Tells whether a received packet may have this source address.
+///
+/// # Errors
+/// [`Drop::Ipv4SourceInvalid`] for what no other host can be (RFC 1122 3.2.1.3): unspecified, "this network" (0/8), loopback, multicast,
+/// broadcast, or an address of ours.
+#[inline]
+pub fn check_source(interface: &Interface, source: IpAddr) -> Result<(), Drop> {
+    //= rfc1122#3.2.1.3
+    //# A host MUST silently discard an incoming datagram containing
+    //# an IP source address that is invalid by the rules of this
+    //# section.
+    let nobody = source.is_unspecified() || source.is_loopback() || is_this_network(source);
+    if nobody || is_many(interface, source) || interface.owns(source) { Err(Drop::Ipv4SourceInvalid) } else { Ok(()) }
+}
+
+/// True when a network of the interface holds the address.
+#[inline]
+pub fn on_link(interface: &Interface, ip: IpAddr) -> bool {
+    interface.addresses().iter().any(|cidr| cidr.contains(ip)) || matches!(ip, IpAddr::V6(v6) if is_link_local(v6))
+}
+
+/// True for 0.0.0.0/8, "this host on this network" (RFC 1122 3.2.1.3).
+const fn is_this_network(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 0)
+}
+
+/// True for fe80::/10, which is on every link (RFC 4291 2.5.6).
+const fn is_link_local(ip: Ipv6Addr) -> bool {
+    ip.is_unicast_link_local()
+}
+
+/// True for class E, 240.0.0.0/4 (RFC 1112 4): a source that a packet may have, but to which no ICMP error is sent.
+pub(super) const fn is_class_e(ip: Ipv4Addr) -> bool {
+    ip.octets()[0] >= 240
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::interface::Claim;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn interface(addresses: &[&str], gateway: Option<&str>) -> Interface {
+        Interface {
+            name: "veth0".into(),
+            mac: Mac([2, 0, 0, 0, 0, 2]),
+            mtu: 1500,
+            vlan: None,
+            claim: Claim::Addresses(addresses.iter().map(|text| text.parse().unwrap()).collect()),
+            gateway: gateway.map(ip),
+        }
+    }
+
+    #[test]
+    fn the_next_hop_is_the_target_on_its_network_and_the_gateway_elsewhere() {
+        let both = interface(&["10.0.0.2/24", "192.168.1.2/30", "fd00::2/64"], Some("10.0.0.254"));
+        for (target, hop) in [
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("192.168.1.1", Some("192.168.1.1")),
+            ("192.168.1.5", Some("10.0.0.254")),
+            ("203.0.113.1", Some("10.0.0.254")),
+            ("10.0.0.255", Some("10.0.0.255")),
+            ("255.255.255.255", Some("255.255.255.255")),
+            ("224.0.0.1", Some("224.0.0.1")),
+            ("fd00::1", Some("fd00::1")),
+            ("fe80::1", Some("fe80::1")),
+            ("ff02::1", Some("ff02::1")),
+            ("fd01::1", None), // the gateway is of the other family
+            ("0.0.0.0", None),
+            ("0.1.2.3", None),
+            ("127.0.0.1", None),
+            ("::", None),
+            ("::1", None),
+        ] {
+            assert_eq!(next_hop(&both, ip(target)), hop.map(ip), "{target}");
+        }
+        assert_eq!(next_hop(&interface(&["10.0.0.2/24"], None), ip("203.0.113.1")), None);
+    }
+
+    #[test]
+    fn the_source_is_of_the_longest_prefix_then_of_the_gateway() {
+        let interfaces = [
+            interface(&["10.0.0.2/8", "172.16.0.2/16"], None),
+            interface(&["10.1.0.2/16", "10.1.0.3/16"], None),
+            interface(&["192.168.7.2/24", "192.168.8.2/24"], Some("192.168.8.1")),
+        ];
+        for (target, expected) in [
+            ("10.9.9.9", Some((0, "10.0.0.2"))),
+            ("10.1.9.9", Some((1, "10.1.0.2"))),
+            ("172.16.9.9", Some((0, "172.16.0.2"))),
+            ("192.168.7.9", Some((2, "192.168.7.2"))),
+            ("203.0.113.1", Some((2, "192.168.8.2"))),
+            ("fd00::1", None),
+            ("127.0.0.1", None),
+        ] {
+            assert_eq!(source(&interfaces, ip(target)), expected.map(|(at, address)| (at, ip(address))), "{target}");
+        }
+        assert_eq!(source(&interfaces[..2], ip("203.0.113.1")), None);
+        assert_eq!(source(&[], ip("10.0.0.1")), None);
+    }
+
+    #[test]
+    fn many_are_multicast_and_broadcast_of_the_link() {
+        let link = interface(&["10.0.0.2/24", "10.9.0.2/31"], None);
+        for (address, mac) in [
+            ("224.0.0.1", [0x01, 0, 0x5e, 0, 0, 1]),
+            ("239.255.128.7", [0x01, 0, 0x5e, 0x7f, 128, 7]),
+            ("255.255.255.255", [0xff; 6]),
+            ("10.0.0.255", [0xff; 6]),
+            ("ff02::1:ff00:1234", [0x33, 0x33, 0xff, 0, 0x12, 0x34]),
+        ] {
+            assert!(is_many(&link, ip(address)), "{address}");
+            assert_eq!(group_mac(&link, ip(address)), Some(Mac(mac)), "{address}");
+        }
+        for address in ["10.0.0.1", "10.0.1.255", "10.9.0.3", "240.0.0.1", "fd00::ff"] {
+            assert!(!is_many(&link, ip(address)), "{address}");
+            assert_eq!(group_mac(&link, ip(address)), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_one_other_host() {
+        let link = interface(&["10.0.0.2/24"], None);
+        for good in ["10.0.0.1", "10.0.0.0", "203.0.113.255", "240.0.0.1", "1.0.0.1", "fd00::1", "fe80::1"] {
+            assert_eq!(check_source(&link, ip(good)), Ok(()), "{good}");
+        }
+        for bad in [
+            "0.0.0.0",
+            "0.0.0.9",
+            "127.0.0.1",
+            "127.255.0.1",
+            "224.0.0.5",
+            "239.1.1.1",
+            "255.255.255.255",
+            "10.0.0.255",
+            "10.0.0.2",
+            "::",
+            "::1",
+            "ff02::1",
+        ] {
+            assert_eq!(check_source(&link, ip(bad)), Err(Drop::Ipv4SourceInvalid), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The options of a TCP segment: kinds 0, 1, 2 (RFC 9293 3.2), 3, 8 (RFC 7323) and 4, 5 (RFC 2018).
+//!
+//! Called by the parser and emitter of the header. They are written in the order Linux writes them, padded to words with NOP. No
+//! function here panics: a length that lies ends the list.
+
+use super::{Options, SackBlock};
+use crate::tcp::seq::SeqNum;
+
+const END: u8 = 0;
+const NOP: u8 = 1;
+const MSS: u8 = 2;
+const WINDOW_SCALE: u8 = 3;
+const SACK_PERMITTED: u8 = 4;
+const SACK: u8 = 5;
+const TIMESTAMPS: u8 = 8;
+
+/// The most bytes of options a header has room for.
+pub(super) const MAX_LEN: usize = 40;
+
+/// Reads the options. Kinds that are not known are skipped, and so are known ones of a wrong length; of a kind that comes twice the last
+/// one counts.
+#[inline]
+pub(super) fn parse(bytes: &[u8]) -> Options {
+    // What nearly every segment of an established connection carries: NOP, NOP, timestamps (RFC 7323 appendix A).
+    if let &[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = bytes {
+        let timestamps = Some((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])));
+        return Options { timestamps, ..Options::default() };
+    }
+    parse_any(bytes)
+}
+
+pub(super) fn parse_any(mut bytes: &[u8]) -> Options {
+    let mut options = Options::default();
+    while let Some((&kind, rest)) = bytes.split_first() {
+        match kind {
+            END => break,
+            NOP => bytes = rest,
+            _ => {
+                //= rfc9293#3.1
+                //# TCP implementations MUST be
+                //# prepared to handle an illegal option length (e.g., zero); a
+                //# suggested procedure is to reset the connection and log the error
+                //# cause (MUST-7).
+                // What stands before is taken and the rest ignored, as Linux does: a reset would let a stranger end connections.
+                let Some((&len, _)) = rest.split_first() else { break };
+                let Some((option, behind)) = bytes.split_at_checked(usize::from(len)) else { break };
+                let Some(data) = option.get(2..) else { break };
+                take(&mut options, kind, data);
+                bytes = behind;
+            }
+        }
+    }
+    options
+}
+
+fn take(options: &mut Options, kind: u8, data: &[u8]) {
+    match (kind, data) {
+        (MSS, &[a, b]) => options.mss = Some(u16::from_be_bytes([a, b])),
+        (WINDOW_SCALE, &[shift]) => options.window_scale = Some(shift),
+        (SACK_PERMITTED, []) => options.sack_permitted = true,
+        (TIMESTAMPS, &[v0, v1, v2, v3, e0, e1, e2, e3]) => {
+            options.timestamps = Some((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])));
+        }
+        (SACK, data) => {
+            let (blocks, rest) = data.as_chunks::<8>();
+            if rest.is_empty() {
+                for (block, &[l0, l1, l2, l3, r0, r1, r2, r3]) in options.sack.iter_mut().zip(blocks) {
+                    let (left, right) = (u32::from_be_bytes([l0, l1, l2, l3]), u32::from_be_bytes([r0, r1, r2, r3]));
+                    *block = SackBlock { left: SeqNum(left), right: SeqNum(right) };
+                }
+                options.sack_count = blocks.len().min(options.sack.len()) as u8;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The bytes [`emit`] writes, a multiple of 4, at most 40.
+#[inline]
+pub(super) fn len(options: &Options) -> usize {
+    let before = len_before_sack(options);
+    let blocks = sack_blocks_that_fit(options, before).len();
+    before + if blocks == 0 { 0 } else { 4 + 8 * blocks }
+}
+
+/// Writes the options to the begin of `bytes` and returns how many bytes they take; 0, and nothing written, when they do not fit.
+#[inline]
+pub(super) fn emit(bytes: &mut [u8], options: &Options) -> usize {
+    let Some(bytes) = bytes.get_mut(..len(options)) else { return 0 };
+    let mut words = bytes.as_chunks_mut::<4>().0.iter_mut();
+    let mut put = |word: [u8; 4]| {
+        if let Some(place) = words.next() {
+            *place = word;
+        }
+    };
+    if let Some(mss) = options.mss {
+        let [a, b] = mss.to_be_bytes();
+        put([MSS, 4, a, b]);
+    }
+    match (options.timestamps, options.sack_permitted) {
+        (Some((value, echo)), permitted) => {
+            put(if permitted { [SACK_PERMITTED, 2, TIMESTAMPS, 10] } else { [NOP, NOP, TIMESTAMPS, 10] });
+            put(value.to_be_bytes());
+            put(echo.to_be_bytes());
+        }
+        (None, true) => put([NOP, NOP, SACK_PERMITTED, 2]),
+        (None, false) => {}
+    }
+    if let Some(shift) = options.window_scale {
+        put([NOP, WINDOW_SCALE, 3, shift]);
+    }
+    let blocks = sack_blocks_that_fit(options, len_before_sack(options));
+    if !blocks.is_empty() {
+        put([NOP, NOP, SACK, 2 + 8 * blocks.len() as u8]);
+        for block in blocks {
+            put(block.left.0.to_be_bytes());
+            put(block.right.0.to_be_bytes());
+        }
+    }
+    bytes.len()
+}
+
+#[inline]
+fn len_before_sack(options: &Options) -> usize {
+    let mss = if options.mss.is_some() { 4 } else { 0 };
+    let scale = if options.window_scale.is_some() { 4 } else { 0 };
+    let stamps = match (options.timestamps, options.sack_permitted) {
+        (Some(_), _) => 12,
+        (None, true) => 4,
+        (None, false) => 0,
+    };
+    mss + scale + stamps
+}
+
+/// The blocks that fit behind `before` bytes of other options (at most 20): three beside timestamps alone (RFC 2018 3).
+#[inline]
+fn sack_blocks_that_fit(options: &Options, before: usize) -> &[SackBlock] {
+    let blocks = options.sack_blocks();
+    &blocks[..blocks.len().min((MAX_LEN - 4).saturating_sub(before) / 8)]
+}
