@@ -56,7 +56,7 @@ impl Default for Config {
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),
             retries: 15,
-            syn_retries: 6,
+            syn_retries: 7,
             syn_ack_retries: 5,
             delayed_ack: Duration::from_millis(40),
             no_delay: true,

@@ -4,13 +4,48 @@
 //! events for the service, segments to send and the next deadline. There is no clock, no randomness, no socket, no thread and
 //! no `unsafe` in this folder, and nothing in it panics on what a peer sends. Memory for the streams comes from the core's
 //! [`pool::BufferPool`], passed in; a TCB without data in flight holds none.
+//!
+//! ```text
+//! tcb.rs          the connection: its fields, birth and death        state.rs      the states and the table of edges
+//! arrives/        SEGMENT ARRIVES, a file per group of states        calls.rs      SEND, RECEIVE, CLOSE, ABORT
+//! acknowledge.rs  what an ACK does                                   output.rs     which segment leaves next
+//! timers.rs       deadlines and what they bring about                recovery.rs   what is to be sent again
+//! window.rs       SND and RCV variables, window scaling              options.rs    MSS, scale, timestamps in segments
+//! timestamps.rs   TS.Recent and PAWS    rtt.rs, rto.rs  round trip   congestion/   how much may be in flight
+//! pool.rs, ring.rs, ranges.rs, send_queue.rs, receive_queue.rs       the memory of the streams
+//! isn.rs          initial sequence numbers                           challenge.rs  the limit on challenge ACKs
+//! ```
 
+mod acknowledge;
+pub mod arrives;
+mod calls;
+mod challenge;
 pub mod config;
+pub mod congestion;
 pub mod event;
+pub mod isn;
+mod options;
+mod output;
 pub mod pool;
+mod ranges;
+mod receive_queue;
+mod recovery;
+mod ring;
+mod rto;
+mod rtt;
+mod send_queue;
 pub mod seq;
 pub mod state;
+mod tcb;
+mod timers;
+mod timestamps;
+mod window;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::Config;
 pub use event::{Arrival, Disposition, Events, Opening, Reset, Transmit};
+pub use pool::BufferPool;
 pub use state::State;
+pub use tcb::Tcb;

@@ -1,1 +1,171 @@
-//! x
+//! The memory of all streams of a core: blocks in size classes, never more than the budget.
+//!
+//! The queues of the TCBs take a block when they need one and give it back when they are empty, so that the memory of a core
+//! follows the bytes in flight and not the number of connections. Blocks that came back wait in a free list per class: after
+//! warm-up nothing is allocated. A pool that has nothing left says so (`None`); nothing here panics.
+
+use super::ranges::Ranges;
+
+/// A block: its length is a power of two from [`SMALLEST`] to [`LARGEST`] bytes.
+pub(super) type Block = Box<[u8]>;
+
+/// The blocks of one core. `Tcb::release` gives back what a connection holds; a block that is dropped instead stays counted.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq))]
+pub struct BufferPool {
+    budget: usize,
+    /// Bytes of all blocks there are, handed out or free.
+    made: usize,
+    /// Bytes handed out.
+    in_use: usize,
+    free: [Vec<Block>; CLASSES],
+    #[expect(clippy::vec_box, reason = "a list moves between pool and TCB as a pointer")]
+    ranges: Vec<Box<Ranges>>,
+}
+
+impl BufferPool {
+    /// A pool that never holds more than `budget_bytes` of blocks, handed out and free together. It allocates as blocks are
+    /// first asked for.
+    pub fn new(budget_bytes: usize) -> Self {
+        Self { budget: budget_bytes, made: 0, in_use: 0, free: std::array::from_fn(|_| Vec::new()), ranges: Vec::new() }
+    }
+
+    /// Bytes handed out and not yet given back: 0 when every connection has been released.
+    pub const fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// Bytes of all blocks there are, handed out or free: what the streams needed at most.
+    pub const fn allocated(&self) -> usize {
+        self.made
+    }
+
+    /// A block of at least `len` bytes; `None` when it would exceed the budget or [`LARGEST`]. Its content is whatever was there before.
+    pub(super) fn take(&mut self, len: usize) -> Option<Block> {
+        let class = class_of(len)?;
+        let size = SMALLEST << class;
+        let block = match self.free[class].pop() {
+            Some(block) => block,
+            None => {
+                self.make_room(size)?;
+                self.made += size;
+                vec![0; size].into_boxed_slice()
+            }
+        };
+        self.in_use += size;
+        Some(block)
+    }
+
+    /// Takes a block back.
+    pub(super) fn give(&mut self, block: Block) {
+        self.in_use -= block.len();
+        if let Some(class) = class_of(block.len()) {
+            self.free[class].push(block);
+        }
+    }
+
+    /// An empty list of ranges; `None` when it would exceed the budget.
+    pub(super) fn take_ranges(&mut self) -> Option<Box<Ranges>> {
+        let ranges = match self.ranges.pop() {
+            Some(ranges) => ranges,
+            None => {
+                self.make_room(size_of::<Ranges>())?;
+                self.made += size_of::<Ranges>();
+                Box::default()
+            }
+        };
+        self.in_use += size_of::<Ranges>();
+        Some(ranges)
+    }
+
+    /// Takes a list of ranges back.
+    pub(super) fn give_ranges(&mut self, mut ranges: Box<Ranges>) {
+        ranges.clear();
+        self.in_use -= size_of::<Ranges>();
+        self.ranges.push(ranges);
+    }
+
+    /// Frees blocks nobody uses, largest first, until `size` more bytes fit into the budget. Only a change in the mix of sizes
+    /// brings this about.
+    fn make_room(&mut self, size: usize) -> Option<()> {
+        if self.in_use + size > self.budget {
+            return None;
+        }
+        for blocks in self.free.iter_mut().rev() {
+            while self.made + size > self.budget {
+                match blocks.pop() {
+                    Some(block) => self.made -= block.len(),
+                    None => break,
+                }
+            }
+        }
+        while self.made + size > self.budget && self.ranges.pop().is_some() {
+            self.made -= size_of::<Ranges>();
+        }
+        (self.made + size <= self.budget).then_some(())
+    }
+}
+
+/// Smallest block in bytes: room for two full segments, so that a request and its answer need no second one.
+pub(super) const SMALLEST: usize = 4096;
+/// Largest block in bytes, and therefore the largest send or receive buffer of a connection.
+pub const LARGEST: usize = SMALLEST << (CLASSES - 1);
+const CLASSES: usize = 13;
+
+/// The class of the smallest block that holds `len` bytes.
+const fn class_of(len: usize) -> Option<usize> {
+    if len > LARGEST {
+        return None;
+    }
+    let blocks = len.div_ceil(SMALLEST);
+    Some(if blocks <= 1 { 0 } else { blocks.next_power_of_two().trailing_zeros() as usize })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_the_next_power_of_two() {
+        let mut pool = BufferPool::new(64 << 20);
+        for (asked, got) in [(0, 4096), (1, 4096), (4096, 4096), (4097, 8192), (100_000, 131_072), (LARGEST, LARGEST)] {
+            let block = pool.take(asked).unwrap();
+            assert_eq!(block.len(), got, "asked for {asked}");
+            pool.give(block);
+        }
+        assert_eq!(pool.in_use(), 0);
+        assert!(pool.take(LARGEST + 1).is_none());
+    }
+
+    #[test]
+    fn the_budget_is_never_exceeded() {
+        let mut pool = BufferPool::new(3 * 4096);
+        let a = pool.take(4096).unwrap();
+        let b = pool.take(8192).unwrap();
+        assert!(pool.take(1).is_none() && pool.take_ranges().is_none());
+        assert_eq!(pool.in_use(), 3 * 4096);
+        pool.give(a);
+        pool.give(b);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn free_blocks_of_another_size_make_room() {
+        let mut pool = BufferPool::new(16 * 4096);
+        let large = pool.take(16 * 4096).unwrap();
+        pool.give(large);
+        let small: Vec<_> = (0..16).map(|_| pool.take(4096).unwrap()).collect();
+        assert!(pool.take(4096).is_none());
+        small.into_iter().for_each(|block| pool.give(block));
+        assert!(pool.take(16 * 4096).is_some());
+    }
+
+    #[test]
+    fn a_returned_block_is_used_again() {
+        let mut pool = BufferPool::new(1 << 20);
+        let mut block = pool.take(4096).unwrap();
+        block[7] = 42;
+        pool.give(block);
+        assert_eq!(pool.take(10).unwrap()[7], 42);
+    }
+}

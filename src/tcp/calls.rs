@@ -1,0 +1,162 @@
+//! What the service asks of a connection: SEND, RECEIVE, CLOSE, ABORT (RFC 9293 3.10.2 to 3.10.5).
+//!
+//! Called by the engine on behalf of the service. A call that the state does not allow does nothing and says so by its result
+//! (0 bytes taken); it is never an error of the engine and never panics.
+
+use std::time::Duration;
+
+use super::config::Config;
+use super::pool::{BufferPool, LARGEST};
+use super::state::{Cause, State};
+use super::tcb::Tcb;
+use crate::time::Instant;
+
+impl Tcb {
+    /// SEND: queues bytes and returns how many were taken. When fewer than given, [`super::Events::WRITABLE`] follows once it
+    /// is worth trying again.
+    pub fn send(&mut self, config: &Config, bytes: &[u8], pool: &mut BufferPool) -> usize {
+        if !self.may_send() || bytes.is_empty() {
+            return 0;
+        }
+        let taken = self.queue.push(bytes, send_limit(config), pool);
+        if taken < bytes.len() {
+            self.send_was_short = true;
+            if self.queue.len() == 0 {
+                // Nothing is outstanding whose acknowledgment would wake the service: look again a little later.
+                self.timers.room = self.last_sent.max(self.timers.woken) + ROOM_RETRY;
+            }
+        }
+        taken
+    }
+
+    /// Bytes that [`Tcb::send`] would take now if the pool has them.
+    pub fn send_room(&self, config: &Config) -> usize {
+        if self.may_send() { send_limit(config).saturating_sub(self.queue.len() as usize) } else { 0 }
+    }
+
+    /// Bytes queued and not yet acknowledged.
+    pub const fn unacknowledged(&self) -> usize {
+        self.queue.len() as usize
+    }
+
+    fn may_send(&self) -> bool {
+        //= rfc9293#3.10.2
+        //# Queue the data for transmission after entering ESTABLISHED state.
+        let open = matches!(self.state(), State::SynSent | State::SynReceived | State::Established | State::CloseWait);
+        open && !self.fin_queued
+    }
+
+    /// Keeps what the service left of [`super::Arrival::payload`]; the storage was reserved when the payload was accepted.
+    pub fn keep_unread(&mut self, bytes: &[u8], pool: &mut BufferPool) {
+        let reserved = self.received.reserve(bytes.len(), pool);
+        debug_assert!(reserved, "accepting the payload has made sure of the storage");
+        self.received.append(bytes);
+    }
+
+    /// Everything that arrived has been offered to the service: gives an unused block back, and decides whether the peer must
+    /// be told of new room at once.
+    pub fn delivered(&mut self, pool: &mut BufferPool) {
+        self.received.tidy(pool);
+        let receiving = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
+        if receiving && self.rcv.update_due(self.received.unread()) {
+            self.ack_now = true;
+        }
+    }
+
+    /// RECEIVE: the front of the bytes that wait for the service; what lies behind a wrap of the buffer follows once this is
+    /// consumed.
+    pub fn unread(&self) -> &[u8] {
+        self.received.front()
+    }
+
+    /// Bytes that wait for the service.
+    pub const fn unread_len(&self) -> usize {
+        self.received.unread() as usize
+    }
+
+    /// The service has taken the first `n` bytes of [`Tcb::unread`]. [`Tcb::delivered`] follows when it has had its fill.
+    pub fn consume(&mut self, n: usize, pool: &mut BufferPool) {
+        self.received.consume(n, pool);
+    }
+
+    /// True when the peer's FIN is in order: nothing follows what is unread.
+    pub const fn peer_closed(&self) -> bool {
+        self.fin_received
+    }
+
+    /// CLOSE: our direction ends once everything queued is sent; what the peer still sends is received (RFC 9293 3.6).
+    ///
+    /// The time counts for nothing yet: no timer starts before the FIN has left.
+    pub fn close(&mut self, _now: Instant) {
+        if self.fin_queued {
+            //= rfc9293#3.10.4
+            //# An "ok" response would be acceptable, too, as long as a second FIN is not emitted
+            return;
+        }
+        match self.state() {
+            State::SynSent => {
+                //= rfc9293#3.10.4
+                //# Delete the TCB and return "error: closing" responses to any queued SENDs, or RECEIVEs.
+                self.timers.stop();
+                self.enter(Cause::Close, State::Closed);
+            }
+            // Sent after ESTABLISHED is entered, whether there is data to send or not: a FIN before the peer has our SYN would
+            // have to be sent again.
+            State::SynReceived => self.fin_queued = true,
+            State::Established => {
+                //= rfc9293#3.10.4
+                //# Queue this until all preceding SENDs have been segmentized, then form a FIN segment and send it.  In any case,
+                //# enter FIN-WAIT-1 state.
+                self.fin_queued = true;
+                self.enter(Cause::Close, State::FinWait1);
+            }
+            //= rfc9293#3.10.4
+            //# Queue this request until all preceding SENDs have been segmentized; then send a FIN segment, enter LAST-ACK state.
+            State::CloseWait => self.fin_queued = true,
+            _ => {}
+        }
+    }
+
+    /// CLOSE of both directions: as [`Tcb::close`], and nobody will read what is unread or still comes. Data lost that way is
+    /// answered with a RST, and FIN-WAIT-2 ends by itself.
+    pub fn close_both(&mut self, config: &Config, now: Instant, pool: &mut BufferPool) {
+        //= rfc9293#3.6.1
+        //# If such a host issues a CLOSE call while received data is still pending in the TCP connection, or if new data is received
+        //# after CLOSE is called, its TCP implementation SHOULD send a RST to show that data was lost (SHLD-3).
+        if self.unread_len() > 0 {
+            self.abort();
+        } else {
+            self.close(now);
+        }
+        self.unreadable = true;
+        self.received.release(pool);
+        if self.state() == State::FinWait2 {
+            self.timers.linger = now + config.fin_wait_2;
+        }
+    }
+
+    /// ABORT: the connection ends at once; a RST is still to be sent if the state calls for one.
+    pub fn abort(&mut self) {
+        if self.state() == State::Closed {
+            return;
+        }
+        self.reset_pending = match self.state() {
+            //= rfc9293#3.10.5
+            //# <SEQ=SND.NXT><CTL=RST>
+            State::SynReceived | State::Established | State::FinWait1 | State::FinWait2 | State::CloseWait => Some(self.snd.nxt),
+            //= rfc9293#3.10.5
+            //# Respond with "ok" and delete the TCB, enter CLOSED state, and return.
+            _ => None,
+        };
+        self.timers.stop();
+        self.ack_now = false;
+        self.enter(Cause::Abort, State::Closed);
+    }
+}
+
+fn send_limit(config: &Config) -> usize {
+    config.send_buffer.min(LARGEST)
+}
+
+/// How long after a refusal for want of memory a service with nothing outstanding is asked again.
+const ROOM_RETRY: Duration = Duration::from_millis(10);

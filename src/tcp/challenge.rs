@@ -1,0 +1,46 @@
+//! The limit on challenge ACKs, per connection (RFC 5961 7).
+//!
+//! One limit for all connections would be a side channel: whoever drains it on his own connection sees how much another one
+//! used. The same limit keeps two ends that disagree from answering each other's ACKs for ever.
+
+use crate::limits::CHALLENGE_ACKS_PER_SECOND;
+use crate::time::Instant;
+
+/// What was sent in the current second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ChallengeLimit {
+    second: u32,
+    sent: u8,
+}
+
+impl ChallengeLimit {
+    /// True when one more may be sent, which is then counted.
+    pub(super) const fn allows(&mut self, now: Instant) -> bool {
+        //= rfc5961#7
+        //# An implementation SHOULD include an ACK throttling mechanism to be conservative.
+        let second = (now.as_ns() / 1_000_000_000) as u32;
+        if second != self.second {
+            self.second = second;
+            self.sent = 0;
+        }
+        if self.sent >= CHALLENGE_ACKS_PER_SECOND {
+            return false;
+        }
+        self.sent += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_its_share_and_no_more() {
+        let mut limit = ChallengeLimit::default();
+        let mut allowed = |ns| (0..100).filter(|_| limit.allows(Instant::from_ns(ns))).count();
+        assert_eq!(allowed(500), usize::from(CHALLENGE_ACKS_PER_SECOND));
+        assert_eq!(allowed(999_999_999), 0);
+        assert_eq!(allowed(1_000_000_000), usize::from(CHALLENGE_ACKS_PER_SECOND));
+    }
+}

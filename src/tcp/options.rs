@@ -1,0 +1,101 @@
+//! Which options go into which segment, and what the options of a SYN settle (RFC 9293 3.7.1, RFC 7323 2 and 3).
+
+use super::congestion::Congestion;
+use super::tcb::Tcb;
+use super::window::WindowScale;
+use crate::limits::SEND_MSS_MIN;
+use crate::time::Instant;
+use crate::wire::tcp::Options;
+
+impl Tcb {
+    /// The options of our SYN or SYN-ACK.
+    pub(super) fn syn_options(&self, now: Instant) -> Options {
+        Options {
+            //= rfc9293#3.7.1
+            //# TCP implementations SHOULD send an MSS Option in every SYN segment when its receive MSS differs from the default 536
+            //# for IPv4 or 1220 for IPv6 (SHLD-5), and MAY send it always
+            mss: Some(self.rcv.mss),
+            //= rfc7323#2.3
+            //# If a TCP receives a <SYN> segment containing a Window Scale option, it SHOULD send its own Window Scale option in
+            //# the <SYN,ACK> segment.
+            window_scale: if self.offers.window_scale { Some(self.rcv.shift.shift()) } else { None },
+            //= rfc7323#3.2
+            //# A TCP MAY send the TSopt in an initial <SYN> segment (i.e., segment containing a SYN bit and no ACK bit), and MAY
+            //# send a TSopt in <SYN,ACK> only if it received a TSopt in the initial <SYN> segment for the connection.
+            timestamps: match self.syn_seen {
+                true => self.timestamps.ok.then(|| self.timestamps.option(now)),
+                false => self.offers.timestamps.then(|| (self.timestamps.value(now), 0)),
+            },
+            ..Options::default()
+        }
+    }
+
+    /// The options of every other segment.
+    pub(super) fn options(&self, now: Instant) -> Options {
+        //= rfc7323#3.2
+        //# Once TSopt has been successfully negotiated, that is both <SYN> and <SYN,ACK> contain TSopt, the TSopt MUST be sent in
+        //# every non-<RST> segment for the duration of the connection, and SHOULD be sent in an <RST> segment
+        Options { timestamps: self.timestamps.ok.then(|| self.timestamps.option(now)), ..Options::default() }
+    }
+
+    /// Takes in the options of the peer's SYN.
+    pub(super) fn settle_options(&mut self, options: &Options, now: Instant) {
+        //= rfc9293#3.7.1
+        //# If an MSS Option is not received at connection setup, TCP implementations MUST assume a default send MSS of 536 (576 -
+        //# 40) for IPv4 or 1220 (1280 - 60) for IPv6
+        let peer_mss = options.mss.unwrap_or(DEFAULT_MSS);
+        //= rfc9293#3.7.1
+        //# The maximum size of a segment that a TCP endpoint really sends, the "effective send MSS", MUST be the smaller (MUST-16)
+        //# of the send MSS (that reflects the available reassembly buffer size at the remote host, the EMTU_R [19]) and the largest
+        //# transmission size permitted by the IP layer (EMTU_S [19])
+        self.snd.mss = peer_mss.max(SEND_MSS_MIN).min(self.rcv.mss.max(SEND_MSS_MIN));
+        //= rfc7323#2.3
+        //# Upon receiving a <SYN> segment with a Window Scale option containing shift.cnt = S, a TCP MUST set Snd.Wind.Shift to S
+        //# and MUST set Rcv.Wind.Shift to R; otherwise, it MUST set both Snd.Wind.Shift and Rcv.Wind.Shift to zero.
+        match options.window_scale {
+            Some(shift) if self.offers.window_scale => self.snd.shift = WindowScale::clamped(shift),
+            _ => {
+                self.offers.window_scale = false;
+                self.snd.shift = WindowScale::NONE;
+                self.rcv.shift = WindowScale::NONE;
+            }
+        }
+        if self.offers.timestamps {
+            self.timestamps.negotiate(options.timestamps, now);
+        }
+        self.congestion.set_mss(self.payload_max());
+    }
+
+    /// Eff.snd.MSS: the largest payload of a segment, its options taken off.
+    pub(super) fn payload_max(&self) -> u32 {
+        //= rfc9293#3.7.1
+        //# When TCP is used in a situation where either the IP or TCP headers are not fixed, the sender must reduce the amount of
+        //# TCP data in any given packet by the number of octets used by the IP and TCP options.
+        u32::from(self.snd.mss) - self.option_bytes()
+    }
+
+    /// The payload of a full-sized segment of the peer.
+    pub(super) fn peer_payload_max(&self) -> u32 {
+        u32::from(self.rcv.mss).saturating_sub(self.option_bytes()).max(1)
+    }
+
+    /// Bytes of options in a segment that is not a SYN.
+    const fn option_bytes(&self) -> u32 {
+        if self.timestamps.ok { TIMESTAMP_BYTES } else { 0 }
+    }
+}
+
+/// What a SYN of ours offers; narrowed by the peer's SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offers {
+    /// Window scaling.
+    pub(super) window_scale: bool,
+    /// Timestamps.
+    pub(super) timestamps: bool,
+}
+
+/// The send MSS of a peer that names none (RFC 9293 3.7.1, IPv4).
+const DEFAULT_MSS: u16 = 536;
+/// Timestamps, padded to a multiple of four (RFC 7323 appendix A).
+const TIMESTAMP_BYTES: u32 = 12;
+const _: () = assert!(SEND_MSS_MIN as u32 > TIMESTAMP_BYTES);

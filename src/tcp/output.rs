@@ -1,0 +1,262 @@
+//! Which segment leaves next (RFC 9293 3.7, 3.8, 3.10.7.4).
+//!
+//! The engine calls [`Tcb::poll_transmit`] as long as [`Tcb::wants_transmit`] and it has a frame and a ring slot: what is returned counts as
+//! sent. One decision function serves both, so that they cannot disagree.
+
+use super::config::Config;
+use super::congestion::Congestion;
+use super::event::Transmit;
+use super::seq::SeqNum;
+use super::state::{Cause, State};
+use super::tcb::Tcb;
+use crate::time::Instant;
+use crate::wire::tcp::Flags;
+
+/// The next thing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Something waits that cannot be sent now, and no timer runs for it yet.
+    Timer,
+    /// A reset with this sequence number.
+    Reset(SeqNum),
+    /// Our SYN or SYN-ACK.
+    Syn,
+    /// Data and FIN, or an empty ACK.
+    Text(Text),
+}
+
+/// A segment that is neither SYN nor RST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Text {
+    seq: SeqNum,
+    len: u32,
+    fin: bool,
+}
+
+impl Tcb {
+    /// True when [`Tcb::poll_transmit`] has something to do. Cheap. Without pacing the answer does not depend on the time.
+    pub fn wants_transmit(&self, _now: Instant) -> bool {
+        self.due() != Due::Nothing
+    }
+
+    /// The next segment; it counts as sent. `None` when there is none: then a timer may have been armed, so ask
+    /// [`Tcb::poll_timeout`] afterwards.
+    pub fn poll_transmit(&mut self, config: &Config, now: Instant) -> Option<Transmit<'_>> {
+        match self.due() {
+            Due::Nothing => None,
+            Due::Timer => {
+                self.arm_send(config, now);
+                None
+            }
+            Due::Reset(seq) => Some(self.transmit_reset(seq, now)),
+            Due::Syn => Some(self.transmit_syn(config, now)),
+            Due::Text(text) => Some(self.transmit_text(text, config, now)),
+        }
+    }
+
+    fn due(&self) -> Due {
+        if let Some(seq) = self.reset_pending {
+            return Due::Reset(seq);
+        }
+        match self.state() {
+            State::Closed | State::Listen => Due::Nothing,
+            State::SynSent | State::SynReceived if self.snd.nxt == self.iss || self.recovery.pending() => Due::Syn,
+            State::SynSent => Due::Nothing,
+            State::SynReceived | State::TimeWait => self.due_ack(),
+            _ => self.due_text(),
+        }
+    }
+
+    fn due_ack(&self) -> Due {
+        if self.ack_now { Due::Text(Text { seq: self.snd.nxt, len: 0, fin: false }) } else { Due::Nothing }
+    }
+
+    fn due_text(&self) -> Due {
+        if self.probe {
+            //= rfc9293#3.8.6.1
+            //# The sending TCP peer must regularly transmit at least one octet of new data (if available), or retransmit to the
+            //# receiving TCP peer even if the send window is zero, in order to "probe" the window.
+            let len = self.queue.len().min(1);
+            return Due::Text(Text { seq: self.snd.una, len, fin: len == 0 && self.fin_queued });
+        }
+        if self.recovery.pending()
+            && let Some(text) = self.due_again()
+        {
+            return Due::Text(text);
+        }
+        if !self.recovery.pending()
+            && let Some(text) = self.due_new()
+        {
+            return Due::Text(text);
+        }
+        if self.ack_now {
+            return self.due_ack();
+        }
+        let waiting = self.snd.outstanding() > 0 || self.queue.len() > 0 || (self.fin_queued && !self.fin_sent);
+        if waiting && self.timers.send == Instant::NEVER { Due::Timer } else { Due::Nothing }
+    }
+
+    /// What recovery wants sent again, as the window allows.
+    fn due_again(&self) -> Option<Text> {
+        let seq = self.recovery.resend;
+        let fin_seq = self.fin_seq();
+        let end = self.recovery.resend_end.earliest(if self.fin_sent { fin_seq } else { self.recovery.resend_end });
+        //= rfc9293#3.8.6
+        //# If this happens, the sender SHOULD NOT send new data (SHLD-15), but SHOULD retransmit normally the old unacknowledged
+        //# data between SND.UNA and SND.UNA+SND.WND (SHLD-16).
+        let window = self.snd.room_from(seq);
+        if window == 0 {
+            return None;
+        }
+        let data = if seq.before(end) { end - seq } else { 0 };
+        let len = data.min(self.payload_max()).min(window);
+        let last = seq + len == fin_seq && self.fin_sent && self.recovery.resend_end.after(fin_seq);
+        let fin = last && window > len;
+        // The first segment of a fast retransmit leaves whatever the window is (RFC 5681 3.2, step 3).
+        if !self.recovery.fast && self.in_flight() > 0 && self.in_flight() + len > self.congestion.window() {
+            return None;
+        }
+        (len > 0 || fin).then_some(Text { seq, len, fin })
+    }
+
+    /// What has not been sent yet, as windows, Nagle and silly-window avoidance allow.
+    fn due_new(&self) -> Option<Text> {
+        if self.fin_sent {
+            return None;
+        }
+        let seq = self.snd.nxt;
+        let unsent = self.fin_seq() - seq;
+        if unsent == 0 && !self.fin_queued {
+            return None;
+        }
+        let usable = self.snd.room_from(seq);
+        let congestion = (self.congestion.window().saturating_add(self.recovery.inflation)).saturating_sub(self.in_flight());
+        let segment = self.payload_max();
+        let len = unsent.min(segment).min(usable);
+        let fin = self.fin_queued && len == unsent && usable > len;
+        if len > congestion || (len == 0 && !fin) {
+            return None;
+        }
+        let idle = self.snd.outstanding() == 0;
+        //= rfc9293#3.8.6.2.1
+        //# if a maximum-sized segment can be sent, i.e., if:
+        //# min(D,U) >= Eff.snd.MSS;
+        let full = len == segment;
+        //= rfc9293#3.8.6.2.1
+        //# or if the data is pushed and all queued data can be sent now, i.e., if:
+        //# [SND.NXT = SND.UNA and] PUSHed and D <= U
+        //= rfc9293#3.7.4
+        //# If there is unacknowledged data (i.e., SND.NXT > SND.UNA), then the sending TCP endpoint buffers all user data
+        //# (regardless of the PSH bit) until the outstanding data has been acknowledged or until the TCP endpoint can send a
+        //# full-sized segment (Eff.snd.MSS bytes).
+        let all = len == unsent && (idle || self.no_delay || fin);
+        //= rfc9293#3.8.6.2.1
+        //# or if at least a fraction Fs of the maximum window can be sent, i.e., if:
+        //# [SND.NXT = SND.UNA and] min(D,U) >= Fs * Max(SND.WND);
+        let fraction = (idle || self.no_delay) && len >= (self.snd.max_wnd / 2).max(1);
+        (full || all || fraction || (self.override_avoidance && idle)).then_some(Text { seq, len, fin })
+    }
+
+    fn transmit_reset(&mut self, seq: SeqNum, now: Instant) -> Transmit<'_> {
+        self.reset_pending = None;
+        //= rfc7323#5.2
+        //# If an <RST> is being generated because of a user abort, and Snd.TS.OK is set, then a Timestamps option SHOULD be included
+        //# in the <RST>.
+        let options = self.options(now);
+        Transmit { seq, ack: SeqNum(0), flags: Flags::RST, window: 0, options, payload: [&[], &[]] }
+    }
+
+    fn transmit_syn(&mut self, config: &Config, now: Instant) -> Transmit<'_> {
+        let flags = if self.syn_seen { Flags::SYN | Flags::ACK } else { Flags::SYN };
+        if self.snd.nxt == self.iss {
+            //= rfc9293#3.10.1
+            //# A SYN segment of the form <SEQ=ISS><CTL=SYN> is sent.  Set SND.UNA to ISS, SND.NXT to ISS+1, enter SYN-SENT state,
+            //# and return.
+            self.snd.nxt = self.iss + 1;
+            self.timing.sent(self.snd.nxt, now);
+        } else {
+            self.resent += 1;
+            self.timing.resent(self.snd.nxt);
+        }
+        self.recovery.sent_again(self.snd.nxt);
+        if self.timers.send == Instant::NEVER {
+            self.arm_send(config, now);
+        }
+        let options = self.syn_options(now);
+        let window = self.rcv.offer_in_syn();
+        self.acknowledged_all();
+        let ack = if self.syn_seen { self.rcv.nxt } else { SeqNum(0) };
+        Transmit { seq: self.iss, ack, flags, window, options, payload: [&[], &[]] }
+    }
+
+    fn transmit_text(&mut self, text: Text, config: &Config, now: Instant) -> Transmit<'_> {
+        let Text { seq, len, fin } = text;
+        let end = seq + len + u32::from(fin);
+        let mut flags = Flags::ACK;
+        if end.after(seq) {
+            if fin {
+                flags = flags | Flags::FIN;
+            }
+            if len > 0 && seq + len == self.fin_seq() {
+                //= rfc9293#3.9.1.2
+                //# MUST set the PSH bit in the last buffered segment (i.e., when there is no more queued data to be sent) (MUST-61).
+                flags = flags | Flags::PSH;
+            }
+            self.note_sent(seq, end, fin, config, now);
+        }
+        let options = self.options(now);
+        let window = self.rcv.offer(self.received.unread());
+        self.acknowledged_all();
+        let payload = self.queue.slices(seq - self.snd.una, len);
+        //= rfc9293#3.10.7.4
+        //# <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>
+        Transmit { seq, ack: self.rcv.nxt, flags, window, options, payload }
+    }
+
+    /// Books a segment that takes sequence space.
+    fn note_sent(&mut self, seq: SeqNum, end: SeqNum, fin: bool, config: &Config, now: Instant) {
+        if seq.before(self.snd.nxt) {
+            self.resent += 1;
+            self.timing.resent(end);
+            if !self.probe {
+                self.recovery.sent_again(end);
+            }
+        } else {
+            self.restart_after_idle(config, now);
+            self.timing.sent(end, now);
+        }
+        self.snd.nxt = self.snd.nxt.latest(end);
+        self.probe = false;
+        self.override_avoidance = false;
+        self.last_sent = now;
+        if fin {
+            self.fin_sent = true;
+            if self.state() == State::CloseWait {
+                self.enter(Cause::FinSent, State::LastAck);
+            }
+        }
+        //= rfc6298#5.1
+        //# Every time a packet containing data is sent (including a retransmission), if the timer is not running, start it running
+        //# so that it will expire after RTO seconds (for the current value of RTO).
+        if self.timers.send == Instant::NEVER {
+            self.arm_send(config, now);
+        }
+    }
+
+    fn restart_after_idle(&mut self, config: &Config, now: Instant) {
+        //= rfc5681#4.1
+        //# Therefore, a TCP SHOULD set cwnd to no more than RW before beginning transmission if the TCP has not sent data in an
+        //# interval exceeding the retransmission timeout.
+        if self.snd.outstanding() == 0 && now.since(self.last_sent) > self.rto.backed_off(0, config) {
+            self.congestion.on_idle();
+        }
+    }
+
+    /// A segment with the current RCV.NXT leaves.
+    const fn acknowledged_all(&mut self) {
+        self.rcv.acked = self.rcv.nxt;
+        self.ack_now = false;
+        self.timers.ack = Instant::NEVER;
+    }
+}

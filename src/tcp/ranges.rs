@@ -1,0 +1,159 @@
+//! The bounded list of out-of-order ranges of one connection.
+//!
+//! Called by the receive queue. Sorted, disjoint, not touching; at most [`REASSEMBLY_BLOCKS`] of them, so that neither memory
+//! nor the work per segment can be driven up by a peer. All numbers lie within one receive window, so that the wrapping order
+//! of [`SeqNum`] is a true order here. Nothing panics.
+
+use super::seq::SeqNum;
+use crate::limits::REASSEMBLY_BLOCKS;
+
+/// A range of sequence numbers: `left` up to, not including, `right`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) left: SeqNum,
+    pub(super) right: SeqNum,
+}
+
+/// The ranges received beyond a hole, nearest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ranges {
+    list: [Range; REASSEMBLY_BLOCKS],
+    count: usize,
+}
+
+impl Ranges {
+    /// The ranges, nearest first.
+    pub(super) fn as_slice(&self) -> &[Range] {
+        &self.list[..self.count]
+    }
+
+    /// True when there is none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Forgets all.
+    pub(super) const fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// True when [`Ranges::insert`] of this range would succeed.
+    pub(super) fn has_room_for(&self, new: Range) -> bool {
+        self.count < self.list.len() || self.as_slice().iter().any(|range| touches(*range, new))
+    }
+
+    /// Adds a range, joined with those it overlaps or touches. `false`, and nothing changed, when it would be one too many.
+    pub(super) fn insert(&mut self, new: Range) -> bool {
+        let ranges = self.as_slice();
+        let first = ranges.iter().position(|range| range.right.at_or_after(new.left)).unwrap_or(self.count);
+        let joined = ranges[first..].iter().take_while(|range| range.left.at_or_before(new.right)).count();
+        if joined == 0 {
+            if self.count == self.list.len() {
+                return false;
+            }
+            self.list.copy_within(first..self.count, first + 1);
+            self.list[first] = new;
+            self.count += 1;
+            return true;
+        }
+        let last = self.list[first + joined - 1];
+        self.list[first] = Range { left: self.list[first].left.earliest(new.left), right: last.right.latest(new.right) };
+        self.list.copy_within(first + joined..self.count, first + 1);
+        self.count -= joined - 1;
+        true
+    }
+
+    /// Takes out every range that begins at or before `next` and returns how far the stream is now contiguous.
+    pub(super) fn reach(&mut self, next: SeqNum) -> SeqNum {
+        let mut reached = next;
+        let mut taken = 0;
+        for range in self.as_slice() {
+            if range.left.after(reached) {
+                break;
+            }
+            reached = reached.latest(range.right);
+            taken += 1;
+        }
+        self.list.copy_within(taken..self.count, 0);
+        self.count -= taken;
+        reached
+    }
+
+    /// The sequence number after the farthest byte.
+    pub(super) fn end(&self) -> Option<SeqNum> {
+        self.as_slice().last().map(|range| range.right)
+    }
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Self { list: [Range::default(); REASSEMBLY_BLOCKS], count: 0 }
+    }
+}
+
+const fn touches(a: Range, b: Range) -> bool {
+    a.left.at_or_before(b.right) && b.left.at_or_before(a.right)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Near the wrap, so that every comparison crosses it.
+    const BASE: SeqNum = SeqNum(u32::MAX - 100);
+
+    fn range(left: u32, right: u32) -> Range {
+        Range { left: BASE + left, right: BASE + right }
+    }
+
+    #[test]
+    fn ranges_join_when_they_touch_or_overlap() {
+        let mut ranges = Ranges::default();
+        for new in [range(10, 20), range(30, 40), range(50, 60)] {
+            assert!(ranges.insert(new));
+        }
+        assert!(ranges.insert(range(20, 30)));
+        assert_eq!(ranges.as_slice(), [range(10, 40), range(50, 60)]);
+        assert!(ranges.insert(range(5, 200)));
+        assert_eq!(ranges.as_slice(), [range(5, 200)]);
+        assert_eq!(ranges.reach(BASE + 5), BASE + 200);
+        assert!(ranges.is_empty());
+    }
+
+    #[test]
+    fn a_full_list_takes_only_what_joins() {
+        let mut ranges = Ranges::default();
+        for n in 0..REASSEMBLY_BLOCKS as u32 {
+            assert!(ranges.insert(range(10 * n, 10 * n + 5)));
+        }
+        assert!(!ranges.has_room_for(range(1000, 1001)) && !ranges.insert(range(1000, 1001)));
+        assert!(ranges.has_room_for(range(5, 6)) && ranges.insert(range(5, 6)));
+        assert_eq!(ranges.as_slice()[0], range(0, 6));
+    }
+
+    proptest! {
+        /// The list holds exactly the numbers that a plain set of the same insertions holds.
+        #[test]
+        fn it_is_a_set(inserts in prop::collection::vec((0u32..300, 1u32..40), 0..24), next in 0u32..300) {
+            let mut ranges = Ranges::default();
+            let mut model = [false; 400];
+            for (left, len) in inserts {
+                prop_assert!(ranges.insert(range(left, left + len)));
+                model[left as usize..(left + len) as usize].fill(true);
+            }
+            let in_list = |ranges: &Ranges, n: u32| ranges.as_slice().iter().any(|r| (BASE + n).within(r.left, r.right - r.left));
+            for n in 0..400 {
+                prop_assert_eq!(in_list(&ranges, n), model[n as usize]);
+            }
+            for pair in ranges.as_slice().windows(2) {
+                prop_assert!(pair[0].right.before(pair[1].left));
+            }
+            let reached = ranges.reach(BASE + next) - BASE;
+            let expected = (next..400).find(|&n| !model[n as usize]).unwrap_or(400);
+            let expected = if next < 400 && model[next as usize] { expected } else { next };
+            prop_assert_eq!(reached, expected);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Segments and calls as nobody would send them: nothing panics, no promise is broken, and the fast path is the slow one.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::script::*;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::{BufferPool, Config, Events, State, Tcb};
+use crate::time::Instant;
+use crate::wire::tcp::{Flags, Options, SackBlock, Segment};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// SEG.SEQ relative to RCV.NXT, SEG.ACK relative to SND.UNA.
+    Arrive {
+        seq: i64,
+        ack: i64,
+        flags: u8,
+        window: u16,
+        options: Options,
+        len: usize,
+    },
+    Send(usize),
+    Read(usize),
+    Close,
+    CloseBoth,
+    Abort,
+    Unreachable,
+    Wait(u64),
+    Poll(usize),
+}
+
+fn offset(near: i64) -> impl Strategy<Value = i64> {
+    prop_oneof![6 => Just(0), 6 => -near..near, 1 => -(1i64 << 32)..(1i64 << 32)]
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let number = prop_oneof![0u32..50, any::<u32>()];
+    (
+        prop::option::of(any::<u16>()),
+        prop::option::of(any::<u8>()),
+        prop::option::weighted(0.7, (number.clone(), number)),
+        (any::<u32>(), any::<u32>(), any::<u8>()),
+    )
+        .prop_map(|(mss, window_scale, timestamps, (left, right, sack_count))| Options {
+            mss,
+            window_scale,
+            sack_permitted: left & 1 == 1,
+            timestamps,
+            sack: [SackBlock { left: SeqNum(left), right: SeqNum(right) }; 4],
+            sack_count,
+        })
+}
+
+fn arrive() -> impl Strategy<Value = Step> {
+    let flags = prop_oneof![
+        10 => Just(Flags::ACK.0),
+        3 => Just(Flags::ACK.0 | Flags::PSH.0),
+        3 => Just(Flags::ACK.0 | Flags::FIN.0),
+        1 => Just(Flags::ACK.0 | Flags::SYN.0),
+        1 => Just(Flags::SYN.0),
+        2 => any::<u8>(),
+    ];
+    let window = prop_oneof![Just(0u16), Just(1), Just(WINDOW), any::<u16>()];
+    let len = prop_oneof![3 => Just(0usize), 2 => 1usize..20, 2 => 1usize..3000];
+    (offset(3000), offset(5000), flags, window, options(), len).prop_map(|(seq, ack, flags, window, options, len)| Step::Arrive {
+        seq,
+        ack,
+        flags,
+        window,
+        options,
+        len,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => arrive(),
+        4 => (0usize..8000).prop_map(Step::Send),
+        4 => (0usize..8000).prop_map(Step::Read),
+        1 => Just(Step::Close),
+        1 => Just(Step::CloseBoth),
+        1 => Just(Step::Abort),
+        1 => Just(Step::Unreachable),
+        4 => (0u64..3000).prop_map(Step::Wait),
+        10 => (0usize..20).prop_map(Step::Poll),
+    ]
+}
+
+struct Bench {
+    tcb: Tcb,
+    pool: BufferPool,
+    config: Config,
+    now: Instant,
+    events: Events,
+    fast: usize,
+}
+
+impl Bench {
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Arrive { seq, ack, flags, window, options, len } => {
+                let payload = vec![0xa5; len];
+                let segment = Segment {
+                    seq: self.tcb.rcv.nxt + seq as u32,
+                    ack: self.tcb.snd.una + ack as u32,
+                    flags: Flags(flags),
+                    window,
+                    urgent: window,
+                    options,
+                    payload: &payload,
+                };
+                self.arrive(&segment);
+            }
+            Step::Send(n) => {
+                let room = self.tcb.send_room(&self.config);
+                assert!(self.tcb.send(&self.config, &vec![0x5a; n], &mut self.pool) <= n.min(room));
+            }
+            Step::Read(n) => {
+                let n = n.min(self.tcb.unread().len());
+                self.tcb.consume(n, &mut self.pool);
+                self.tcb.delivered(&mut self.pool);
+            }
+            Step::Close => self.tcb.close(self.now),
+            Step::CloseBoth => self.tcb.close_both(&self.config, self.now, &mut self.pool),
+            Step::Abort => self.tcb.abort(),
+            Step::Unreachable => self.note_unreachable(),
+            Step::Wait(ms) => {
+                self.now += Duration::from_millis(ms);
+                let events = self.tcb.on_timeout(&self.config, self.now);
+                self.note(events);
+                assert!(self.tcb.poll_timeout() > self.now, "an expired timer stays armed");
+            }
+            Step::Poll(n) => {
+                for _ in 0..n {
+                    let wanted = self.tcb.wants_transmit(self.now);
+                    let sent = self.tcb.poll_transmit(&self.config, self.now).is_some();
+                    assert!(wanted || !sent);
+                }
+            }
+        }
+        assert!(self.tcb.snd.una.at_or_before(self.tcb.snd.nxt));
+        assert!(self.tcb.rcv.wnd + self.tcb.received.unread() <= self.tcb.rcv.limit.max(0xffff));
+    }
+
+    fn arrive(&mut self, segment: &Segment<'_>) {
+        let edge = self.tcb.right_edge();
+        let (mut slow, mut slow_pool) = (self.tcb.clone(), self.pool.clone());
+        let is_fast = self.tcb.takes_fast_path(self.now, segment);
+        let arrival = self.tcb.on_segment(&self.config, self.now, segment, &mut self.pool);
+        if is_fast {
+            self.fast += 1;
+            let expected = slow.on_segment_slowly(&self.config, self.now, segment, &mut slow_pool);
+            assert_eq!((&arrival, &self.tcb), (&expected, &slow), "the fast path differs");
+            assert!(self.pool == slow_pool, "the fast path differs in memory");
+        }
+        if let (Some(before), Some(after)) = (edge, self.tcb.right_edge()) {
+            assert!(after.at_or_after(before), "the right edge moved left");
+        }
+        self.note(arrival.events);
+        if !arrival.payload.is_empty() {
+            assert_eq!(self.tcb.unread_len(), 0);
+            let bytes = &segment.payload[arrival.payload];
+            self.tcb.keep_unread(&bytes[bytes.len() / 3..], &mut self.pool);
+        }
+        self.tcb.delivered(&mut self.pool);
+    }
+
+    fn note_unreachable(&mut self) {
+        let events = self.tcb.on_unreachable();
+        self.note(events);
+    }
+
+    /// A connection ends at most once.
+    fn note(&mut self, events: Events) {
+        let ends = [Events::CLOSED, Events::RESET, Events::REFUSED, Events::TIMED_OUT];
+        let ended = |set: Events| ends.into_iter().filter(|&end| set.contains(end)).count();
+        assert!(ended(self.events) + ended(events) <= 1, "ends twice: {:?} then {events:?}", self.events);
+        self.events |= events;
+    }
+}
+
+fn births() -> Vec<(State, Tcb, Config)> {
+    let stamped = Config { timestamps: true, window_scaling: true, memory: 200_000, ..plain() };
+    let mut births: Vec<_> =
+        Script::in_every_state().iter().map(|(script, ..)| (script.tcb.state(), script.tcb.clone(), plain())).collect();
+    let mut peer = Script::accept(stamped, syn().seq(IRS).mss(MSS).ts(10, 0).scale(3));
+    peer.sent();
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 1).ts(11, 0));
+    births.push((State::Established, peer.tcb.clone(), stamped));
+    births.push((State::SynSent, Tcb::open(&stamped, OPENING, START), stamped));
+    births
+}
+
+fn run(birth: usize, steps: &[Step]) -> usize {
+    let births = births();
+    let (_, tcb, config) = births[birth % births.len()].clone();
+    // What these TCBs hold was taken from another pool; none of them holds anything.
+    let mut bench = Bench { tcb, pool: BufferPool::new(config.memory), config, now: START, events: Events::NONE, fast: 0 };
+    if bench.tcb.state() == State::TimeWait {
+        bench.events = Events::CLOSED;
+    }
+    for step in steps {
+        bench.step(step);
+    }
+    bench.tcb.release(&mut bench.pool);
+    assert_eq!(bench.pool.in_use(), 0);
+    bench.fast
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_breaks_in_any_state(birth in 0usize..16, steps in prop::collection::vec(step(), 1..60)) {
+        run(birth, &steps);
+    }
+
+    /// Mostly what a well-behaved peer sends, so that the fast path is taken; each time it is compared with the other.
+    #[test]
+    fn the_fast_path_is_the_slow_one(
+        steps in prop::collection::vec(
+            (0i64..3000, prop_oneof![Just(0usize), 1usize..1500], 0usize..4000, any::<bool>(), prop::sample::select(vec![0, 1, WINDOW]), 0u64..400),
+            1..40,
+        ),
+    ) {
+        for birth in [2, 9] {
+            let steps: Vec<_> = steps
+                .iter()
+                .flat_map(|&(ack, len, send, read, window, wait)| {
+                    let options = Options { timestamps: Some((20 + len as u32, ack as u32)), ..Options::default() };
+                    let arrive = Step::Arrive { seq: 0, ack, flags: Flags::ACK.0, window, options, len };
+                    [Step::Send(send), Step::Poll(10), arrive, Step::Read(if read { 8000 } else { 0 }), Step::Wait(wait)]
+                })
+                .collect();
+            run(birth, &steps);
+        }
+    }
+}
+
+/// The comparison above means something only if the fast path is taken.
+#[test]
+fn the_fast_path_is_taken() {
+    let options = Options { timestamps: Some((20, 0)), ..Options::default() };
+    let steps: Vec<_> = (0..50)
+        .flat_map(|_| {
+            let arrive = Step::Arrive { seq: 0, ack: 100, flags: Flags::ACK.0, window: WINDOW, options, len: 10 };
+            [Step::Send(100), Step::Poll(2), arrive, Step::Read(100)]
+        })
+        .collect();
+    for birth in [2, 9] {
+        assert_eq!(run(birth, &steps), 50);
+    }
+}

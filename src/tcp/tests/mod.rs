@@ -1,0 +1,13 @@
+//! The machine as scripts: what a peer sends, what must come back (style: RFC events as names, a dozen lines each).
+
+mod chaos;
+mod close;
+mod handshake;
+mod options;
+mod pair;
+mod receive;
+mod reset;
+mod retransmit;
+mod script;
+mod send;
+mod time_wait;

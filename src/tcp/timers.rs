@@ -1,0 +1,226 @@
+//! The timers of a connection and what happens when they expire (RFC 9293 3.8, 3.10.8; RFC 6298 5).
+//!
+//! The engine asks for the earliest deadline and calls back at or after it; an early call does nothing. Four deadlines are
+//! kept: one for whatever is outstanding or blocked (retransmission, zero-window probe, silly-window override: never two at once), one for a
+//! delayed ACK, one for the states that end by themselves, one to try again when there was no memory.
+
+use std::time::Duration;
+
+use super::config::Config;
+use super::congestion::Congestion;
+use super::event::Events;
+use super::rto::Rto;
+use super::state::{Cause, State};
+use super::tcb::Tcb;
+use crate::time::Instant;
+
+/// Deadlines; [`Instant::NEVER`] when not armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Timers {
+    /// Retransmission, probe or override.
+    pub(super) send: Instant,
+    /// Delayed ACK.
+    pub(super) ack: Instant,
+    /// TIME-WAIT and FIN-WAIT-2.
+    pub(super) linger: Instant,
+    /// The service was refused memory and nothing else will wake it.
+    pub(super) room: Instant,
+    /// When `room` last expired.
+    pub(super) woken: Instant,
+    /// How often the send timer has doubled.
+    pub(super) backoff: u8,
+    /// Expiries of the send timer since the peer was last heard in the matter.
+    pub(super) unanswered: u8,
+}
+
+impl Timers {
+    /// None armed.
+    pub(super) const NONE: Self = Self {
+        send: Instant::NEVER,
+        ack: Instant::NEVER,
+        linger: Instant::NEVER,
+        room: Instant::NEVER,
+        woken: Instant::ZERO,
+        backoff: 0,
+        unanswered: 0,
+    };
+
+    /// All off.
+    pub(super) const fn stop(&mut self) {
+        *self = Self::NONE;
+    }
+}
+
+impl Tcb {
+    /// The earliest deadline; [`Instant::NEVER`] when there is none.
+    pub fn poll_timeout(&self) -> Instant {
+        self.timers.send.min(self.timers.ack).min(self.timers.linger).min(self.timers.room)
+    }
+
+    /// Lets expired timers act. May be called at any time; does nothing before a deadline.
+    pub fn on_timeout(&mut self, config: &Config, now: Instant) -> Events {
+        let mut events = Events::NONE;
+        if self.timers.ack <= now {
+            self.timers.ack = Instant::NEVER;
+            self.ack_now = true;
+        }
+        if self.timers.room <= now {
+            self.timers.room = Instant::NEVER;
+            self.timers.woken = now;
+            self.send_was_short = false;
+            events |= Events::WRITABLE;
+        }
+        if self.timers.linger <= now {
+            events |= self.on_lingered();
+        }
+        if self.timers.send <= now {
+            events |= self.on_send_timeout(config, now);
+        }
+        events
+    }
+
+    /// TIME-WAIT is over, or the peer never ended its direction although nobody reads it any more.
+    fn on_lingered(&mut self) -> Events {
+        self.timers.stop();
+        //= rfc9293#3.10.8
+        //# If the time-wait timeout expires on a connection, delete the TCB, enter the CLOSED state, and return.
+        if self.state() == State::TimeWait {
+            self.enter(Cause::TimeWaitOver, State::Closed);
+            return Events::NONE;
+        }
+        self.enter(Cause::TimedOut, State::Closed);
+        Events::TIMED_OUT
+    }
+
+    fn on_send_timeout(&mut self, config: &Config, now: Instant) -> Events {
+        self.timers.send = Instant::NEVER;
+        if self.recovery.pending() && self.recovery.resend == self.snd.una && self.timers.unanswered > 0 {
+            // The last timeout's segment could not leave yet (no frame, no room in the ring): that is our fault, not the peer's.
+            self.arm_send(config, now);
+            return Events::NONE;
+        }
+        match self.state() {
+            State::SynSent => self.on_syn_timeout(config, now, config.syn_retries),
+            State::SynReceived => self.on_syn_timeout(config, now, config.syn_ack_retries),
+            State::Closed | State::Listen | State::TimeWait => Events::NONE,
+            _ if self.snd.wnd == 0 => self.on_probe_timeout(config, now),
+            _ if self.snd.outstanding() == 0 => {
+                //= rfc9293#3.8.6.2.1
+                //# To avoid a resulting deadlock, it is necessary to have a timeout to force transmission of data, overriding the
+                //# SWS avoidance algorithm.
+                self.override_avoidance = true;
+                Events::NONE
+            }
+            _ => self.on_retransmission_timeout(config, now),
+        }
+    }
+
+    fn on_syn_timeout(&mut self, config: &Config, now: Instant, retries: u32) -> Events {
+        //= rfc9293#3.8.3
+        //# SYN retransmissions MUST be handled in the general way just described for data retransmissions, including notification
+        //# of the application layer.
+        if self.snd.outstanding() > 0 {
+            if u32::from(self.timers.unanswered) >= retries {
+                return self.give_up();
+            }
+            self.count_timeout();
+            self.recovery.send_again(self.iss, self.iss + 1);
+        }
+        self.arm_send(config, now);
+        Events::NONE
+    }
+
+    fn on_probe_timeout(&mut self, config: &Config, now: Instant) -> Events {
+        //= rfc9293#3.8.6.1
+        //# As long as the receiving TCP peer continues to send acknowledgments in response to the probe segments, the sending TCP
+        //# peer MUST allow the connection to stay open (MUST-37).
+        if u32::from(self.timers.unanswered) >= config.retries {
+            return self.give_up();
+        }
+        //= rfc9293#3.8.6.1
+        //# The transmitting host SHOULD send the first zero-window probe when a zero window has existed for the retransmission
+        //# timeout period (SHLD-29) (Section 3.8.1), and SHOULD increase exponentially the interval between successive probes
+        //# (SHLD-30).
+        self.probe = true;
+        self.count_timeout();
+        self.arm_send(config, now);
+        Events::NONE
+    }
+
+    fn on_retransmission_timeout(&mut self, config: &Config, now: Instant) -> Events {
+        //= rfc9293#3.8.3
+        //# When the number of transmissions of the same segment reaches a threshold R2 greater than R1, close the connection.
+        if u32::from(self.timers.unanswered) >= config.retries {
+            return self.give_up();
+        }
+        //= rfc9293#3.10.8
+        //# For any state if the retransmission timeout expires on a segment in the retransmission queue, send the segment at the
+        //# front of the retransmission queue again, reinitialize the retransmission timer, and return.
+        let first = self.timers.unanswered == 0;
+        self.recover_on_timeout(now, first);
+        self.count_timeout();
+        self.arm_send(config, now);
+        Events::NONE
+    }
+
+    const fn count_timeout(&mut self) {
+        self.timers.unanswered = self.timers.unanswered.saturating_add(1);
+        self.timers.backoff = self.timers.backoff.saturating_add(1);
+    }
+
+    /// R2 is reached.
+    fn give_up(&mut self) -> Events {
+        let told = !self.passive || self.state() != State::SynReceived;
+        self.timers.stop();
+        self.enter(Cause::TimedOut, State::Closed);
+        if told { Events::TIMED_OUT } else { Events::NONE }
+    }
+
+    /// Starts the send timer anew.
+    pub(super) fn arm_send(&mut self, config: &Config, now: Instant) {
+        self.timers.send = now + self.send_interval(config);
+    }
+
+    /// SND.UNA moved, or the window opened: what the timer waits for has changed.
+    pub(super) fn restart_send(&mut self, config: &Config, now: Instant) {
+        if self.snd.outstanding() > 0 {
+            //= rfc6298#5.3
+            //# When an ACK is received that acknowledges new data, restart the retransmission timer so that it will expire after
+            //# RTO seconds (for the current value of RTO).
+            self.arm_send(config, now);
+        } else {
+            //= rfc6298#5.2
+            //# When all outstanding data has been acknowledged, turn off the retransmission timer.
+            self.timers.send = Instant::NEVER;
+        }
+    }
+
+    fn send_interval(&self, config: &Config) -> Duration {
+        let interval = self.rto.backed_off(self.timers.backoff, config);
+        if self.snd.outstanding() == 0 && self.snd.wnd > 0 {
+            //= rfc9293#3.8.6.2.1
+            //# The override timeout should be in the range 0.1 - 1.0 seconds.
+            return interval.clamp(OVERRIDE_MIN, OVERRIDE_MAX);
+        }
+        interval
+    }
+
+    /// The handshake is complete: the RTO for data, and the initial window.
+    pub(super) fn settle_after_syn(&mut self, config: &Config) {
+        let lost = self.timers.unanswered;
+        self.timers.backoff = 0;
+        self.timers.unanswered = 0;
+        if lost > 0 && self.rtt.srtt_ns().is_none() {
+            self.rto = Rto::after_lost_syn(config);
+        }
+        //= rfc6928#2
+        //# For this reason, it is RECOMMENDED that implementations refrain from resetting the initial window to 1 segment, unless
+        //# there have been more than one SYN or SYN/ACK retransmissions or true loss detection has been made.
+        if lost > 1 {
+            self.congestion.on_lost_syn();
+        }
+    }
+}
+
+const OVERRIDE_MIN: Duration = Duration::from_millis(100);
+const OVERRIDE_MAX: Duration = Duration::from_secs(1);
