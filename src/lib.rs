@@ -7,6 +7,8 @@
 //! ```
 //!
 //! - [`device`]: the seam to whatever carries frames, and a cable in memory
+//! - `xsk`: the AF_XDP queue, with the feature `afxdp`
+//! - [`steer`]: the XDP program that steers claimed frames into the queues
 //! - [`wire`]: headers and checksums, bytes in and views out
 //! - [`link`]: neighbours, ICMP, routes
 //! - [`demux`]: which flow a packet belongs to
@@ -19,6 +21,11 @@
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
 
 pub mod device;
+
+#[cfg(feature = "afxdp")]
+pub mod xsk;
+
+pub mod steer;
 
 pub mod wire;
 

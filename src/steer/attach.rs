@@ -1,0 +1,343 @@
+//! Loads the program with its maps, gives it the sockets, attaches it, reads its counters.
+//!
+//! Called by the engine's set-up and by the report, never per packet. The order is: load (which fills the claims), set the sockets, attach; the
+//! attachment goes with [`Attached`], on drop or with the process. Refusals of the kernel become [`SetupError`]s with the command that
+//! mends them; nothing here panics.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use zerocopy::IntoBytes;
+
+use super::addresses;
+use super::assembler::{AssembleError, Assembled};
+use super::cause::{Cause, Counters};
+use super::claims::{ClaimKey, Claims};
+use super::program::{self, Kinds};
+use super::rights::{SETCAP, missing};
+use crate::error::SetupError;
+use crate::wire::ethernet::Mac;
+use crate::xsk::bpf::{Link, LinkMode, LoadError, Map, MapKind, Program};
+
+/// How the operator wants the program attached (`-m`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Native; where the driver cannot, skb with a warning.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the network stack: any interface, slower.
+    Skb,
+}
+
+/// How the program is attached; part of every report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the network stack.
+    Skb,
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Skb => "skb",
+        })
+    }
+}
+
+/// A loaded program and its maps.
+#[derive(Debug)]
+pub struct Steering {
+    program: Program,
+    causes: Map,
+    sockets: Map,
+}
+
+/// An attached program: detached on drop.
+#[derive(Debug)]
+pub struct Attached {
+    /// How.
+    pub mode: XdpMode,
+    /// What the report has to say about it: that it is not native, why, and what to turn off.
+    pub warning: Option<String>,
+    link: Link,
+}
+
+impl Attached {
+    /// The id under which `bpftool link` knows the attachment.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn link_id(&self) -> io::Result<u32> {
+        self.link.id()
+    }
+}
+
+impl Steering {
+    /// Loads the steering program for `claims`, on an interface with `queues` receive queues.
+    ///
+    /// # Errors
+    /// Missing capabilities (by name), or a refusal of the kernel with what its verifier said.
+    pub fn load(claims: &Claims, queues: u32) -> Result<Self, SetupError> {
+        let kinds = Kinds { addresses: claims.has_addresses(), ports: claims.has_ports() };
+        Self::load_text("ringway_steer", &assembled(program::steer(kinds))?, claims, queues)
+    }
+
+    /// Loads the reflector for the claimed addresses; it answers ARP as `mac`, the address of the interface it will be attached to.
+    ///
+    /// # Errors
+    /// As [`Steering::load`].
+    pub fn load_reflector(claims: &Claims, mac: Mac) -> Result<Self, SetupError> {
+        Self::load_text("ringway_reflect", &assembled(program::reflector(mac))?, claims, 1)
+    }
+
+    /// Loads any text that uses the three maps.
+    pub(super) fn load_text(name: &str, text: &Assembled, claims: &Claims, queues: u32) -> Result<Self, SetupError> {
+        let entries = claims.entries();
+        let room = u32::try_from(entries.len()).unwrap_or(u32::MAX).max(1);
+        let map =
+            |kind, name, key, value, entries| Map::create(kind, name, key, value, entries).map_err(|error| refused_map(&error));
+        let claimed = map(MapKind::Hash, "ringway_claims", size_of::<ClaimKey>() as u32, 4, room)?;
+        let causes = map(MapKind::PerCpuArray, "ringway_causes", 4, 8, Cause::COUNT as u32)?;
+        let sockets = map(MapKind::Sockets, "ringway_sockets", 4, 4, queues.max(1))?;
+        for (key, vlan) in &entries {
+            claimed.update(key.as_bytes(), vlan.as_bytes()).map_err(|error| refused_map(&error))?;
+        }
+        // The order of `MapName::position`.
+        let descriptors = [&claimed, &causes, &sockets].map(|map| map.as_fd().as_raw_fd());
+        let instructions = assembled(text.link(&descriptors))?;
+        let program = Program::load(name, &instructions).map_err(|error| refused_program(&error))?;
+        Ok(Self { program, causes, sockets })
+    }
+
+    /// Gives a queue its AF_XDP socket.
+    ///
+    /// # Errors
+    /// A queue the interface does not have, or a descriptor that is not an AF_XDP socket.
+    pub fn set_socket(&self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), SetupError> {
+        let descriptor = socket.as_raw_fd();
+        self.sockets
+            .update(queue.as_bytes(), descriptor.as_bytes())
+            .map_err(|error| SetupError::environment(format!("cannot give queue {queue} its AF_XDP socket"), reason(&error)))
+    }
+
+    /// Takes the socket of a queue away; what is claimed there is counted as [`Cause::ClaimedUnserved`] from now on.
+    ///
+    /// # Errors
+    /// What the kernel answers; a queue without a socket is no error.
+    pub fn clear_socket(&self, queue: u32) -> io::Result<()> {
+        self.sockets.delete(queue.as_bytes()).map(drop)
+    }
+
+    /// The counters, summed over the CPUs.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn counters(&self) -> io::Result<Counters> {
+        let mut counters = Counters::default();
+        for &cause in Cause::ALL {
+            let per_cpu = self.causes.look_up((cause as u32).as_bytes())?.unwrap_or_default();
+            for value in per_cpu.as_chunks::<8>().0 {
+                counters.add(cause, u64::from_ne_bytes(*value));
+            }
+        }
+        Ok(counters)
+    }
+
+    /// The loaded program, for test runs.
+    pub const fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Attaches the program to `interface`, whose index is `ifindex`.
+    ///
+    /// With [`Mode::Auto`] a driver that cannot do it (EOPNOTSUPP), refuses it (EINVAL) or whose packets are too large (ERANGE) leads to skb mode, with
+    /// a warning in the log and in the answer. Nothing else does: another program, missing rights and too few queues are errors in every mode.
+    ///
+    /// # Errors
+    /// EBUSY, EEXIST, ENOSPC, ERANGE, EOPNOTSUPP and EPERM, each with what mends it.
+    pub fn attach(&self, interface: &str, ifindex: u32, mode: Mode) -> Result<Attached, SetupError> {
+        let (first, xdp_mode) = match mode {
+            Mode::Auto | Mode::Native => (LinkMode::Native, XdpMode::Native),
+            Mode::Skb => (LinkMode::Skb, XdpMode::Skb),
+        };
+        let error = match self.program.attach(ifindex, first) {
+            Ok(link) => {
+                let warning = (xdp_mode == XdpMode::Skb).then(|| warn(interface, "as asked for"));
+                return Ok(Attached { mode: xdp_mode, warning, link });
+            }
+            Err(error) => error,
+        };
+        let why = if mode == Mode::Auto { no_native(&error) } else { None };
+        let Some(why) = why else { return Err(refused_attach(interface, ifindex, xdp_mode, &error)) };
+        let link = self
+            .program
+            .attach(ifindex, LinkMode::Skb)
+            .map_err(|error| refused_attach(interface, ifindex, XdpMode::Skb, &error))?;
+        let warning = warn(interface, why);
+        Ok(Attached { mode: XdpMode::Skb, warning: Some(warning), link })
+    }
+}
+
+/// Says in the log what skb mode means, and returns it for the report.
+fn warn(interface: &str, why: &str) -> String {
+    let warning = format!(
+        "{interface}: {why}, XDP runs in skb mode: slower, and it sees packets as GRO has merged them unless ethtool -K {interface} gro off lro off"
+    );
+    tracing::warn!("{warning}");
+    warning
+}
+
+/// Why native mode is impossible here, if the error says that and nothing worse.
+fn no_native(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EOPNOTSUPP => Some("the driver has no native XDP (EOPNOTSUPP)"),
+        libc::ERANGE => Some("packets of the peer's MTU are too large for native XDP (ERANGE)"),
+        libc::EINVAL => Some("the driver refuses native XDP as it is configured, often for its MTU (EINVAL)"),
+        _ => None,
+    }
+}
+
+fn refused_attach(interface: &str, ifindex: u32, mode: XdpMode, error: &io::Error) -> SetupError {
+    let what = format!("cannot attach the XDP program to {interface} in {mode} mode");
+    let fails = |why: &str| SetupError::environment(what.clone(), why);
+    match error.raw_os_error() {
+        Some(libc::EBUSY) => match foreign(interface, ifindex) {
+            Some((described, mend)) => fails(&format!("another XDP program is there: {described}")).mend(mend),
+            None => fails("another XDP program is there").mend(format!("ip link set {interface} xdp off")),
+        },
+        Some(libc::EEXIST) => match foreign(interface, ifindex) {
+            Some((described, mend)) => fails(&format!("XDP is attached there in the other mode: {described}")).mend(mend),
+            None => fails("XDP is attached there in the other mode").mend(format!("ip link set {interface} xdp off")),
+        },
+        Some(libc::ENOSPC) => fails("it has fewer receive queues than its veth peer has transmit queues (ENOSPC)")
+            .mend(format!("ethtool -L {interface} rx N (or on the peer: ethtool -L PEER tx 1)")),
+        Some(libc::ERANGE) => fails("packets of the veth peer's MTU are too large for native XDP (ERANGE)")
+            .mend("ip link set PEER mtu 1500 (or -m skb)"),
+        Some(libc::EOPNOTSUPP) => fails("the driver has no native XDP (EOPNOTSUPP)").mend("-m skb"),
+        Some(libc::EPERM | libc::EACCES) => {
+            denied(fails(&missing(&[caps::Capability::CAP_NET_ADMIN, caps::Capability::CAP_BPF])))
+        }
+        Some(libc::ENODEV) => fails("there is no such interface").mend("ip link"),
+        _ => fails(&reason(error)),
+    }
+}
+
+/// The program attached to an interface, in words, and the command that takes it away.
+fn foreign(interface: &str, ifindex: u32) -> Option<(String, String)> {
+    let (program, mode) = addresses::attached_xdp(ifindex).ok().flatten()?;
+    let name = match crate::xsk::bpf::program_name(program) {
+        Ok(name) if !name.is_empty() => format!("`{name}` "),
+        _ => String::new(),
+    };
+    Some(match crate::xsk::bpf::xdp_link(program, ifindex) {
+        Ok(Some(link)) => {
+            (format!("{name}(id {program}), {mode}, held by link {link}"), format!("bpftool link detach id {link}"))
+        }
+        Ok(None) => (format!("{name}(id {program}), {mode}, attached without a link"), off(interface, &mode)),
+        Err(_) => (
+            format!("{name}(id {program}), {mode}"),
+            format!("{}, or `bpftool net` and `bpftool link detach id N`", off(interface, &mode)),
+        ),
+    })
+}
+
+/// `ip` takes a program away only in the mode it was attached in.
+fn off(interface: &str, mode: &str) -> String {
+    let keyword = match mode {
+        "native" => "xdpdrv",
+        "skb" => "xdpgeneric",
+        "offloaded" => "xdpoffload",
+        _ => "xdp",
+    };
+    format!("ip link set {interface} {keyword} off")
+}
+
+fn refused_map(error: &io::Error) -> SetupError {
+    let what = "cannot make the maps of the XDP program";
+    if error.raw_os_error() == Some(libc::EPERM) {
+        // The map of sockets needs CAP_NET_ADMIN too.
+        return denied(SetupError::environment(what, missing(&[caps::Capability::CAP_BPF, caps::Capability::CAP_NET_ADMIN])));
+    }
+    SetupError::environment(what, reason(error))
+}
+
+fn refused_program(refused: &LoadError) -> SetupError {
+    let what = "cannot load the XDP program";
+    if refused.error.raw_os_error() == Some(libc::EPERM) {
+        return denied(SetupError::environment(what, missing(&[caps::Capability::CAP_BPF, caps::Capability::CAP_NET_ADMIN])));
+    }
+    SetupError::environment(what, refused.to_string())
+}
+
+fn denied(error: SetupError) -> SetupError {
+    error.mend(SETCAP)
+}
+
+fn assembled<T>(result: Result<T, AssembleError>) -> Result<T, SetupError> {
+    result.map_err(|error| SetupError::environment("cannot assemble the XDP program", error.to_string()))
+}
+
+/// The system's words for an error.
+pub(super) fn reason(error: &io::Error) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No interface has this index, so that nothing can be found out about a program on it.
+    const NO_INTERFACE: u32 = 1_000_000;
+
+    fn refused(errno: i32) -> SetupError {
+        refused_attach("eth0", NO_INTERFACE, XdpMode::Native, &io::Error::from_raw_os_error(errno))
+    }
+
+    #[test]
+    fn every_refusal_says_why_and_how_to_mend_it() {
+        for (errno, why, mend) in [
+            (libc::EBUSY, "another XDP program", "ip link set eth0 xdp off"),
+            (libc::EEXIST, "in the other mode", "ip link set eth0 xdp off"),
+            (libc::ENOSPC, "fewer receive queues", "ethtool -L eth0"),
+            (libc::ERANGE, "MTU", "ip link set PEER mtu"),
+            (libc::EOPNOTSUPP, "no native XDP", "-m skb"),
+            (libc::ENODEV, "no such interface", "ip link"),
+        ] {
+            let error = refused(errno);
+            assert_eq!(error.what(), "cannot attach the XDP program to eth0 in native mode");
+            assert!(error.why().contains(why), "{error}");
+            assert!(error.remedy().unwrap().contains(mend), "{error}");
+            assert_eq!(error.exit_code(), 3);
+        }
+    }
+
+    #[test]
+    fn an_unknown_refusal_says_what_the_system_says() {
+        let error = refused(libc::ENOMEM);
+        assert!(error.why().contains("os error 12"), "{error}");
+    }
+
+    #[test]
+    fn only_a_driver_that_cannot_leads_to_skb_mode() {
+        let falls_back = |errno| no_native(&io::Error::from_raw_os_error(errno)).is_some();
+        assert_eq!([libc::EOPNOTSUPP, libc::ERANGE, libc::EINVAL].map(falls_back), [true; 3]);
+        assert_eq!(
+            [libc::EBUSY, libc::EEXIST, libc::EPERM, libc::EACCES, libc::ENOSPC, libc::ENODEV].map(falls_back),
+            [false; 6]
+        );
+    }
+
+    #[test]
+    fn a_program_is_taken_away_in_the_mode_it_is_attached_in() {
+        assert_eq!(off("eth0", "skb"), "ip link set eth0 xdpgeneric off");
+        assert_eq!(off("eth0", "native"), "ip link set eth0 xdpdrv off");
+        assert_eq!(off("eth0", "offloaded"), "ip link set eth0 xdpoffload off");
+        assert_eq!(off("eth0", "in several modes"), "ip link set eth0 xdp off");
+    }
+}

@@ -1,0 +1,7 @@
+//! Steering in the real kernel: programs attached to veth pairs and loopback in network namespaces of the test's own. Needs root.
+#![cfg(feature = "afxdp")]
+
+mod attach;
+mod net;
+mod reserve;
+mod traffic;
