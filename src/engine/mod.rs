@@ -1,1 +1,37 @@
 //! The loop of one core: receive a burst, run each packet to completion, send what there is to send.
+//!
+//! [`turn`] is the file to read first: it is the path of a packet, top to bottom. An [`Engine`] owns some [`Port`]s (queues of devices), one
+//! service and the protocol state of its core; nothing is shared with other cores but the [`Mailbox`] and the [`Stop`] switch.
+//! It knows nothing of AF_XDP: whatever implements [`crate::device::Device`] will do. Peers cannot make it panic or grow.
+
+mod calls;
+pub mod clock;
+pub mod config;
+pub mod core;
+pub mod counters;
+mod deliver;
+mod emit;
+mod flow;
+pub mod idle;
+mod link_path;
+pub mod mailbox;
+mod output;
+pub mod report;
+mod run;
+mod settle;
+mod tcp_path;
+mod timers;
+mod turn;
+mod udp_path;
+pub mod wheel;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::{Clock, MonotonicClock};
+pub use config::{Config, Secrets};
+pub use core::Port;
+pub use idle::Idle;
+pub use mailbox::{Mailbox, Stop};
+pub use report::Report;
+pub use run::Engine;

@@ -48,8 +48,19 @@ impl Datagram<'_> {
     /// payload until it is overwritten.
     pub fn room(&mut self) -> &mut [u8] {
         match self {
-            Self::InFrame(datagram) => datagram.room,
+            Self::InFrame(datagram) => {
+                datagram.written = true;
+                datagram.room
+            }
             Self::Assembled(datagram) => datagram.buffer,
+        }
+    }
+
+    /// True when [`Datagram::room`] was taken: the payload may have changed, so its checksum has to be built anew.
+    pub(crate) const fn written(&self) -> bool {
+        match self {
+            Self::InFrame(datagram) => datagram.written,
+            Self::Assembled(_) => true,
         }
     }
 }
@@ -60,13 +71,14 @@ pub struct InFrame<'a> {
     meta: Meta,
     room: &'a mut [u8],
     len: usize,
+    written: bool,
 }
 
 impl<'a> InFrame<'a> {
     /// A datagram whose payload is the first `len` bytes of `room`; a `len` beyond it is cut.
     pub const fn new(meta: Meta, room: &'a mut [u8], len: usize) -> Self {
         let len = if len > room.len() { room.len() } else { len };
-        Self { meta, room, len }
+        Self { meta, room, len, written: false }
     }
 }
 

@@ -7,11 +7,23 @@
 //! A connection ends for the service with exactly one of [`Service::closed`] and [`Service::reset`]; after that
 //! its [`Connection`] is stale, and calls with a stale id do nothing.
 
+pub mod catalog;
+pub mod chargen;
 pub mod context;
 pub mod datagram;
+pub mod daytime;
+pub mod discard;
+pub mod echo;
+pub mod per_connection;
+pub mod safety;
+#[cfg(test)]
+pub(crate) mod testing;
 
+pub use catalog::Catalog;
 pub use context::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, TimerId};
-pub use datagram::{Answer, Assembled, Datagram, InFrame};
+pub use datagram::{Answer, Assembled, Datagram, InFrame, Meta};
+pub use per_connection::PerConnection;
+pub use safety::safe_to_answer;
 
 use std::net::SocketAddr;
 

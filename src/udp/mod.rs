@@ -1,1 +1,15 @@
-//! udp: to be written.
+//! UDP (RFC 768): endpoints, received datagrams, and those that a service keeps.
+//!
+//! The engine's UDP path calls [`Received::check`] for every datagram, hands it to the service in the frame it came in, and sends the
+//! same frame back: no copy, no allocation. Nothing here reads a clock or does I/O, and nothing panics on what a peer sends.
+
+pub mod kept;
+pub mod received;
+
+pub use kept::{Body, Kept, KeptDatagrams};
+pub use received::Received;
+
+use crate::demux::PortTable;
+
+/// The UDP endpoints of a core; their position in the table is what a service calls [`crate::service::EndpointId`].
+pub type Endpoints = PortTable<()>;

@@ -1,0 +1,251 @@
+//! The calls of a service: the core as a [`Context`].
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::core::{Core, Timer};
+use super::flow::{Flow, Hop, Listener, Told};
+use crate::demux::ports::Refused;
+use crate::demux::{Address, FlowKey, SlotId};
+use crate::device::Device;
+use crate::limits;
+use crate::link::interface::{Claim, PortClaim, Transport};
+use crate::link::route;
+use crate::service::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, TimerId};
+use crate::tcp::{Tcb, isn};
+use crate::time::Instant;
+
+/// Ports that are given out when a caller does not choose one: the dynamic ones of RFC 6335 and those Linux adds.
+const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 32_768..=65_535;
+
+impl<D: Device> Context for Core<D> {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn listen(&mut self, at: Local, options: Listen) -> Result<ListenerId, CallError> {
+        self.check_local(at, Transport::Tcp)?;
+        let listener =
+            Listener { backlog: options.backlog.unwrap_or(self.config.tcp.backlog).max(1), half_open: 0, tag: options.tag };
+        self.listeners.open(at.address.map(Address::from), at.port, listener).map(ListenerId).map_err(CallError::from)
+    }
+
+    fn open_udp(&mut self, at: Local) -> Result<EndpointId, CallError> {
+        let port = match at.port {
+            0 => self.free_udp_port().ok_or(CallError::NoPort)?,
+            port => port,
+        };
+        self.check_local(Local { port, ..at }, Transport::Udp)?;
+        self.endpoints.open(at.address.map(Address::from), port, ()).map(EndpointId).map_err(CallError::from)
+    }
+
+    fn connect(&mut self, remote: SocketAddr, options: Connect) -> Result<Connection, CallError> {
+        let (interface, source) = self.source_for(remote.ip(), options.source)?;
+        let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
+        let mut key = FlowKey {
+            local: source.into(),
+            remote: remote.ip().into(),
+            local_port: 0,
+            remote_port: remote.port(),
+            link: self.link_key(at),
+        };
+        key.local_port = match options.source_port {
+            Some(port) => port,
+            None => self.free_tcp_port(key).ok_or(CallError::NoPort)?,
+        };
+        if self.find_flow(&key).is_some() {
+            return Err(CallError::PortInUse);
+        }
+        let flow = Flow {
+            key,
+            hash: self.hash.of(&key),
+            tcb: Tcb::open(&self.config.tcp, self.opening(at, &key), self.now),
+            port: at,
+            hop: Hop::Routed { mac: None, until: Instant::ZERO },
+            listener: None,
+            tag: options.tag,
+            timer: None,
+            queued: false,
+            offered_again: false,
+            paused: false,
+            in_backlog: false,
+            told: Told::default(),
+        };
+        let id = self.insert_flow(flow).ok_or(CallError::TableFull)?;
+        self.counters.tcp_opened += 1;
+        Ok(id.into())
+    }
+
+    fn send(&mut self, connection: Connection, bytes: &[u8]) -> usize {
+        let Self { flows, pool, config, .. } = self;
+        let Some(flow) = flows.find_mut(connection.into()).filter(|flow| flow.alive()) else { return 0 };
+        let taken = flow.tcb.send(&config.tcp, bytes, pool);
+        self.touch(connection.into());
+        taken
+    }
+
+    fn close(&mut self, connection: Connection) {
+        let now = self.now;
+        if let Some(flow) = self.live_mut(connection) {
+            flow.tcb.close(now);
+            self.touch(connection.into());
+        }
+    }
+
+    fn abort(&mut self, connection: Connection) {
+        if let Some(flow) = self.live_mut(connection) {
+            flow.told.ended = true;
+            flow.tcb.abort();
+            self.counters.tcp_reset += 1;
+            self.touch(connection.into());
+        }
+    }
+
+    fn pause(&mut self, connection: Connection) {
+        if let Some(flow) = self.live_mut(connection) {
+            flow.paused = true;
+        }
+    }
+
+    fn resume(&mut self, connection: Connection) {
+        if let Some(flow) = self.live_mut(connection) {
+            flow.paused = false;
+            self.offer_again(connection.into());
+        }
+    }
+
+    fn info(&self, connection: Connection) -> Option<Info> {
+        let flow = self.flows.find(connection.into()).filter(|flow| flow.alive())?;
+        Some(Info {
+            local: flow.key.local_socket(),
+            remote: flow.key.remote_socket(),
+            state: flow.tcb.state(),
+            listener: flow.listener,
+            tag: flow.tag,
+            unread: flow.tcb.unread_len(),
+            unacknowledged: flow.tcb.unacknowledged(),
+            room: flow.tcb.send_room(&self.config.tcp),
+            srtt_ns: flow.tcb.srtt_ns(),
+            retransmitted: flow.tcb.retransmitted(),
+        })
+    }
+
+    fn set_timer(&mut self, at: Instant, token: u64) -> Result<TimerId, CallError> {
+        // The wheel has room for the timers of all connections beside these; a service must not take theirs.
+        if self.service_timers >= limits::SERVICE_TIMERS {
+            return Err(CallError::TableFull);
+        }
+        let handle = self.wheel.arm(at, Timer::Service { token }).ok_or(CallError::TableFull)?;
+        self.service_timers += 1;
+        Ok(TimerId { slot: handle.slot, generation: handle.generation })
+    }
+
+    fn cancel_timer(&mut self, timer: TimerId) {
+        if self.wheel.cancel(SlotId { slot: timer.slot, generation: timer.generation }).is_some() {
+            self.service_timers -= 1;
+        }
+    }
+
+    fn send_to(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
+        let (address, port) = self.endpoints.name(from.0).ok_or(CallError::Stale)?;
+        let (interface, source) = self.source_for(to.ip(), address.map(Address::ip))?;
+        self.send_datagram(SocketAddr::new(source, port), to, interface, payload)
+    }
+
+    fn send_from(&mut self, from: EndpointId, source: IpAddr, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
+        let (_, port) = self.endpoints.name(from.0).ok_or(CallError::Stale)?;
+        let (interface, source) = self.source_for(to.ip(), Some(source))?;
+        self.send_datagram(SocketAddr::new(source, port), to, interface, payload)
+    }
+
+    fn kept(&self, token: u64) -> Option<&[u8]> {
+        self.kept.payload(token)
+    }
+
+    fn reply_kept(&mut self, token: u64, write: impl FnOnce(&mut [u8]) -> usize) -> Result<(), CallError> {
+        self.answer_kept(token, write)
+    }
+
+    fn release_kept(&mut self, token: u64) {
+        let kept = self.kept.remove(token);
+        self.release(kept);
+    }
+
+    fn stop(&mut self) {
+        self.stop_asked = true;
+    }
+}
+
+impl<D: Device> Core<D> {
+    fn live_mut(&mut self, connection: Connection) -> Option<&mut Flow> {
+        self.flows.find_mut(connection.into()).filter(|flow| flow.alive())
+    }
+
+    /// A listener or endpoint must be at an address of ours and, in a port claim, at a claimed port.
+    fn check_local(&self, at: Local, transport: Transport) -> Result<(), CallError> {
+        if at.address.is_some_and(|address| self.owner_of(address).is_none()) {
+            return Err(CallError::NotOurAddress);
+        }
+        let claimed = self.links.iter().any(|link| match &link.interface.claim {
+            Claim::Addresses(_) => true,
+            Claim::Ports { ports, .. } => ports.contains(&PortClaim { transport, port: at.port }),
+        });
+        if claimed { Ok(()) } else { Err(CallError::NotClaimed) }
+    }
+
+    /// Interface and source address for a destination: the address asked for, else the one nearest to the destination.
+    fn source_for(&self, target: IpAddr, wanted: Option<IpAddr>) -> Result<(u16, IpAddr), CallError> {
+        let interfaces = || self.links.iter().enumerate().filter(|(position, _)| self.has_route(*position, target));
+        let Some(wanted) = wanted else {
+            // In a port claim the neighbour was heard on that interface, and the answer comes from the kernel's address there.
+            let heard = interfaces().find(|(_, link)| matches!(link.interface.claim, Claim::Ports { .. }));
+            if let Some((position, link)) = heard {
+                let own = link.interface.addresses().iter().find(|cidr| cidr.address.is_ipv4() == target.is_ipv4());
+                return own.map(|cidr| (position as u16, cidr.address)).ok_or(CallError::NoRoute);
+            }
+            let positions: Option<(usize, IpAddr)> = route::source(interfaces().map(|(_, link)| &link.interface), target);
+            // `route::source` counts the interfaces it was given: those with a route.
+            let (nth, source) = positions.ok_or(CallError::NoRoute)?;
+            let (position, _) = interfaces().nth(nth).ok_or(CallError::NoRoute)?;
+            return Ok((position as u16, source));
+        };
+        let owner = self.owner_of(wanted).ok_or(CallError::NotOurAddress)?;
+        let routed = wanted.is_ipv4() == target.is_ipv4() && self.has_route(usize::from(owner), target);
+        if routed { Ok((owner, wanted)) } else { Err(CallError::NoRoute) }
+    }
+
+    /// A port that the 4-tuple leaves free (RFC 6056 3.3.3: a hash of the destination, so that ports do not tell how busy we are).
+    fn free_tcp_port(&mut self, mut key: FlowKey) -> Option<u16> {
+        let span = u32::from(*DYNAMIC_PORTS.end() - *DYNAMIC_PORTS.start()) + 1;
+        let offset = isn::port_offset(&self.config.secrets.ports, &key.octets());
+        for _ in 0..span {
+            let step = offset.wrapping_add(self.next_port) % span;
+            self.next_port = self.next_port.wrapping_add(1);
+            key.local_port = *DYNAMIC_PORTS.start() + step as u16;
+            if self.listeners.is_free(key.local_port) && self.find_flow(&key).is_none() {
+                return Some(key.local_port);
+            }
+        }
+        None
+    }
+
+    fn free_udp_port(&mut self) -> Option<u16> {
+        let span = u32::from(*DYNAMIC_PORTS.end() - *DYNAMIC_PORTS.start()) + 1;
+        for _ in 0..span {
+            let port = *DYNAMIC_PORTS.start() + (self.next_port % span) as u16;
+            self.next_port = self.next_port.wrapping_add(1);
+            if self.endpoints.is_free(port) {
+                return Some(port);
+            }
+        }
+        None
+    }
+}
+
+impl From<Refused> for CallError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::InUse => Self::PortInUse,
+            Refused::Full => Self::TableFull,
+        }
+    }
+}

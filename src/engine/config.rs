@@ -1,0 +1,78 @@
+//! What an engine is told at its start.
+
+use std::time::Duration;
+
+use super::Idle;
+use crate::tcp;
+
+/// The configuration of one core.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// TCP's settings.
+    pub tcp: tcp::Config,
+    /// What the loop does when there is nothing to do.
+    pub idle: Idle,
+    /// How long a stop waits for connections to end in order before it aborts them.
+    pub drain: Duration,
+    /// How long a neighbour's address is believed without being asked again.
+    pub neighbor_expiry: Duration,
+    /// Keys that peers must not know.
+    pub secrets: Secrets,
+}
+
+impl Config {
+    /// The defaults, with secrets of the caller's choice.
+    pub fn new(secrets: Secrets) -> Self {
+        Self {
+            tcp: tcp::Config::default(),
+            idle: Idle::Adaptive,
+            drain: Duration::from_secs(2),
+            neighbor_expiry: Duration::from_secs(60),
+            secrets,
+        }
+    }
+}
+
+/// Keys of the keyed hashes. One each, so that what leaks of one says nothing of the others.
+#[derive(Clone, Copy)]
+pub struct Secrets {
+    /// Of the TCB directory.
+    pub directory: [u8; 16],
+    /// Of initial sequence numbers (RFC 6528) and timestamp offsets.
+    pub isn: [u8; 16],
+    /// Of source ports (RFC 6056).
+    pub ports: [u8; 16],
+    /// Of the neighbour caches.
+    pub neighbors: [u64; 2],
+}
+
+impl Secrets {
+    /// Secrets from the operating system.
+    ///
+    /// # Errors
+    /// The system has no randomness to give (`getrandom` fails).
+    pub fn from_system() -> std::io::Result<Self> {
+        let mut bytes = [[0; 16]; 4];
+        for secret in &mut bytes {
+            let mut filled = 0;
+            while filled < secret.len() {
+                filled += rustix::rand::getrandom(&mut secret[filled..], rustix::rand::GetRandomFlags::empty())?;
+            }
+        }
+        let [directory, isn, ports, neighbors] = bytes;
+        let both = u128::from_ne_bytes(neighbors);
+        Ok(Self { directory, isn, ports, neighbors: [both as u64, (both >> 64) as u64] })
+    }
+
+    /// Secrets that anybody can know: for tests and benches, whose runs must repeat.
+    pub const fn fixed() -> Self {
+        Self { directory: [1; 16], isn: [2; 16], ports: [3; 16], neighbors: [4; 2] }
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    /// Secrets are not printed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}

@@ -1,0 +1,253 @@
+//! The state of one core: everything but its service.
+//!
+//! Seen from inside a callback this is the [`crate::service::Context`] (`engine/calls.rs`).
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::config::Config;
+use super::counters::Counters;
+use super::flow::{Flow, Listener};
+use super::wheel::Wheel;
+use crate::demux::{Address, Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
+use crate::device::drop::DropCounters;
+use crate::device::{Device, Drop};
+use crate::limits;
+use crate::link::arp::Defense;
+use crate::link::icmp::TokenBucket;
+use crate::link::interface::{Claim, Interface};
+use crate::link::neighbor::{Hop, NeighborCache};
+use crate::service::Connection;
+use crate::tcp::State;
+use crate::tcp::pool::BufferPool;
+use crate::time::Instant;
+use crate::udp::{Endpoints, KeptDatagrams};
+
+/// One queue of one interface.
+#[derive(Debug)]
+pub struct Port<D> {
+    pub(super) device: D,
+    pub(super) interface: u16,
+    pub(super) queue: u32,
+}
+
+impl<D: Device> Port<D> {
+    /// `interface` is the position of the interface in the list given to [`super::Engine::new`], `queue` the number it is reported under.
+    pub const fn new(device: D, interface: u16, queue: u32) -> Self {
+        Self { device, interface, queue }
+    }
+
+    /// The device again.
+    pub fn into_device(self) -> D {
+        self.device
+    }
+}
+
+/// What a timer of the wheel is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timer {
+    /// The earliest deadline of a TCB.
+    Flow(SlotId),
+    /// The claimed addresses are announced again, and `left` times more after that.
+    Announce {
+        /// Announcements to come.
+        left: u32,
+    },
+    /// A service asked for it.
+    Service {
+        /// The service's own number.
+        token: u64,
+    },
+}
+
+/// An interface and what the core knows of its neighbours.
+#[derive(Debug)]
+pub(super) struct Link<F> {
+    pub(super) interface: Interface,
+    /// The IPv4 addresses ARP answers for: none in a port claim, where the kernel does.
+    pub(super) claimed: Vec<Ipv4Addr>,
+    pub(super) neighbors: NeighborCache<F>,
+    pub(super) defense: Defense,
+}
+
+impl<F> Link<F> {
+    fn new(interface: Interface, config: &Config) -> Self {
+        let claimed = match &interface.claim {
+            Claim::Addresses(addresses) => addresses.iter().filter_map(|cidr| Address::from(cidr.address).v4()).collect(),
+            Claim::Ports { .. } => Vec::new(),
+        };
+        let neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
+        Self { interface, claimed, neighbors, defense: Defense::default() }
+    }
+
+    /// A neighbour's place on this link.
+    pub(super) const fn hop(&self, ip: IpAddr) -> Hop {
+        Hop { vlan: self.interface.vlan, ip }
+    }
+}
+
+/// The protocol state of one core. Its owner is one thread; nothing here is shared.
+#[derive(Debug)]
+pub(super) struct Core<D: Device> {
+    /// The time of this turn.
+    pub(super) now: Instant,
+    pub(super) config: Config,
+    pub(super) ports: Vec<Port<D>>,
+    pub(super) links: Vec<Link<D::Frame>>,
+    pub(super) hash: KeyedHash,
+    pub(super) directory: Directory,
+    pub(super) flows: Slab<Flow>,
+    pub(super) listeners: PortTable<Listener>,
+    pub(super) endpoints: Endpoints,
+    pub(super) pool: BufferPool,
+    pub(super) wheel: Wheel<Timer>,
+    /// How many of the timers are services'.
+    pub(super) service_timers: usize,
+    /// Flows that may have something to send, a timer to arm, or an end to meet: each once (`Flow::queued`).
+    pub(super) ready: VecDeque<SlotId>,
+    /// Flows whose unread bytes are to be offered again (`Flow::offered_again`).
+    pub(super) offers: VecDeque<SlotId>,
+    /// Frames that waited for a neighbour, while they are sent; empty between calls.
+    pub(super) waiting: Vec<D::Frame>,
+    pub(super) kept: KeptDatagrams<D::Frame>,
+    pub(super) icmp_bucket: TokenBucket,
+    pub(super) next_port: u32,
+    pub(super) counters: Counters,
+    pub(super) drops: DropCounters,
+    /// Set once a stop began: no new connections.
+    pub(super) stopping: bool,
+    /// A service asked for the stop.
+    pub(super) stop_asked: bool,
+    pub(super) unfilled_reported: bool,
+}
+
+impl<D: Device> Core<D> {
+    pub(super) fn new(config: Config, interfaces: Vec<Interface>, ports: Vec<Port<D>>) -> Self {
+        let connections = config.tcp.connections;
+        let frames: usize = ports.iter().map(|port| port.device.frames().total).sum();
+        Self {
+            now: Instant::ZERO,
+            config,
+            ports,
+            links: interfaces.into_iter().map(|interface| Link::new(interface, &config)).collect(),
+            hash: KeyedHash::new(&config.secrets.directory),
+            directory: Directory::with_capacity(connections),
+            flows: Slab::with_capacity(connections),
+            listeners: PortTable::with_capacity(limits::LISTENERS),
+            endpoints: PortTable::with_capacity(limits::ENDPOINTS),
+            pool: BufferPool::new(config.tcp.memory),
+            // One timer a connection, those of services, and the one of announcements.
+            wheel: Wheel::with_capacity(connections + limits::SERVICE_TIMERS + 1),
+            service_timers: 0,
+            ready: VecDeque::with_capacity(connections),
+            offers: VecDeque::with_capacity(connections),
+            waiting: Vec::with_capacity(limits::NEIGHBOR_QUEUE),
+            kept: KeptDatagrams::new(frames / limits::KEPT_SHARE),
+            icmp_bucket: TokenBucket::for_icmp(),
+            next_port: 0,
+            counters: Counters::default(),
+            drops: DropCounters::default(),
+            stopping: false,
+            stop_asked: false,
+            unfilled_reported: false,
+        }
+    }
+
+    /// The flow of a key, if there is one.
+    pub(super) fn find_flow(&self, key: &FlowKey) -> Option<SlotId> {
+        let slot =
+            self.directory.find(self.hash.of(key), |slot| self.flows.at(slot).is_some_and(|(_, flow)| flow.key == *key))?;
+        self.flows.at(slot).map(|(id, _)| id)
+    }
+
+    /// Puts a new flow into the slab and the directory. `None` when the table is full.
+    pub(super) fn insert_flow(&mut self, flow: Flow) -> Option<SlotId> {
+        let hash = flow.hash;
+        let id = match self.flows.insert(flow) {
+            Ok(id) => id,
+            Err(mut refused) => {
+                refused.tcb.release(&mut self.pool);
+                return None;
+            }
+        };
+        // The directory has room for as many entries as the slab has slots.
+        let inserted = self.directory.insert(hash, id.slot);
+        debug_assert!(inserted, "directory and slab have the same capacity");
+        self.touch(id);
+        Some(id)
+    }
+
+    /// Takes a flow out of every table and gives back what it held.
+    pub(super) fn remove_flow(&mut self, id: SlotId) {
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let (hash, timer, half_open) = (flow.hash, flow.timer.take(), flow.half_open());
+        if let Some((handle, _)) = timer {
+            self.wheel.cancel(handle);
+        }
+        if let Some(listener) = half_open {
+            self.leave_backlog(listener);
+        }
+        let flows = &self.flows;
+        self.directory.remove(hash, id.slot, |slot| flows.at(slot).map_or(0, |(_, flow)| flow.hash));
+        if let Some(mut flow) = self.flows.remove(id) {
+            flow.tcb.release(&mut self.pool);
+            self.counters.tcp_removed += 1;
+            self.counters.tcp_retransmitted += flow.tcb.retransmitted();
+        }
+    }
+
+    /// One connection fewer in SYN-RECEIVED.
+    pub(super) fn leave_backlog(&mut self, listener: u16) {
+        if let Some(listener) = self.listeners.at_mut(listener) {
+            listener.half_open = listener.half_open.saturating_sub(1);
+        }
+    }
+
+    /// Has the output step look at a flow: after every event that may have changed what it sends or when it wakes.
+    pub(super) fn touch(&mut self, id: SlotId) {
+        if let Some(flow) = self.flows.find_mut(id)
+            && !flow.queued
+        {
+            flow.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Has the unread bytes of a flow offered to the service again in this turn.
+    pub(super) fn offer_again(&mut self, id: SlotId) {
+        if let Some(flow) = self.flows.find_mut(id)
+            && !flow.offered_again
+        {
+            flow.offered_again = true;
+            self.offers.push_back(id);
+        }
+    }
+
+    /// Counts a drop.
+    pub(super) fn drop(&mut self, why: Drop) {
+        self.drops.count(why);
+    }
+
+    /// The interface that owns an address, if one does.
+    pub(super) fn owner_of(&self, address: IpAddr) -> Option<u16> {
+        self.links.iter().position(|link| link.interface.owns(address)).map(|at| at as u16)
+    }
+
+    /// How many connections are in each state; TIME-WAIT apart.
+    pub(super) fn count_states(&self) -> (usize, usize) {
+        let waiting = self.flows.iter().filter(|(_, flow)| flow.tcb.state() == State::TimeWait).count();
+        (self.flows.len() - waiting, waiting)
+    }
+}
+
+impl From<SlotId> for Connection {
+    fn from(id: SlotId) -> Self {
+        Self { slot: id.slot, generation: id.generation }
+    }
+}
+
+impl From<Connection> for SlotId {
+    fn from(connection: Connection) -> Self {
+        Self { slot: connection.slot, generation: connection.generation }
+    }
+}

@@ -1,0 +1,88 @@
+//! A connection as the engine keeps it: its TCB, and how its packets travel.
+
+use super::wheel;
+use crate::demux::FlowKey;
+use crate::service::ListenerId;
+use crate::tcp::{State, Tcb};
+use crate::time::Instant;
+use crate::wire::ethernet::Mac;
+
+/// A TCP connection of this core.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) key: FlowKey,
+    /// Hash of the key, kept so that the directory can move entries without hashing again.
+    pub(super) hash: u64,
+    pub(super) tcb: Tcb,
+    /// Position of the port that the peer's segments last came in by; ours leave there.
+    pub(super) port: usize,
+    pub(super) hop: Hop,
+    /// The listener that accepted it.
+    pub(super) listener: Option<ListenerId>,
+    /// The tag of the listener or the connect call.
+    pub(super) tag: u64,
+    /// The armed timer and its deadline, which may lie before the TCB's (it is armed anew when it fires early).
+    pub(super) timer: Option<(wheel::Handle, Instant)>,
+    /// In the ready list.
+    pub(super) queued: bool,
+    /// In the list of offers.
+    pub(super) offered_again: bool,
+    /// The service has paused reading.
+    pub(super) paused: bool,
+    /// Counted in its listener's backlog.
+    pub(super) in_backlog: bool,
+    pub(super) told: Told,
+}
+
+/// What the service has been told of a connection, so that it hears each thing once and in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// `connected` was called (or the service made the connection itself and was told of its end).
+    pub(super) connected: bool,
+    /// `peer_closed` was called.
+    pub(super) peer_closed: bool,
+    /// The TCB has ended in order; `closed` follows once everything is read.
+    pub(super) closing: bool,
+    /// `closed`, `reset` or an abort: the id is stale for the service.
+    pub(super) ended: bool,
+}
+
+/// Where packets of a flow go on the link.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hop {
+    /// Back to where the flow's first frame came from.
+    Fixed(Mac),
+    /// To the neighbour of the route, looked up again after `until`.
+    Routed {
+        /// Its Ethernet address, once known.
+        mac: Option<Mac>,
+        /// How long that is believed without asking the cache.
+        until: Instant,
+    },
+}
+
+/// A listener of this core.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listener {
+    pub(super) backlog: usize,
+    /// Connections in SYN-RECEIVED.
+    pub(super) half_open: usize,
+    pub(super) tag: u64,
+}
+
+impl Flow {
+    /// The listener whose backlog this connection is counted in.
+    pub(super) fn half_open(&self) -> Option<u16> {
+        self.listener.filter(|_| self.in_backlog).map(|listener| listener.0)
+    }
+
+    /// True while the service may still use the connection.
+    pub(super) fn alive(&self) -> bool {
+        !self.told.ended
+    }
+
+    /// True when the TCB is only waiting for old segments to die out.
+    pub(super) fn time_wait(&self) -> bool {
+        self.tcb.state() == State::TimeWait
+    }
+}

@@ -1,0 +1,354 @@
+//! What lies between IP and the link: ARP, ICMP, and finding the Ethernet address a packet goes to.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::core::{Core, Link, Timer};
+use super::emit::{self, LinkHeader};
+use super::run::Engine;
+use super::settle::Verdict;
+use crate::demux::{Address, FlowKey, SlotId};
+use crate::device::{Device, Drop, Frame};
+use crate::link::arp::{self, Outcome};
+use crate::link::icmp::{self, Reaction};
+use crate::link::interface::Claim;
+use crate::link::neighbor::Lookup;
+use crate::link::packet::Packet;
+use crate::link::route;
+use crate::service::{EndpointId, IcmpError, ResetReason, Service};
+use crate::udp::Received;
+use crate::wire::ethernet::{Ethernet, Mac};
+use crate::wire::{arp as wire_arp, icmpv4, ipv4, reply};
+
+impl<D: Device, S: Service> Engine<D, S> {
+    /// ICMP to a claimed address: echo is answered in its frame, an error reaches whoever sent the packet it quotes.
+    pub(super) fn icmp_path(&mut self, at: usize, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+        let Some(message) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::IcmpTruncated) };
+        match icmp::on_icmp(&self.core.link_of(at).interface, &packet.ip, message) {
+            Reaction::Echo => {
+                frame.set_len(packet.payload().end);
+                match reply::swap_echo_ipv4(frame.bytes_mut(), packet.ip_at) {
+                    Ok(()) => {
+                        self.core.counters.icmp_echo_replies += 1;
+                        Verdict::Tx(frame)
+                    }
+                    Err(why) => Verdict::Drop(frame, why),
+                }
+            }
+            Reaction::Error { icmp, quoted } => {
+                self.core.counters.icmp_errors_received += 1;
+                self.icmp_error(at, icmp.icmp_type, icmp.code, &quoted);
+                Verdict::Done(frame)
+            }
+            Reaction::Drop(why) => Verdict::Drop(frame, why),
+        }
+    }
+
+    /// An error about a packet of ours, if the quotation is true: nothing in it is trusted before an endpoint or a TCB confirms it (RFC 5927 4).
+    fn icmp_error(&mut self, at: usize, icmp_type: u8, code: u8, quoted: &icmpv4::Quoted) {
+        let (local, remote) = (Address::from(quoted.source), Address::from(quoted.target));
+        match quoted.protocol {
+            ipv4::PROTOCOL_UDP => {
+                if let Some(endpoint) = self.core.endpoints.find(local, quoted.source_port) {
+                    let remote = SocketAddr::new(remote.ip(), quoted.target_port);
+                    let error = IcmpError { endpoint: EndpointId(endpoint), remote, icmp_type, code };
+                    self.service.icmp_error(&mut self.core, error);
+                }
+            }
+            ipv4::PROTOCOL_TCP if icmp_type == icmpv4::UNREACHABLE => {
+                let key = FlowKey {
+                    local,
+                    remote,
+                    local_port: quoted.source_port,
+                    remote_port: quoted.target_port,
+                    link: self.core.link_key(at),
+                };
+                if let Some(id) = self.core.find_flow(&key) {
+                    self.unreachable(id, quoted.seq);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn unreachable(&mut self, id: SlotId, quoted_seq: Option<crate::tcp::seq::SeqNum>) {
+        let Some(flow) = self.core.flows.find_mut(id) else { return };
+        if !quoted_seq.is_some_and(|seq| flow.tcb.is_in_flight(seq)) {
+            return;
+        }
+        if !flow.tcb.on_unreachable().is_empty() {
+            self.tell_reset(id, ResetReason::Unreachable);
+        }
+        self.core.touch(id);
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// ARP to or about a claimed address (RFC 826).
+    pub(super) fn arp_path(&mut self, at: usize, mut frame: D::Frame, header: Ethernet) -> Verdict<D::Frame> {
+        let packet = match frame.bytes().get(header.header_len()..).map_or(Err(Drop::ArpMalformed), wire_arp::parse) {
+            Ok(packet) => packet,
+            Err(why) => return Verdict::Drop(frame, why),
+        };
+        let link = self.link_of(at);
+        match arp::on_arp(&packet, &link.claimed, link.interface.mac) {
+            Outcome::Reply { asker, reply } => {
+                if let Some(asker) = asker {
+                    self.learn(at, IpAddr::V4(asker.ip), asker.mac);
+                }
+                let link = LinkHeader { target: header.source, ..self.unresolved(at) };
+                if !emit::arp_packet(&mut frame, link, &reply) {
+                    return Verdict::Drop(frame, Drop::NoFrame);
+                }
+                self.counters.arp_replies += 1;
+                Verdict::Tx(frame)
+            }
+            Outcome::Learn(neighbor) => {
+                self.learn(at, IpAddr::V4(neighbor.ip), neighbor.mac);
+                Verdict::Done(frame)
+            }
+            Outcome::Update(neighbor) => {
+                if self.update(at, IpAddr::V4(neighbor.ip), neighbor.mac) {
+                    Verdict::Done(frame)
+                } else {
+                    Verdict::Drop(frame, Drop::ArpNotOurs)
+                }
+            }
+            Outcome::Conflict { ip, rival } => {
+                self.defend(at, ip, rival);
+                Verdict::Drop(frame, Drop::ArpConflict)
+            }
+            Outcome::Drop(why) => Verdict::Drop(frame, why),
+        }
+    }
+
+    /// Another station uses an address of ours: said and, at most every ten seconds, answered by announcing it again (RFC 5227 2.4 b).
+    fn defend(&mut self, at: usize, ip: Ipv4Addr, rival: Mac) {
+        let now = self.now;
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        if link.defense.due(now) {
+            tracing::warn!(
+                "address conflict on {}: {rival} claims {ip}, which is ours; announcing it again",
+                link.interface.name
+            );
+            self.announce_one(at, ip);
+        }
+    }
+
+    /// The link a port belongs to.
+    pub(super) fn link_of(&self, at: usize) -> &Link<D::Frame> {
+        &self.links[usize::from(self.ports[at].interface)]
+    }
+
+    /// The port by which packets leave that are no answer to one received: the first of the interface.
+    pub(super) fn port_of(&self, interface: u16) -> Option<usize> {
+        self.ports.iter().position(|port| port.interface == interface)
+    }
+
+    /// The Ethernet header of a packet whose next hop is still to be found.
+    pub(super) fn unresolved(&self, at: usize) -> LinkHeader {
+        let interface = &self.link_of(at).interface;
+        LinkHeader { source: interface.mac, target: Mac::default(), vlan: interface.vlan }
+    }
+
+    /// Whether an interface leads to a destination. In a port claim routes are the kernel's: only those can be answered that have been heard.
+    pub(super) fn has_route(&self, interface: usize, target: IpAddr) -> bool {
+        let link = &self.links[interface];
+        match link.interface.claim {
+            Claim::Addresses(_) => route::next_hop(&link.interface, target).is_some(),
+            Claim::Ports { .. } => link.neighbors.known(link.hop(target)).is_some(),
+        }
+    }
+
+    /// The neighbour that packets to `target` go to.
+    pub(super) fn next_hop(&self, at: usize, target: IpAddr) -> Option<IpAddr> {
+        let interface = &self.link_of(at).interface;
+        match interface.claim {
+            Claim::Addresses(_) => route::next_hop(interface, target),
+            Claim::Ports { .. } => Some(target),
+        }
+    }
+
+    pub(super) fn lookup_neighbor(&mut self, at: usize, hop: IpAddr) -> Lookup {
+        let now = self.now;
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let hop = link.hop(hop);
+        match link.interface.claim {
+            Claim::Addresses(_) => link.neighbors.lookup(now, hop),
+            // The kernel does ARP here; what is known was heard from the neighbour itself.
+            Claim::Ports { .. } => link.neighbors.known(hop).map_or(Lookup::Unreachable, Lookup::Mac),
+        }
+    }
+
+    /// Finds where a frame for `target` goes: it is sent, waits for the neighbour's answer, or is dropped.
+    pub(super) fn resolve(&mut self, at: usize, mut frame: D::Frame, target: IpAddr) -> Verdict<D::Frame> {
+        let Some(hop) = self.next_hop(at, target) else { return Verdict::Drop(frame, Drop::NoRoute) };
+        if let Some(group) = route::group_mac(&self.link_of(at).interface, target) {
+            set_target(&mut frame, group);
+            return Verdict::Tx(frame);
+        }
+        match self.lookup_neighbor(at, hop) {
+            Lookup::Mac(mac) => {
+                set_target(&mut frame, mac);
+                Verdict::Tx(frame)
+            }
+            Lookup::Ask => {
+                self.ask(at, hop);
+                self.hold(at, hop, frame)
+            }
+            Lookup::Wait => self.hold(at, hop, frame),
+            Lookup::Unreachable => Verdict::Drop(frame, Drop::NeighborUnreachable),
+        }
+    }
+
+    fn hold(&mut self, at: usize, hop: IpAddr, frame: D::Frame) -> Verdict<D::Frame> {
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        match link.neighbors.hold(link.hop(hop), frame) {
+            Some((displaced, why)) => Verdict::Drop(displaced, why),
+            None => Verdict::Hold,
+        }
+    }
+
+    /// Sends an ARP request to all.
+    fn ask(&mut self, at: usize, hop: IpAddr) {
+        let interface = &self.link_of(at).interface;
+        let (IpAddr::V4(target), Some((_, IpAddr::V4(source)))) = (hop, route::source([interface], hop)) else { return };
+        let packet = arp::request(interface.mac, source, target);
+        let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
+        if self.send_arp(at, link, &packet) {
+            self.counters.arp_requests += 1;
+        }
+    }
+
+    fn send_arp(&mut self, at: usize, link: LinkHeader, packet: &wire_arp::Arp) -> bool {
+        let Some(mut frame) = self.ports[at].device.allocate() else {
+            self.drops.count(Drop::NoFrame);
+            return false;
+        };
+        let built = emit::arp_packet(&mut frame, link, packet);
+        self.settle(at, if built { Verdict::Tx(frame) } else { Verdict::Drop(frame, Drop::NoFrame) });
+        built
+    }
+
+    /// Notes a neighbour's address and sends what waited for it.
+    fn learn(&mut self, at: usize, address: IpAddr, mac: Mac) {
+        let now = self.now;
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        link.neighbors.learn(now, link.hop(address), mac, &mut self.waiting);
+        self.send_waiting(at, mac);
+    }
+
+    /// The same for a packet that was not for us: only a neighbour that is known already. False when it is not.
+    fn update(&mut self, at: usize, address: IpAddr, mac: Mac) -> bool {
+        let now = self.now;
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let known = link.neighbors.update(now, link.hop(address), mac, &mut self.waiting);
+        self.send_waiting(at, mac);
+        known
+    }
+
+    fn send_waiting(&mut self, at: usize, mac: Mac) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for mut frame in waiting.drain(..) {
+            set_target(&mut frame, mac);
+            self.transmit(at, frame);
+        }
+        self.waiting = waiting;
+    }
+
+    /// In a port claim there is no ARP of ours: whoever sent a datagram can be answered later at the address it came from.
+    pub(super) fn remember_hop(&mut self, at: usize, received: &Received) {
+        if matches!(self.link_of(at).interface.claim, Claim::Ports { .. }) {
+            self.learn(at, received.meta.remote.ip(), received.ethernet.source);
+        }
+    }
+
+    /// Announces the claimed addresses, so that neighbours forget who had them before (RFC 5227 2.3); `left` times more after this.
+    pub(super) fn announce(&mut self, left: u32) {
+        for interface in 0..self.links.len() {
+            let Some(at) = self.port_of(interface as u16) else { continue };
+            for position in 0..self.links[interface].claimed.len() {
+                self.announce_one(at, self.links[interface].claimed[position]);
+            }
+        }
+        if left > 0 {
+            // Without a timer the first announcement has to do.
+            let _ = self.wheel.arm(self.now + arp::ANNOUNCE_INTERVAL, Timer::Announce { left: left - 1 });
+        }
+    }
+
+    fn announce_one(&mut self, at: usize, address: Ipv4Addr) {
+        let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
+        self.send_arp(at, link, &arp::announcement(link.source, address));
+    }
+
+    /// Asks silent neighbours again, drops what waited too long, and returns the neighbours that stay silent.
+    pub(super) fn expire_neighbors(&mut self, interface: usize) -> Vec<IpAddr> {
+        let Some(at) = self.port_of(interface as u16) else { return Vec::new() };
+        let (mut asks, mut dropped, mut silent) = (Vec::new(), Vec::new(), Vec::new());
+        self.links[interface].neighbors.expire(self.now, &mut asks, &mut dropped);
+        for hop in asks {
+            self.ask(at, hop.ip);
+        }
+        for (hop, frame) in dropped {
+            if !silent.contains(&hop.ip) {
+                silent.push(hop.ip);
+            }
+            self.settle(at, Verdict::Drop(frame, Drop::NeighborUnreachable));
+        }
+        silent
+    }
+
+    /// Takes back what waits for neighbours.
+    pub(super) fn forget_neighbors(&mut self) {
+        for interface in 0..self.links.len() {
+            let Some(at) = self.port_of(interface as u16) else { continue };
+            let mut waiting = Vec::new();
+            self.links[interface].neighbors.drain(&mut waiting);
+            for frame in waiting {
+                self.settle(at, Verdict::Drop(frame, Drop::NeighborUnreachable));
+            }
+        }
+    }
+
+    /// An IP protocol that nobody serves (RFC 1122 3.2.2.1: protocol unreachable).
+    pub(super) fn unknown_protocol(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+        self.send_unreachable(at, frame.bytes(), &packet, icmpv4::CODE_PROTOCOL);
+        Verdict::Drop(frame, Drop::ProtocolUnknown)
+    }
+
+    /// Sends an ICMP error about a received packet, unless RFC 1122 3.2.2 forbids it or there were too many lately.
+    pub(super) fn send_unreachable(&mut self, at: usize, original: &[u8], packet: &Packet, code: u8) {
+        let Some(quoted) = original.get(packet.ip_at..packet.ip_at + packet.ip.total_len) else { return };
+        let payload = original.get(packet.payload()).unwrap_or_default();
+        if !icmp::may_send_error(&self.link_of(at).interface, &packet.ethernet, &packet.ip, payload) {
+            return;
+        }
+        if !self.icmp_bucket.take(self.now) {
+            self.drops.count(Drop::IcmpLimited);
+            return;
+        }
+        let Some(mut frame) = self.ports[at].device.allocate() else {
+            self.drops.count(Drop::NoFrame);
+            return;
+        };
+        let link = LinkHeader { target: packet.ethernet.source, ..self.unresolved(at) };
+        let mut message = [0; icmpv4::MAX_LEN];
+        let len = icmpv4::emit_unreachable(&mut message, code, quoted);
+        let (source, target) = (packet.ip.target.into(), packet.ip.source.into());
+        match emit::icmp_around(&mut frame, link, source, target, len) {
+            Some(offset) => {
+                frame.bytes_mut()[offset..offset + len].copy_from_slice(&message[..len]);
+                self.counters.icmp_errors_sent += 1;
+                self.settle(at, Verdict::Tx(frame));
+            }
+            None => self.settle(at, Verdict::Drop(frame, Drop::NoFrame)),
+        }
+    }
+}
+
+/// Writes the destination into the Ethernet header.
+fn set_target<F: Frame>(frame: &mut F, mac: Mac) {
+    if let Some(target) = frame.bytes_mut().first_chunk_mut::<6>() {
+        *target = mac.0;
+    }
+}

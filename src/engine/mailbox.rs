@@ -1,0 +1,105 @@
+//! What other threads may do to an engine: leave a message, ask it to stop, wake it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::limits;
+
+/// Wakes a parked engine. The engine announces that it is about to sleep, looks once more at everything that could wake it, and only then
+/// sleeps; whoever leaves something for it does so first and looks at the announcement after. With a full fence on both sides one of the
+/// two always sees the other (design: no lost wake-up).
+#[derive(Debug)]
+pub(super) struct Bell {
+    parked: AtomicBool,
+    waker: mio::Waker,
+}
+
+impl Bell {
+    pub(super) const fn new(waker: mio::Waker) -> Self {
+        Self { parked: AtomicBool::new(false), waker }
+    }
+
+    /// The engine is about to sleep: everything must be looked at once more after this.
+    pub(super) fn announce(&self) {
+        self.parked.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The engine is awake.
+    pub(super) fn awake(&self) {
+        self.parked.store(false, Ordering::Relaxed);
+    }
+
+    /// Something was left for the engine: wakes it if it sleeps or is about to.
+    fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.parked.load(Ordering::Relaxed) {
+            // It can fail only when the descriptor is gone, and then nobody sleeps there.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// The sending end of an engine's mailbox; any thread may have one.
+#[derive(Debug)]
+pub struct Mailbox<M> {
+    queue: Arc<ArrayQueue<M>>,
+    bell: Arc<Bell>,
+}
+
+impl<M> Mailbox<M> {
+    pub(super) fn new(bell: Arc<Bell>) -> Self {
+        Self { queue: Arc::new(ArrayQueue::new(limits::MAILBOX)), bell }
+    }
+
+    /// Leaves a message; [`crate::service::Service::message`] is called with it in one of the next turns.
+    ///
+    /// # Errors
+    /// The message itself, when [`limits::MAILBOX`] others wait.
+    pub fn send(&self, message: M) -> Result<(), M> {
+        self.queue.push(message)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    pub(super) fn take(&self) -> Option<M> {
+        self.queue.pop()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+impl<M> Clone for Mailbox<M> {
+    fn clone(&self) -> Self {
+        Self { queue: Arc::clone(&self.queue), bell: Arc::clone(&self.bell) }
+    }
+}
+
+/// The stop switch of an engine; any thread may have one.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    asked: Arc<AtomicU8>,
+    bell: Arc<Bell>,
+}
+
+impl Stop {
+    pub(super) fn new(bell: Arc<Bell>) -> Self {
+        Self { asked: Arc::new(AtomicU8::new(0)), bell }
+    }
+
+    /// Asks the engine to stop. The first time it ends connections in order, for as long as its configuration allows; the second time at once.
+    pub fn ask(&self) {
+        // Two is as urgent as it gets.
+        let _ = self.asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| Some(times.saturating_add(1).min(2)));
+        self.bell.ring();
+    }
+
+    /// How often it was asked: 0, 1, or 2 for "at once".
+    pub fn asked(&self) -> u8 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}

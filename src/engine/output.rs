@@ -1,0 +1,149 @@
+//! What TCP wants to send, and what must happen to a flow after each event: send, arm its timer, remove it.
+
+use super::core::{Core, Timer};
+use super::emit::{self, LinkHeader};
+use super::flow::Hop;
+use crate::demux::SlotId;
+use crate::device::Device;
+use crate::limits;
+use crate::link::neighbor::Lookup;
+use crate::time::Instant;
+use crate::wire::ethernet::Mac;
+use crate::wire::tcp::Header;
+
+/// Why the segments of a flow stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    /// Nothing more to send now.
+    Quiet,
+    /// No frame, no room in the ring, or its share of this turn is used up: it goes on in the next.
+    Again,
+}
+
+impl<D: Device> Core<D> {
+    /// Serves the ready list once. True when a segment was sent.
+    pub(super) fn send_ready(&mut self) -> bool {
+        let sent_before = self.counters.tcp_sent;
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { break };
+            let Some(flow) = self.flows.find_mut(id) else { continue };
+            flow.queued = false;
+            let stopped = self.send_segments(id);
+            let Some(flow) = self.flows.find(id) else { continue };
+            // What a paused service has not read yet outlives the TCB's end; it is offered when the service resumes.
+            if flow.tcb.finished() && (flow.told.ended || flow.tcb.unread_len() == 0) {
+                self.remove_flow(id);
+                continue;
+            }
+            if stopped == Stopped::Again {
+                self.touch(id);
+            }
+            self.arm(id);
+        }
+        self.counters.tcp_sent != sent_before
+    }
+
+    fn send_segments(&mut self, id: SlotId) -> Stopped {
+        for _ in 0..limits::SEGMENTS_PER_TURN {
+            let Some(flow) = self.flows.find(id) else { return Stopped::Quiet };
+            if !flow.tcb.wants_transmit(self.now) {
+                return Stopped::Quiet;
+            }
+            let at = flow.port;
+            // Room and frame first: once the TCB has handed out a segment it counts as sent.
+            let device = &mut self.ports[at].device;
+            if device.room() == 0 {
+                device.flush();
+                if device.room() == 0 {
+                    return Stopped::Again;
+                }
+            }
+            let Some(frame) = device.allocate() else { return Stopped::Again };
+            match self.build_segment(id, at, frame) {
+                Ok((frame, target)) => {
+                    self.counters.tcp_sent += 1;
+                    self.send_on_link(id, at, frame, target);
+                }
+                Err(frame) => {
+                    self.ports[at].device.recycle(frame);
+                    return Stopped::Quiet;
+                }
+            }
+        }
+        Stopped::Again
+    }
+
+    /// The next segment of a TCB, in a frame, with the Ethernet address it goes to (`None`: not known yet).
+    fn build_segment(&mut self, id: SlotId, at: usize, mut frame: D::Frame) -> Result<(D::Frame, Option<Mac>), D::Frame> {
+        let target = self.flow_target(id, at);
+        let source = self.link_of(at).interface.mac;
+        let vlan = self.link_of(at).interface.vlan;
+        let Some(flow) = self.flows.find_mut(id) else { return Err(frame) };
+        let key = flow.key;
+        let Some(segment) = flow.tcb.poll_transmit(&self.config.tcp, self.now) else { return Err(frame) };
+        let header = Header {
+            source_port: key.local_port,
+            target_port: key.remote_port,
+            seq: segment.seq,
+            ack: segment.ack,
+            flags: segment.flags,
+            window: segment.window,
+            options: segment.options,
+        };
+        let link = LinkHeader { source, target: target.unwrap_or_default(), vlan };
+        if emit::tcp_segment(&mut frame, link, &key, &header, segment.payload) { Ok((frame, target)) } else { Err(frame) }
+    }
+
+    /// The Ethernet address of a flow's next hop, if it is known without asking.
+    fn flow_target(&mut self, id: SlotId, at: usize) -> Option<Mac> {
+        let now = self.now;
+        let flow = self.flows.find(id)?;
+        match flow.hop {
+            Hop::Fixed(mac) => Some(mac),
+            Hop::Routed { mac: Some(mac), until } if now < until => Some(mac),
+            Hop::Routed { .. } => {
+                let remote = flow.key.remote.ip();
+                let hop = self.next_hop(at, remote)?;
+                // A neighbour that must be asked for first is left to `resolve`, which sends the request and holds the segment.
+                self.link_of(at).neighbors.known(self.link_of(at).hop(hop))?;
+                let Lookup::Mac(mac) = self.lookup_neighbor(at, hop) else { return None };
+                if let Some(flow) = self.flows.find_mut(id) {
+                    flow.hop = Hop::Routed { mac: Some(mac), until: now + HOP_BELIEVED };
+                }
+                Some(mac)
+            }
+        }
+    }
+
+    fn send_on_link(&mut self, id: SlotId, at: usize, frame: D::Frame, target: Option<Mac>) {
+        if target.is_some() {
+            self.transmit(at, frame);
+            return;
+        }
+        let Some(remote) = self.flows.find(id).map(|flow| flow.key.remote.ip()) else {
+            self.ports[at].device.recycle(frame);
+            return;
+        };
+        let verdict = self.resolve(at, frame, remote);
+        self.settle(at, verdict);
+    }
+
+    /// Arms the wheel for a TCB's earliest deadline. A timer that is armed for an earlier time stays: it finds nothing due
+    /// when it fires and is armed anew then, which is cheaper than moving it with every segment.
+    fn arm(&mut self, id: SlotId) {
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let deadline = flow.tcb.poll_timeout();
+        match flow.timer {
+            Some((_, armed)) if armed <= deadline => {}
+            Some((handle, _)) => {
+                self.wheel.cancel(handle);
+                flow.timer = self.wheel.arm(deadline, Timer::Flow(id)).map(|handle| (handle, deadline));
+            }
+            None if deadline == Instant::NEVER => {}
+            None => flow.timer = self.wheel.arm(deadline, Timer::Flow(id)).map(|handle| (handle, deadline)),
+        }
+    }
+}
+
+/// How long a flow believes its neighbour's address without asking the cache.
+const HOP_BELIEVED: std::time::Duration = std::time::Duration::from_secs(1);

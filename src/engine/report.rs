@@ -1,0 +1,70 @@
+//! What an engine says at its end.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::counters::Counters;
+use crate::device::{DeviceStats, FrameCensus};
+
+/// The figures of one core after its run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Counts.
+    pub counters: Counters,
+    /// Drops by cause.
+    pub drops: BTreeMap<&'static str, u64>,
+    /// Connections that were left.
+    pub tcp: TcpReport,
+    /// Each queue.
+    pub queues: Vec<QueueReport>,
+    /// Datagrams that services still hold.
+    pub kept: usize,
+    /// Timers that are still armed.
+    pub timers: usize,
+    /// Wall time of the run, nanoseconds.
+    pub wall_ns: u64,
+    /// CPU time of the thread, nanoseconds, softirq charged to it included.
+    pub cpu_ns: u64,
+    /// Share of the turns that found work.
+    pub busy_share: f64,
+}
+
+/// What is left of TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TcpReport {
+    /// TCBs, TIME-WAIT not among them.
+    pub open: usize,
+    /// TCBs in TIME-WAIT.
+    pub time_wait: usize,
+    /// Bytes of stream buffers in use.
+    pub buffered_bytes: usize,
+    /// Bytes of stream buffers that were made, as many as were in use at most.
+    pub buffer_bytes: usize,
+}
+
+/// One queue.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct QueueReport {
+    /// Position of the interface.
+    pub interface: u16,
+    /// Queue number.
+    pub queue: u32,
+    /// Where the frames are.
+    #[serde(serialize_with = "census")]
+    pub frames: FrameCensus,
+    /// Counts of the device.
+    #[serde(flatten)]
+    pub stats: DeviceStats,
+}
+
+fn census<S: serde::Serializer>(frames: &FrameCensus, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct as _;
+    let mut fields = serializer.serialize_struct("frames", 5)?;
+    fields.serialize_field("total", &frames.total)?;
+    fields.serialize_field("free", &frames.free)?;
+    fields.serialize_field("receiving", &frames.receiving)?;
+    fields.serialize_field("sending", &frames.sending)?;
+    fields.serialize_field("outside", &frames.outside())?;
+    fields.end()
+}

@@ -1,0 +1,333 @@
+//! An engine's life: start, turns, rest, drain, end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::{Clock, MonotonicClock};
+use super::config::Config;
+use super::core::{Core, Port};
+use super::deliver::over;
+use super::idle::{BUSY_POLL_FOR, Idle, Parker, SPIN_FOR};
+use super::mailbox::{Bell, Mailbox, Stop};
+use super::report::{QueueReport, Report, TcpReport};
+use crate::demux::SlotId;
+use crate::device::Device;
+use crate::limits;
+use crate::link::arp::ANNOUNCE_NUM;
+use crate::link::interface::Interface;
+use crate::service::{ResetReason, Service};
+use crate::time::Instant;
+
+/// One core: its queues, its protocol state, its service.
+///
+/// ```
+/// use ringway::device::memory;
+/// use ringway::engine::{Config, Engine, MonotonicClock, Port, Secrets};
+/// use ringway::link::interface::{Claim, Interface};
+/// use ringway::service::Service;
+/// use ringway::wire::ethernet::Mac;
+///
+/// struct Silent;
+/// impl Service for Silent {
+///     type Message = ();
+/// }
+///
+/// let (device, _peer) = memory::cable(16);
+/// let interface = Interface {
+///     name: "cable".into(),
+///     mac: Mac([2, 0, 0, 0, 0, 1]),
+///     mtu: 1500,
+///     vlan: None,
+///     claim: Claim::Addresses(vec!["10.0.0.1/24".parse().unwrap()]),
+///     gateway: None,
+/// };
+/// let mut engine = Engine::new(Config::new(Secrets::fixed()), vec![interface], vec![Port::new(device, 0, 0)], Silent)?;
+/// engine.start(&MonotonicClock::start());
+/// engine.turn(&MonotonicClock::start());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Engine<D: Device, S: Service> {
+    pub(super) core: Core<D>,
+    pub(super) service: S,
+    /// The frames of the burst in work; empty between bursts.
+    pub(super) burst: Vec<D::Frame>,
+    mailbox: Mailbox<S::Message>,
+    bell: Arc<Bell>,
+    stop: Stop,
+    parker: Parker,
+}
+
+impl<D: Device, S: Service> Engine<D, S> {
+    /// An engine that has done nothing yet. Each port names its interface by the position in `interfaces`.
+    ///
+    /// # Errors
+    /// The system refuses the descriptors for sleeping (epoll, timerfd, eventfd), or a port names an interface that is not there.
+    pub fn new(config: Config, interfaces: Vec<Interface>, ports: Vec<Port<D>>, service: S) -> io::Result<Self> {
+        if ports.iter().any(|port| usize::from(port.interface) >= interfaces.len()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a port names an interface that is not there"));
+        }
+        let (parker, bell) = Parker::new(ports.iter().filter_map(|port| port.device.descriptor()))?;
+        let bell = Arc::new(bell);
+        Ok(Self {
+            core: Core::new(config, interfaces, ports),
+            service,
+            burst: Vec::with_capacity(limits::BURST),
+            mailbox: Mailbox::new(Arc::clone(&bell)),
+            stop: Stop::new(Arc::clone(&bell)),
+            bell,
+            parker,
+        })
+    }
+
+    /// The sending end of the service's mailbox.
+    pub fn mailbox(&self) -> Mailbox<S::Message> {
+        self.mailbox.clone()
+    }
+
+    /// The switch that ends [`Engine::run`].
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// The service.
+    pub const fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// The service, to be changed between turns.
+    pub const fn service_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
+    /// The device of a port, in the order they were given: for a driver of an engine in memory, between turns.
+    ///
+    /// # Panics
+    /// There is no such port.
+    pub fn device_mut(&mut self, port: usize) -> &mut D {
+        &mut self.core.ports[port].device
+    }
+
+    /// Starts the service and announces the claimed addresses to the neighbours. Once, before the first turn.
+    pub fn start(&mut self, clock: &impl Clock) {
+        self.core.now = clock.now();
+        self.core.announce(ANNOUNCE_NUM - 1);
+        self.service.start(&mut self.core);
+    }
+
+    /// Starts, turns until asked to stop, ends the connections, and reports.
+    ///
+    /// # Errors
+    /// The system call that sleeps failed.
+    pub fn run(&mut self) -> io::Result<Report> {
+        self.run_watched(Duration::MAX, |_| {})
+    }
+
+    /// As [`Engine::run`]; every so often `watch` sees the report so far. It is called from the loop, so the core receives nothing
+    /// meanwhile, and up to a tenth of a second late when the core sleeps.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn run_watched(&mut self, every: Duration, mut watch: impl FnMut(&Report)) -> io::Result<Report> {
+        let clock = MonotonicClock::start();
+        let cpu_at_start = thread_cpu_ns();
+        self.start(&clock);
+        let mut last_work = clock.now();
+        let mut next_watch = last_work + every;
+        while self.stop.asked() == 0 && !self.core.stop_asked {
+            if self.turn(&clock) {
+                last_work = self.core.now;
+            } else {
+                self.rest(last_work)?;
+            }
+            if self.core.now >= next_watch {
+                next_watch += every;
+                watch(&self.report_at(&clock, cpu_at_start));
+            }
+        }
+        self.drain(&clock)?;
+        Ok(self.report_at(&clock, cpu_at_start))
+    }
+
+    /// The service, when the engine is no longer needed.
+    pub fn into_service(self) -> S {
+        self.service
+    }
+
+    fn report_at(&mut self, clock: &impl Clock, cpu_at_start: u64) -> Report {
+        let mut report = self.report();
+        report.wall_ns = clock.now().as_ns();
+        report.cpu_ns = thread_cpu_ns().saturating_sub(cpu_at_start);
+        report
+    }
+
+    /// Ends all connections: in order as long as time allows, then with a reset. Takes no new ones. Frames that services keep come back.
+    ///
+    /// # Errors
+    /// The system call that sleeps failed.
+    pub fn drain(&mut self, clock: &impl Clock) -> io::Result<()> {
+        self.core.stopping = true;
+        self.core.now = clock.now();
+        let deadline = self.core.now + self.core.config.drain;
+        for id in self.flow_ids() {
+            self.core.close_for_stop(id);
+        }
+        while self.core.now < deadline && self.stop.asked() < 2 && self.core.count_states().0 > 0 {
+            if !self.turn(clock) {
+                self.rest(self.core.now)?;
+            }
+        }
+        for id in self.flow_ids() {
+            if self.core.abort_for_stop(id) {
+                self.tell_reset(id, ResetReason::Aborted);
+            }
+        }
+        // What is queued leaves; a ring that stays full, or a silent neighbour, must not hold up the end.
+        for _ in 0..LAST_TURNS {
+            self.turn(clock);
+            if self.core.count_states().0 == 0 && !self.core.ports.iter().any(|port| port.device.pending()) {
+                break;
+            }
+        }
+        self.core.let_go();
+        Ok(())
+    }
+
+    /// What has been done so far.
+    pub fn report(&mut self) -> Report {
+        let (open, time_wait) = self.core.count_states();
+        let queues = self
+            .core
+            .ports
+            .iter_mut()
+            .map(|port| QueueReport {
+                interface: port.interface,
+                queue: port.queue,
+                frames: port.device.frames(),
+                stats: port.device.stats(),
+            })
+            .collect();
+        let counters = self.core.counters;
+        Report {
+            counters,
+            drops: self.core.drops.nonzero().map(|(why, count)| (why.name(), count)).collect(),
+            tcp: TcpReport { open, time_wait, buffered_bytes: self.core.pool.in_use(), buffer_bytes: self.core.pool.allocated() },
+            queues,
+            kept: self.core.kept.len(),
+            timers: self.core.wheel.len(),
+            wall_ns: self.core.now.as_ns(),
+            cpu_ns: 0,
+            busy_share: counters.busy_turns as f64 / counters.turns.max(1) as f64,
+        }
+    }
+
+    /// Messages of other threads. True when there was one.
+    pub(super) fn read_mailbox(&mut self) -> bool {
+        // Taking from an empty queue costs a full fence, looking at it does not.
+        if self.mailbox.is_empty() {
+            return false;
+        }
+        let mut worked = false;
+        // No more than fit in at once, so that a busy writer cannot hold up the queues.
+        for _ in 0..limits::BURST {
+            let Some(message) = self.mailbox.take() else { break };
+            worked = true;
+            self.service.message(&mut self.core, message);
+        }
+        worked
+    }
+
+    /// After a turn without work.
+    fn rest(&mut self, last_work: Instant) -> io::Result<()> {
+        let idle_for = self.core.now.since(last_work);
+        match self.core.config.idle {
+            Idle::Spin => {
+                std::hint::spin_loop();
+                Ok(())
+            }
+            Idle::Adaptive if idle_for < SPIN_FOR => {
+                std::hint::spin_loop();
+                Ok(())
+            }
+            Idle::Adaptive if idle_for < SPIN_FOR + BUSY_POLL_FOR => {
+                self.core.ports.iter_mut().for_each(|port| port.device.busy_poll());
+                Ok(())
+            }
+            Idle::Adaptive | Idle::Park => self.park(),
+        }
+    }
+
+    fn park(&mut self) -> io::Result<()> {
+        self.bell.announce();
+        // One more look at everything that could have come since the turn: whoever comes later sees the announcement.
+        let come = !self.mailbox.is_empty() || self.stop.asked() > 0 || self.core.frames_wait();
+        let result = if come {
+            Ok(())
+        } else {
+            self.core.counters.parks += 1;
+            let until = self.core.next_deadline();
+            self.parker.sleep(until.since(self.core.now))
+        };
+        self.bell.awake();
+        result
+    }
+
+    fn flow_ids(&self) -> Vec<SlotId> {
+        self.core.flows.iter().map(|(id, _)| id).collect()
+    }
+}
+
+/// Turns in which the resets of a stop may leave.
+const LAST_TURNS: usize = 64;
+
+impl<D: Device> Core<D> {
+    fn close_for_stop(&mut self, id: SlotId) {
+        let now = self.now;
+        if let Some(flow) = self.flows.find_mut(id) {
+            flow.tcb.close(now);
+            self.touch(id);
+        }
+    }
+
+    /// True when there was something to abort.
+    fn abort_for_stop(&mut self, id: SlotId) -> bool {
+        match self.flows.find_mut(id) {
+            Some(flow) if !over(flow.tcb.state()) => {
+                flow.tcb.abort();
+                self.touch(id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Removes what is left, TIME-WAIT included, and takes kept and waiting frames back.
+    fn let_go(&mut self) {
+        let ids: Vec<SlotId> = self.flows.iter().filter(|(_, flow)| !flow.time_wait()).map(|(id, _)| id).collect();
+        ids.into_iter().for_each(|id| self.remove_flow(id));
+        while let Some(kept) = self.kept.remove_any() {
+            self.release(Some(kept));
+        }
+        self.forget_neighbors();
+        self.ports.iter_mut().for_each(|port| port.device.flush());
+    }
+
+    /// True when something is already there to be worked on.
+    fn frames_wait(&mut self) -> bool {
+        !self.ready.is_empty()
+            || !self.offers.is_empty()
+            || self.ports.iter_mut().any(|port| port.device.readable() || port.device.pending())
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let neighbors = self.links.iter().map(|link| link.neighbors.deadline()).min().unwrap_or(Instant::NEVER);
+        self.wheel.next_deadline().min(neighbors)
+    }
+}
+
+/// CPU time of this thread in nanoseconds.
+fn thread_cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}

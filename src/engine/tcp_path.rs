@@ -1,0 +1,224 @@
+//! TCP: from a checked packet to its TCB, or to a listener, or to a reset.
+
+use super::core::Core;
+use super::emit::{self, LinkHeader};
+use super::flow::{Flow, Hop, Told};
+use super::run::Engine;
+use super::settle::Verdict;
+use crate::demux::{Address, FlowKey, Link, SlotId};
+use crate::device::{Device, Drop, Frame};
+use crate::link::packet::Packet;
+use crate::service::{ListenerId, Service};
+use crate::tcp::arrives::{closed, listen};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::{Disposition, Opening, Reset, Tcb, isn};
+use crate::wire::checksum::PseudoHeader;
+use crate::wire::ipv4::PROTOCOL_TCP;
+use crate::wire::tcp::{self, Flags, Header, Options, Segment};
+
+/// The two headers in front of a TCP payload, without options.
+const HEADERS: usize = 40;
+
+impl<D: Device, S: Service> Engine<D, S> {
+    pub(super) fn tcp_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+        if packet.to_many {
+            //= rfc9293#3.9.2.3
+            //# A TCP implementation MUST silently discard an incoming SYN segment that is addressed to a broadcast or multicast address (MUST-57).
+            return Verdict::Drop(frame, Drop::TcpNotUnicast);
+        }
+        let pseudo = PseudoHeader { source: packet.ip.source.into(), target: packet.ip.target.into(), protocol: PROTOCOL_TCP };
+        let Some(bytes) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::TcpTruncated) };
+        let (ports, segment) = match tcp::parse(bytes, &pseudo) {
+            Ok(parsed) => parsed,
+            Err(why) => {
+                if why == Drop::ChecksumUnfilled {
+                    self.core.report_unfilled(at);
+                }
+                return Verdict::Drop(frame, why);
+            }
+        };
+        self.core.counters.tcp_received += 1;
+        let key = FlowKey {
+            local: pseudo.target,
+            remote: pseudo.source,
+            local_port: ports.target,
+            remote_port: ports.source,
+            link: self.core.link_key(at),
+        };
+        let answer = match self.core.find_flow(&key) {
+            Some(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
+            None => self.core.segment_without_flow(at, &packet, &key, &segment, None),
+        };
+        match answer {
+            Answer::None => Verdict::Done(frame),
+            Answer::Drop(why) => Verdict::Drop(frame, why),
+            Answer::Reset(reset, why) => {
+                self.core.drop(why);
+                self.core.reset_in_frame(at, frame, &packet, &key, reset)
+            }
+        }
+    }
+
+    fn segment_for_flow(&mut self, id: SlotId, at: usize, packet: &Packet, key: &FlowKey, segment: &Segment<'_>) -> Answer {
+        let Core { config, now, flows, pool, .. } = &mut self.core;
+        let Some(flow) = flows.find_mut(id) else { return Answer::Drop(Drop::TcpPortClosed) };
+        flow.port = at;
+        let arrival = flow.tcb.on_segment(&config.tcp, *now, segment, pool);
+        if let Disposition::Reopen { iss_after } = arrival.then {
+            self.core.remove_flow(id);
+            self.core.counters.tcp_reopened += 1;
+            return self.core.segment_without_flow(at, packet, key, segment, Some(iss_after));
+        }
+        let payload = segment.payload.get(arrival.payload.clone()).unwrap_or(&[]);
+        self.deliver(id, arrival.events, payload);
+        self.core.touch(id);
+        arrival.drop.map_or(Answer::None, Answer::Drop)
+    }
+}
+
+/// What goes back for a segment, beyond what its TCB sends.
+enum Answer {
+    None,
+    Drop(Drop),
+    Reset(Reset, Drop),
+}
+
+impl<D: Device> Core<D> {
+    /// A segment that no TCB owns: for a listener, or for a closed port (RFC 9293 3.10.7.1 and 3.10.7.2).
+    fn segment_without_flow(
+        &mut self,
+        at: usize,
+        packet: &Packet,
+        key: &FlowKey,
+        segment: &Segment<'_>,
+        iss_after: Option<SeqNum>,
+    ) -> Answer {
+        let Some(listener) = self.listeners.find(key.local, key.local_port).filter(|_| !self.stopping) else {
+            return match closed::reset_for(segment) {
+                Some(reset) => Answer::Reset(reset, Drop::TcpPortClosed),
+                None => Answer::Drop(Drop::TcpPortClosed),
+            };
+        };
+        match listen::on_segment(segment) {
+            listen::Listen::Ignore(why) => Answer::Drop(why),
+            listen::Listen::Reset(reset) => Answer::Reset(reset, Drop::TcpListenIgnored),
+            listen::Listen::Syn => match self.accept(at, packet, key, listener, segment, iss_after) {
+                Ok(()) => Answer::None,
+                Err(why) => Answer::Drop(why),
+            },
+        }
+    }
+
+    fn accept(
+        &mut self,
+        at: usize,
+        packet: &Packet,
+        key: &FlowKey,
+        listener: u16,
+        segment: &Segment<'_>,
+        iss_after: Option<SeqNum>,
+    ) -> Result<(), Drop> {
+        if self.flows.is_full() {
+            return Err(Drop::TcpTableFull);
+        }
+        let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
+        if entry.half_open >= entry.backlog {
+            return Err(Drop::TcpBacklogFull);
+        }
+        entry.half_open += 1;
+        let tag = entry.tag;
+        let mut opening = self.opening(at, key);
+        if let Some(after) = iss_after
+            && !opening.iss.after(after)
+        {
+            // RFC 6191 2: the new connection's numbers must lie beyond all that the old one used.
+            opening.iss = after + 64_000;
+        }
+        let tcb = Tcb::accept(&self.config.tcp, opening, self.now, segment);
+        let flow = Flow {
+            key: *key,
+            hash: self.hash.of(key),
+            tcb,
+            port: at,
+            hop: Hop::Fixed(packet.ethernet.source),
+            listener: Some(ListenerId(listener)),
+            tag,
+            timer: None,
+            queued: false,
+            offered_again: false,
+            paused: false,
+            in_backlog: true,
+            told: Told::default(),
+        };
+        if self.insert_flow(flow).is_none() {
+            self.leave_backlog(listener);
+            return Err(Drop::TcpTableFull);
+        }
+        self.counters.tcp_accepted += 1;
+        Ok(())
+    }
+
+    /// What a TCB is told at its birth.
+    pub(super) fn opening(&self, at: usize, key: &FlowKey) -> Opening {
+        let secret = &self.config.secrets.isn;
+        let octets = key.octets();
+        Opening {
+            iss: isn::initial_sequence(secret, &octets, self.now),
+            timestamp_offset: isn::timestamp_offset(secret, &octets),
+            mss: self.link_of(at).interface.mtu.saturating_sub(HEADERS).min(usize::from(u16::MAX)) as u16,
+        }
+    }
+
+    /// Where a port's packets travel, as part of a flow's key.
+    pub(super) fn link_key(&self, at: usize) -> Link {
+        let interface = self.ports[at].interface;
+        Link { interface, vlan: self.link_of(at).interface.vlan.unwrap_or(Link::UNTAGGED) }
+    }
+
+    /// Builds a reset in the frame that called for it, back to where that came from.
+    fn reset_in_frame(
+        &mut self,
+        at: usize,
+        mut frame: D::Frame,
+        packet: &Packet,
+        key: &FlowKey,
+        reset: Reset,
+    ) -> Verdict<D::Frame> {
+        let header = Header {
+            source_port: key.local_port,
+            target_port: key.remote_port,
+            seq: reset.seq,
+            ack: reset.ack.unwrap_or_default(),
+            flags: if reset.ack.is_some() { Flags::RST | Flags::ACK } else { Flags::RST },
+            window: 0,
+            options: Options::default(),
+        };
+        let link =
+            LinkHeader { source: self.link_of(at).interface.mac, target: packet.ethernet.source, vlan: packet.ethernet.vlan };
+        if !emit::tcp_segment(&mut frame, link, key, &header, [&[], &[]]) {
+            return Verdict::Drop(frame, Drop::NoFrame);
+        }
+        self.counters.tcp_resets_sent += 1;
+        self.counters.tcp_sent += 1;
+        Verdict::Tx(frame)
+    }
+
+    /// Says once that a peer leaves checksums to an offload that never happens.
+    pub(super) fn report_unfilled(&mut self, at: usize) {
+        if !self.unfilled_reported {
+            self.unfilled_reported = true;
+            let interface = &self.link_of(at).interface.name;
+            tracing::warn!(
+                "frames arrive on {interface} with unfilled checksums: the peer of this virtual link leaves them to an offload \
+                 that nobody performs; such frames are dropped and counted as checksum_unfilled\n  \
+                 try, where the peer is: ethtool -K PEER tx off"
+            );
+        }
+    }
+}
+
+impl From<Address> for std::net::IpAddr {
+    fn from(address: Address) -> Self {
+        address.ip()
+    }
+}

@@ -1,0 +1,151 @@
+//! Whole engines in memory: against each other, and against smoltcp as an independent peer.
+
+mod pair;
+mod smoltcp_peer;
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Clock, Config, Engine, Port, Secrets};
+use crate::device::memory::MemoryDevice;
+use crate::device::{Device, Frame as _};
+use crate::link::interface::{Claim, Interface};
+use crate::service::{Answer, Connect, Connection, Context, Datagram, Listen, ResetReason, Service};
+use crate::time::Instant;
+
+/// A clock that stands still until it is told to go on.
+#[derive(Debug, Default)]
+pub(super) struct ManualClock(Cell<u64>);
+
+impl ManualClock {
+    pub(super) fn advance(&self, span: Duration) {
+        self.0.set(self.0.get() + crate::time::span_ns(span));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        Instant::from_ns(self.0.get())
+    }
+}
+
+/// An engine at one end of a cable, at 10.0.0.`last`.
+pub(super) fn engine<S: Service>(device: MemoryDevice, last: u8, service: S) -> Engine<MemoryDevice, S> {
+    let interface = Interface {
+        name: format!("cable{last}"),
+        mac: device.mac(),
+        mtu: device.mtu(),
+        vlan: None,
+        claim: Claim::Addresses(vec![format!("10.0.0.{last}/24").parse().unwrap()]),
+        gateway: None,
+    };
+    let mut config = Config::new(Secrets::fixed());
+    config.tcp.connections = 4096;
+    Engine::new(config, vec![interface], vec![Port::new(device, 0, 0)], service).unwrap()
+}
+
+/// Frames in == frames out.
+pub(super) fn assert_no_frame_missing<S: Service>(engine: &Engine<MemoryDevice, S>) {
+    let census = engine.core.ports[0].device.frames();
+    assert_eq!(census.outside(), 0, "{census:?}");
+    assert_eq!(census.sending, 0, "{census:?}");
+}
+
+/// Answers every byte and datagram at port 7.
+#[derive(Debug, Default)]
+pub(super) struct Echo {
+    pub(super) ended: usize,
+}
+
+impl Service for Echo {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.listen(7.into(), Listen::default()).unwrap();
+        cx.open_udp(7.into()).unwrap();
+    }
+
+    fn datagram(&mut self, _: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+        Answer::Reply { len: datagram.payload().len() }
+    }
+
+    fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
+        cx.send(connection, bytes)
+    }
+
+    fn closed(&mut self, _: &mut impl Context, _: Connection) {
+        self.ended += 1;
+    }
+
+    fn reset(&mut self, _: &mut impl Context, _: Connection, _: ResetReason) {
+        self.ended += 1;
+    }
+}
+
+/// Connects, sends a stream, reads its echo, closes; keeps what happened.
+#[derive(Debug)]
+pub(super) struct Talker {
+    pub(super) target: SocketAddr,
+    pub(super) to_send: Vec<u8>,
+    pub(super) sent: usize,
+    pub(super) got: Vec<u8>,
+    pub(super) events: Vec<&'static str>,
+}
+
+impl Talker {
+    pub(super) fn new(target: &str, to_send: Vec<u8>) -> Self {
+        Self { target: target.parse().unwrap(), to_send, sent: 0, got: Vec::new(), events: Vec::new() }
+    }
+
+    fn push(&mut self, cx: &mut impl Context, connection: Connection) {
+        self.sent += cx.send(connection, &self.to_send[self.sent..]);
+        if self.sent == self.to_send.len() {
+            cx.close(connection);
+        }
+    }
+}
+
+impl Service for Talker {
+    type Message = &'static str;
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.connect(self.target, Connect::default()).unwrap();
+    }
+
+    fn connected(&mut self, cx: &mut impl Context, connection: Connection) {
+        self.events.push("connected");
+        self.push(cx, connection);
+    }
+
+    fn writable(&mut self, cx: &mut impl Context, connection: Connection) {
+        self.push(cx, connection);
+    }
+
+    fn data(&mut self, _: &mut impl Context, _: Connection, bytes: &[u8]) -> usize {
+        self.got.extend_from_slice(bytes);
+        bytes.len()
+    }
+
+    fn peer_closed(&mut self, _: &mut impl Context, _: Connection) {
+        self.events.push("peer_closed");
+    }
+
+    fn closed(&mut self, _: &mut impl Context, _: Connection) {
+        self.events.push("closed");
+    }
+
+    fn reset(&mut self, _: &mut impl Context, _: Connection, why: ResetReason) {
+        self.events.push(match why {
+            ResetReason::Refused => "refused",
+            ResetReason::Reset => "reset",
+            ResetReason::TimedOut => "timed out",
+            ResetReason::Unreachable => "unreachable",
+            ResetReason::Aborted => "aborted",
+        });
+    }
+
+    fn message(&mut self, _: &mut impl Context, message: &'static str) {
+        self.events.push(message);
+    }
+}

@@ -1,0 +1,299 @@
+//! Two engines on one cable.
+
+use std::time::Duration;
+
+use super::*;
+use crate::device::memory;
+use crate::rng::Rng;
+
+/// Turns both engines in step until neither finds work for a while, or the time is up.
+fn play<A: Service, B: Service>(
+    clock: &ManualClock,
+    a: &mut Engine<MemoryDevice, A>,
+    b: &mut Engine<MemoryDevice, B>,
+    span: Duration,
+) {
+    let end = clock.now() + span;
+    while clock.now() < end {
+        a.turn(clock);
+        b.turn(clock);
+        clock.advance(Duration::from_micros(10));
+    }
+}
+
+fn bytes(count: usize) -> Vec<u8> {
+    let mut rng = Rng::seeded(9);
+    (0..count).map(|_| rng.next_u32() as u8).collect()
+}
+
+#[test]
+fn a_stream_comes_back_whole_and_nothing_is_left() {
+    let (left, right) = memory::cable(1024);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:7", bytes(3_000_000)));
+    let mut server = engine(right, 2, Echo::default());
+    server.start(&clock);
+    client.start(&clock);
+    play(&clock, &mut client, &mut server, Duration::from_secs(2));
+    assert_eq!(client.service().events, ["connected", "peer_closed", "closed"]);
+    assert!(client.service().got == client.service().to_send, "{} bytes came back", client.service().got.len());
+    assert_eq!(server.service().ended, 1);
+    assert_eq!(client.core.count_states(), (0, 1), "the side that closed first waits 2 MSL");
+    assert_eq!(server.core.count_states(), (0, 0));
+    assert_eq!((client.core.pool.in_use(), server.core.pool.in_use()), (0, 0));
+    assert_no_frame_missing(&client);
+    assert_no_frame_missing(&server);
+    // 2 MSL later TIME-WAIT is over, and with it the last timer and the last entry of the directory.
+    clock.advance(2 * client.core.config.tcp.msl);
+    play(&clock, &mut client, &mut server, Duration::from_millis(1));
+    assert_eq!(client.core.count_states(), (0, 0));
+    assert!(client.core.directory.is_empty() && server.core.directory.is_empty());
+    assert!(server.core.wheel.is_empty());
+}
+
+#[test]
+fn a_closed_port_refuses_and_a_silent_neighbor_is_unreachable() {
+    let (left, right) = memory::cable(64);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:9", vec![1]));
+    let mut server = engine(right, 2, Echo::default());
+    server.start(&clock);
+    client.start(&clock);
+    play(&clock, &mut client, &mut server, Duration::from_millis(1));
+    assert_eq!(client.service().events, ["refused"]);
+
+    let (left, right) = memory::cable(64);
+    let mut client = engine(left, 1, Talker::new("10.0.0.77:9", vec![1]));
+    let mut server = engine(right, 2, Echo::default());
+    client.start(&clock);
+    for _ in 0..60 {
+        play(&clock, &mut client, &mut server, Duration::from_millis(1));
+        clock.advance(Duration::from_millis(99));
+    }
+    assert_eq!(client.service().events, ["unreachable"]);
+    assert_eq!(client.core.count_states(), (0, 0));
+    assert_no_frame_missing(&client);
+}
+
+/// RFC 1122 2.3.2.2: the first packet to a neighbour nobody has heard of waits for one question, which is sent at once.
+#[test]
+fn a_neighbor_never_heard_of_is_asked_at_once() {
+    let (left, right) = memory::cable(64);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:9", vec![1]));
+    // Not started: it announces nothing and listens nowhere, but it answers ARP, and the SYN with a reset.
+    let mut server = engine(right, 2, Echo::default());
+    client.start(&clock);
+    play(&clock, &mut client, &mut server, Duration::from_millis(1));
+    assert_eq!(client.service().events, ["refused"]);
+    assert_eq!(client.core.counters.arp_requests, 1);
+}
+
+#[test]
+fn a_stop_ends_connections_in_order_and_tells_the_peer() {
+    let (left, right) = memory::cable(256);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:7", bytes(100)));
+    client.service_mut().sent = 0;
+    let mut server = engine(right, 2, Echo::default());
+    server.start(&clock);
+    client.start(&clock);
+    for _ in 0..3 {
+        client.turn(&clock);
+        server.turn(&clock);
+        clock.advance(Duration::from_micros(10));
+    }
+    server.core.config.drain = Duration::from_millis(0);
+    server.drain(&clock).unwrap();
+    play(&clock, &mut client, &mut server, Duration::from_millis(5));
+    assert_eq!(server.core.count_states().0, 0);
+    assert_no_frame_missing(&server);
+    assert!(client.service().events.last().is_some_and(|last| ["reset", "closed", "refused"].contains(last)));
+}
+
+#[test]
+fn messages_of_other_threads_arrive() {
+    let (left, _right) = memory::cable(16);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:7", vec![]));
+    let mailbox = client.mailbox();
+    std::thread::spawn(move || mailbox.send("hello").unwrap()).join().unwrap();
+    client.turn(&clock);
+    assert_eq!(client.service().events, ["hello"]);
+}
+
+/// Keeps every datagram and answers it at the next timer.
+#[derive(Default)]
+struct Later {
+    held: Vec<u64>,
+    seen: u64,
+}
+
+impl Service for Later {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.open_udp(9.into()).unwrap();
+    }
+
+    fn datagram(&mut self, _: &mut impl Context, _: &mut Datagram<'_>) -> Answer {
+        self.seen += 1;
+        self.held.push(self.seen);
+        Answer::Keep { token: self.seen }
+    }
+
+    fn timer(&mut self, cx: &mut impl Context, _: u64) {
+        for token in self.held.drain(..) {
+            if token % 2 == 0 {
+                cx.release_kept(token);
+            } else {
+                let answer = format!("later {}", cx.kept(token).unwrap().len());
+                cx.reply_kept(token, |room| {
+                    room[..answer.len()].copy_from_slice(answer.as_bytes());
+                    answer.len()
+                })
+                .unwrap();
+            }
+        }
+    }
+}
+
+/// Sends datagrams and keeps what comes back.
+#[derive(Default)]
+struct Asker {
+    got: Vec<Vec<u8>>,
+}
+
+impl Service for Asker {
+    type Message = usize;
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.open_udp(5000.into()).unwrap();
+    }
+
+    fn message(&mut self, cx: &mut impl Context, len: usize) {
+        let endpoint = crate::service::EndpointId(0);
+        cx.send_to(endpoint, "10.0.0.2:9".parse().unwrap(), &vec![b'x'; len]).unwrap();
+    }
+
+    fn datagram(&mut self, _: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+        self.got.push(datagram.payload().to_vec());
+        Answer::Ignore
+    }
+}
+
+#[test]
+fn kept_datagrams_are_answered_later_and_beyond_a_quarter_of_the_frames_copied() {
+    let (left, right) = memory::cable(32);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Asker::default());
+    let mut server = engine(right, 2, Later::default());
+    server.start(&clock);
+    client.start(&clock);
+    for len in 1..=10 {
+        client.mailbox().send(len).unwrap();
+        play(&clock, &mut client, &mut server, Duration::from_micros(100));
+    }
+    assert_eq!((server.core.kept.len(), server.core.kept.frames()), (10, 8));
+    assert_eq!(server.core.counters.udp_copies, 2);
+    server.core.set_timer(clock.now(), 0).unwrap();
+    play(&clock, &mut client, &mut server, Duration::from_micros(100));
+    let expected: Vec<Vec<u8>> = [1, 3, 5, 7, 9].iter().map(|len| format!("later {len}").into_bytes()).collect();
+    assert_eq!(client.service().got, expected);
+    assert_eq!((server.core.kept.len(), server.core.kept.frames()), (0, 0));
+    assert_no_frame_missing(&server);
+    assert_no_frame_missing(&client);
+}
+
+#[test]
+fn a_service_cannot_take_the_timers_of_connections() {
+    let (left, _right) = memory::cable(16);
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:7", vec![]));
+    let core = &mut client.core;
+    let first = core.set_timer(Instant::from_ns(1), 0).unwrap();
+    while core.set_timer(Instant::from_ns(1), 0).is_ok() {}
+    assert_eq!(core.service_timers, crate::limits::SERVICE_TIMERS);
+    assert_eq!(core.set_timer(Instant::from_ns(1), 0), Err(crate::service::CallError::TableFull));
+    core.cancel_timer(first);
+    core.cancel_timer(first);
+    assert!(core.set_timer(Instant::from_ns(1), 0).is_ok());
+    client.start(&ManualClock::default());
+    client.turn(&ManualClock::default());
+    assert!(client.core.flows.iter().all(|(_, flow)| flow.timer.is_some()), "the SYN has its timer");
+}
+
+/// Pauses each connection as it opens, closes it when told, and reads when told.
+#[derive(Default)]
+struct Sleeper {
+    connection: Option<Connection>,
+    got: Vec<u8>,
+    events: Vec<&'static str>,
+}
+
+impl Service for Sleeper {
+    type Message = &'static str;
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.listen(7.into(), Listen::default()).unwrap();
+    }
+
+    fn connected(&mut self, cx: &mut impl Context, connection: Connection) {
+        cx.pause(connection);
+        self.connection = Some(connection);
+    }
+
+    fn data(&mut self, _: &mut impl Context, _: Connection, bytes: &[u8]) -> usize {
+        self.got.extend_from_slice(bytes);
+        bytes.len()
+    }
+
+    fn peer_closed(&mut self, _: &mut impl Context, _: Connection) {
+        self.events.push("peer_closed");
+    }
+
+    fn closed(&mut self, _: &mut impl Context, _: Connection) {
+        self.events.push("closed");
+    }
+
+    fn message(&mut self, cx: &mut impl Context, message: &'static str) {
+        let connection = self.connection.unwrap();
+        if message == "close" { cx.close(connection) } else { cx.resume(connection) }
+    }
+}
+
+#[test]
+fn a_paused_service_reads_everything_even_after_both_ends_have_closed() {
+    let (left, right) = memory::cable(128);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:7", bytes(5000)));
+    let mut server = engine(right, 2, Sleeper::default());
+    server.start(&clock);
+    client.start(&clock);
+    play(&clock, &mut client, &mut server, Duration::from_millis(60));
+    server.mailbox().send("close").unwrap();
+    play(&clock, &mut client, &mut server, Duration::from_millis(60));
+    assert_eq!(client.service().events, ["connected", "peer_closed", "closed"]);
+    assert!(server.service().got.is_empty() && server.service().events.is_empty());
+    server.mailbox().send("resume").unwrap();
+    play(&clock, &mut client, &mut server, Duration::from_millis(1));
+    assert!(server.service().got == client.service().to_send);
+    assert_eq!(server.service().events, ["peer_closed", "closed"]);
+    assert_eq!(server.core.count_states(), (0, 0));
+    assert_eq!(server.core.pool.in_use(), 0);
+}
+
+#[test]
+fn the_first_connection_waits_for_the_neighbor_and_for_nothing_else() {
+    let (left, right) = memory::cable(128);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:7", bytes(10)));
+    let mut server = engine(right, 2, Echo::default());
+    server.start(&clock);
+    // The server's announcement is long gone when the client comes up.
+    server.turn(&clock);
+    client.turn(&clock);
+    client.start(&clock);
+    play(&clock, &mut client, &mut server, Duration::from_micros(100));
+    assert_eq!(client.service().events.first(), Some(&"connected"));
+    assert_eq!((client.core.counters.arp_requests, server.core.counters.arp_replies), (1, 1));
+}

@@ -1,0 +1,66 @@
+//! Expired timers: of TCBs, of services, of neighbours.
+
+use super::core::Timer;
+use super::run::Engine;
+use crate::demux::SlotId;
+use crate::device::Device;
+use crate::service::{ResetReason, Service};
+use crate::tcp::State;
+use crate::time::Instant;
+
+impl<D: Device, S: Service> Engine<D, S> {
+    /// Serves every timer that is due. True when there was one.
+    pub(super) fn expire_timers(&mut self) -> bool {
+        let mut worked = false;
+        let now = self.core.now;
+        while let Some(timer) = self.core.wheel.expire(now) {
+            worked = true;
+            match timer {
+                Timer::Flow(id) => self.flow_timer(id, now),
+                Timer::Announce { left } => self.core.announce(left),
+                Timer::Service { token } => {
+                    self.core.service_timers -= 1;
+                    self.service.timer(&mut self.core, token);
+                }
+            }
+        }
+        for interface in 0..self.core.links.len() {
+            if self.core.links[interface].neighbors.deadline() <= now {
+                worked = true;
+                self.neighbor_timer(interface);
+            }
+        }
+        worked
+    }
+
+    fn flow_timer(&mut self, id: SlotId, now: Instant) {
+        let Some(flow) = self.core.flows.find_mut(id) else { return };
+        flow.timer = None;
+        if flow.tcb.poll_timeout() <= now {
+            let events = flow.tcb.on_timeout(&self.core.config.tcp, now);
+            self.deliver(id, events, &[]);
+        }
+        self.core.touch(id);
+    }
+
+    /// Asks again for silent neighbours; connections that wait for one that stays silent end.
+    fn neighbor_timer(&mut self, interface: usize) {
+        for silent in self.core.expire_neighbors(interface) {
+            let waiting: Vec<SlotId> = self
+                .core
+                .flows
+                .iter()
+                .filter(|(_, flow)| flow.tcb.state() == State::SynSent)
+                .filter(|(_, flow)| self.core.next_hop(flow.port, flow.key.remote.ip()) == Some(silent))
+                .map(|(id, _)| id)
+                .collect();
+            for id in waiting {
+                let Some(flow) = self.core.flows.find_mut(id) else { continue };
+                if !flow.tcb.on_unreachable().is_empty() {
+                    self.tell_reset(id, ResetReason::Unreachable);
+                }
+                self.core.touch(id);
+            }
+        }
+    }
+}

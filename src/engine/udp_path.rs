@@ -1,0 +1,205 @@
+//! UDP: from a checked packet to the service, and back in the same frame.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use super::core::Core;
+use super::emit::{self, LinkHeader};
+use super::run::Engine;
+use super::settle::Verdict;
+use crate::device::{Device, Drop, Frame};
+use crate::link::packet::Packet;
+use crate::service::datagram::Meta;
+use crate::service::{Answer, CallError, Datagram, InFrame, Service};
+use crate::udp::{Body, Kept, Received};
+use crate::wire::icmpv4::CODE_PORT;
+use crate::wire::ipv4;
+use crate::wire::{reply, udp};
+
+impl<D: Device, S: Service> Engine<D, S> {
+    pub(super) fn udp_path(&mut self, at: usize, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+        let received = match Received::check(frame.bytes(), &packet, &self.core.endpoints) {
+            Ok(received) => received,
+            Err(Drop::ChecksumUnfilled) => {
+                self.core.report_unfilled(at);
+                return Verdict::Drop(frame, Drop::ChecksumUnfilled);
+            }
+            Err(Drop::UdpPortClosed) => {
+                self.core.send_unreachable(at, frame.bytes(), &packet, CODE_PORT);
+                return Verdict::Drop(frame, Drop::UdpPortClosed);
+            }
+            Err(why) => return Verdict::Drop(frame, why),
+        };
+        self.core.counters.udp_received += 1;
+        let room = self.core.open_room(at, &mut frame, &received);
+        let mut datagram = Datagram::InFrame(InFrame::new(received.meta, &mut frame.bytes_mut()[room], received.payload_len));
+        let answer = self.service.datagram(&mut self.core, &mut datagram);
+        let written = datagram.written();
+        self.core.answer(at, frame, received, answer, written)
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// Makes the frame as long as the link allows and returns where the service may write.
+    fn open_room(&self, at: usize, frame: &mut D::Frame, received: &Received) -> Range<usize> {
+        let longest = received.ip_at + self.link_of(at).interface.mtu;
+        let len = frame.set_len(longest.max(received.frame_len()));
+        received.payload_at.min(len)..len
+    }
+
+    /// Carries out what the service made of a datagram.
+    fn answer(&mut self, at: usize, mut frame: D::Frame, received: Received, answer: Answer, written: bool) -> Verdict<D::Frame> {
+        match answer {
+            Answer::Ignore => {
+                self.counters.udp_consumed += 1;
+                self.remember_hop(at, &received);
+                Verdict::Done(frame)
+            }
+            Answer::Unsafe => Verdict::Drop(frame, Drop::UdpUnsafeToAnswer),
+            Answer::Reply { len } if received.can_swap(len, written) => {
+                frame.set_len(received.frame_len());
+                match reply::swap_udp_ipv4(frame.bytes_mut(), received.ip_at) {
+                    Ok(()) => {
+                        self.counters.udp_in_frame += 1;
+                        Verdict::Tx(frame)
+                    }
+                    Err(why) => Verdict::Drop(frame, why),
+                }
+            }
+            Answer::Reply { len } => {
+                let link = self.back_to_sender(at, &received);
+                self.rebuild(at, frame, &received, len, received.meta.remote, link)
+            }
+            Answer::Forward { len, to } => match self.rebuild(at, frame, &received, len, to, self.unresolved(at)) {
+                Verdict::Tx(frame) => self.resolve(at, frame, to.ip()),
+                refused => refused,
+            },
+            Answer::Keep { token } => self.keep(at, frame, received, token),
+        }
+    }
+
+    /// Writes new headers around the payload where it lies; a payload behind IP options moves forward first.
+    fn rebuild(
+        &mut self,
+        at: usize,
+        mut frame: D::Frame,
+        received: &Received,
+        len: usize,
+        to: SocketAddr,
+        link: LinkHeader,
+    ) -> Verdict<D::Frame> {
+        let headroom = emit::udp_headroom(link);
+        if len > self.udp_payload_limit(at) || received.payload_at + len > frame.bytes().len() {
+            return Verdict::Drop(frame, Drop::UdpSendFull);
+        }
+        if headroom != received.payload_at {
+            frame.bytes_mut().copy_within(received.payload_at..received.payload_at + len, headroom);
+            self.counters.udp_copies += 1;
+        }
+        let source = SocketAddr::new(self.reply_source(at, &received.meta), received.meta.local.port());
+        if !emit::udp_around(&mut frame, link, source, to, len) {
+            return Verdict::Drop(frame, Drop::UdpSendFull);
+        }
+        self.counters.udp_in_frame += 1;
+        Verdict::Tx(frame)
+    }
+
+    fn keep(&mut self, at: usize, mut frame: D::Frame, received: Received, token: u64) -> Verdict<D::Frame> {
+        if !self.kept.may_keep(token) {
+            return Verdict::Drop(frame, Drop::UdpKeptFull);
+        }
+        self.counters.udp_kept += 1;
+        frame.set_len(received.frame_len());
+        let (body, verdict) = if self.kept.may_hold_frame() {
+            (Body::Frame(frame), Verdict::Hold)
+        } else {
+            self.counters.udp_copies += 1;
+            (Body::Copy(frame.bytes().into()), Verdict::Done(frame))
+        };
+        self.kept.insert(token, Kept { body, port: at, received });
+        verdict
+    }
+
+    /// Answers a kept datagram, in its frame or (for a copied one) in a fresh one.
+    pub(super) fn answer_kept(&mut self, token: u64, write: impl FnOnce(&mut [u8]) -> usize) -> Result<(), CallError> {
+        let Kept { body, port: at, received } = self.kept.remove(token).ok_or(CallError::Stale)?;
+        let mut frame = match body {
+            Body::Frame(frame) => frame,
+            Body::Copy(bytes) => {
+                let Some(mut frame) = self.ports[at].device.allocate() else {
+                    self.kept.insert(token, Kept { body: Body::Copy(bytes), port: at, received });
+                    return Err(CallError::WouldBlock);
+                };
+                self.counters.udp_copies += 1;
+                let len = frame.set_len(bytes.len());
+                frame.bytes_mut().copy_from_slice(&bytes[..len]);
+                frame
+            }
+        };
+        let room = self.open_room(at, &mut frame, &received);
+        let len = write(&mut frame.bytes_mut()[room]);
+        let link = self.back_to_sender(at, &received);
+        let verdict = self.rebuild(at, frame, &received, len, received.meta.remote, link);
+        let refused = matches!(verdict, Verdict::Drop(..));
+        self.settle(at, verdict);
+        if refused { Err(CallError::TooLarge) } else { Ok(()) }
+    }
+
+    /// Gives a kept datagram up.
+    pub(super) fn release(&mut self, kept: Option<Kept<D::Frame>>) {
+        if let Some(Kept { body: Body::Frame(frame), port, .. }) = kept {
+            self.settle(port, Verdict::Done(frame));
+        }
+    }
+
+    /// Sends a datagram of a service; the payload is copied once, into the frame.
+    pub(super) fn send_datagram(
+        &mut self,
+        source: SocketAddr,
+        to: SocketAddr,
+        interface: u16,
+        payload: &[u8],
+    ) -> Result<(), CallError> {
+        let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
+        if payload.len() > self.udp_payload_limit(at) {
+            return Err(CallError::TooLarge);
+        }
+        let link = self.unresolved(at);
+        let device = &mut self.ports[at].device;
+        if device.room() == 0 {
+            device.flush();
+        }
+        if device.room() == 0 {
+            return Err(CallError::WouldBlock);
+        }
+        let mut frame = device.allocate().ok_or(CallError::WouldBlock)?;
+        let headroom = emit::udp_headroom(link);
+        frame.set_len(headroom + payload.len());
+        if let Some(room) = frame.bytes_mut().get_mut(headroom..headroom + payload.len()) {
+            room.copy_from_slice(payload);
+        }
+        if !emit::udp_around(&mut frame, link, source, to, payload.len()) {
+            self.settle(at, Verdict::Drop(frame, Drop::UdpSendFull));
+            return Err(CallError::TooLarge);
+        }
+        self.counters.udp_sent += 1;
+        let verdict = self.resolve(at, frame, to.ip());
+        self.settle(at, verdict);
+        Ok(())
+    }
+
+    /// The largest UDP payload that fits into one packet of a port's link.
+    pub(super) fn udp_payload_limit(&self, at: usize) -> usize {
+        self.link_of(at).interface.mtu.saturating_sub(ipv4::HEADER_LEN + udp::HEADER_LEN)
+    }
+
+    fn back_to_sender(&self, at: usize, received: &Received) -> LinkHeader {
+        LinkHeader { source: self.link_of(at).interface.mac, target: received.ethernet.source, vlan: received.ethernet.vlan }
+    }
+
+    /// The address an answer comes from: the one that was asked, unless that is a group.
+    fn reply_source(&self, at: usize, meta: &Meta) -> IpAddr {
+        let own = self.link_of(at).interface.addresses();
+        if meta.to_many { own.first().map_or(meta.local.ip(), |cidr| cidr.address) } else { meta.local.ip() }
+    }
+}

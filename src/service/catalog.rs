@@ -1,0 +1,362 @@
+//! The shipped services behind one [`Service`]: which of them answers is decided by the port a packet came to.
+//!
+//! `ringway serve` runs one catalog per core. A connection's service is looked up once, when it opens, and a datagram's by its
+//! endpoint; the call itself is a `match`, so that each service is compiled into the loop. Cannot panic.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::chargen::Chargen;
+use super::daytime::{Daytime, WallClock};
+use super::discard::Discard;
+use super::echo::Echo;
+use super::{Answer, CallError, Connection, Context, Datagram, EndpointId, Listen, Local, PerConnection, Service};
+use crate::error::SetupError;
+use crate::limits;
+use crate::link::interface::Transport;
+
+/// The name of a shipped service.
+///
+/// ```
+/// use ringway::service::catalog::Name;
+/// assert_eq!("echo".parse::<Name>().unwrap(), Name::Echo);
+/// assert!("ecko".parse::<Name>().unwrap_err().to_string().contains("echo, discard, chargen, daytime"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// RFC 862.
+    Echo,
+    /// RFC 863.
+    Discard,
+    /// RFC 864.
+    Chargen,
+    /// RFC 867.
+    Daytime,
+}
+
+impl Name {
+    /// All shipped services.
+    pub const ALL: [Self; 4] = [Self::Echo, Self::Discard, Self::Chargen, Self::Daytime];
+
+    /// The name as it stands on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Discard => "discard",
+            Self::Chargen => "chargen",
+            Self::Daytime => "daytime",
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Name {
+    type Err = SetupError;
+
+    fn from_str(text: &str) -> Result<Self, SetupError> {
+        Self::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            SetupError::usage(format!("unknown service '{text}'"), format!("the services are {names}"))
+        })
+    }
+}
+
+/// A service at a port of one transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Which service.
+    pub service: Name,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Where.
+    pub at: Local,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        write!(f, "{}/{transport}", self.service)?;
+        match self.at.address {
+            Some(address) if address.is_ipv6() => write!(f, "@[{address}]")?,
+            Some(address) => write!(f, "@{address}")?,
+            None => {}
+        }
+        write!(f, ":{}", self.at.port)
+    }
+}
+
+/// What the services of a catalog need from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings {
+    /// Connections that the core can hold (the setting `tcp.connections`).
+    pub connections: usize,
+    /// Seed of the lengths that chargen draws.
+    pub seed: u64,
+    /// The time that daytime tells.
+    pub clock: WallClock,
+}
+
+/// Several services, each at ports of its own.
+#[derive(Debug)]
+pub struct Catalog {
+    entries: Vec<Entry>,
+    failure: Option<(Entry, CallError)>,
+    by_connection: PerConnection<Option<Name>>,
+    by_endpoint: Vec<Option<Name>>,
+    echo: Echo,
+    discard: Discard,
+    chargen: Chargen,
+    daytime: Daytime,
+}
+
+impl Catalog {
+    /// The services of `entries`; their ports are opened when the engine starts.
+    ///
+    /// # Errors
+    /// There is none, there are too many, a port is 0, or two of them meet at one port.
+    pub fn new(entries: Vec<Entry>, surroundings: Surroundings) -> Result<Self, SetupError> {
+        check(&entries)?;
+        Ok(Self {
+            entries,
+            failure: None,
+            by_connection: PerConnection::with_capacity(surroundings.connections),
+            by_endpoint: Vec::new(),
+            echo: Echo,
+            discard: Discard,
+            chargen: Chargen::new(surroundings.connections, surroundings.seed),
+            daytime: Daytime::new(surroundings.connections, surroundings.clock),
+        })
+    }
+
+    /// What is served, in the order given.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry that could not be opened, and why: the engine then stops before it carries any traffic.
+    pub const fn failure(&self) -> Option<(Entry, CallError)> {
+        self.failure
+    }
+
+    fn open(&mut self, cx: &mut impl Context, index: usize, entry: Entry) -> Result<(), CallError> {
+        match entry.transport {
+            Transport::Tcp => cx.listen(entry.at, Listen { backlog: None, tag: index as u64 }).map(|_| ()),
+            Transport::Udp => {
+                let endpoint = usize::from(cx.open_udp(entry.at)?.0);
+                if endpoint >= self.by_endpoint.len() {
+                    self.by_endpoint.resize(endpoint + 1, None);
+                }
+                self.by_endpoint[endpoint] = Some(entry.service);
+                Ok(())
+            }
+        }
+    }
+
+    fn at_endpoint(&self, endpoint: EndpointId) -> Option<Name> {
+        self.by_endpoint.get(usize::from(endpoint.0)).copied().flatten()
+    }
+}
+
+/// Calls `$method` of the service that owns a connection; a connection that none owns gets `$otherwise`.
+macro_rules! dispatch {
+    ($catalog:ident, $name:expr, $method:ident($($argument:expr),*), $otherwise:expr) => {
+        match $name {
+            Some(Name::Echo) => $catalog.echo.$method($($argument),*),
+            Some(Name::Discard) => $catalog.discard.$method($($argument),*),
+            Some(Name::Chargen) => $catalog.chargen.$method($($argument),*),
+            Some(Name::Daytime) => $catalog.daytime.$method($($argument),*),
+            None => $otherwise,
+        }
+    };
+}
+
+impl Service for Catalog {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        for index in 0..self.entries.len() {
+            let entry = self.entries[index];
+            if let Err(why) = self.open(cx, index, entry) {
+                tracing::error!("cannot open {entry}: {why}");
+                self.failure = Some((entry, why));
+                cx.stop();
+                return;
+            }
+        }
+    }
+
+    fn datagram(&mut self, cx: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+        dispatch!(self, self.at_endpoint(datagram.meta().endpoint), datagram(cx, datagram), Answer::Ignore)
+    }
+
+    fn connected(&mut self, cx: &mut impl Context, connection: Connection) {
+        let tag = cx.info(connection).and_then(|info| usize::try_from(info.tag).ok());
+        let name = tag.and_then(|index| self.entries.get(index)).map(|entry| entry.service);
+        *self.by_connection.of(connection) = name;
+        dispatch!(self, name, connected(cx, connection), cx.abort(connection));
+    }
+
+    fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
+        dispatch!(self, *self.by_connection.of(connection), data(cx, connection, bytes), bytes.len())
+    }
+
+    fn writable(&mut self, cx: &mut impl Context, connection: Connection) {
+        dispatch!(self, *self.by_connection.of(connection), writable(cx, connection), ());
+    }
+
+    fn peer_closed(&mut self, cx: &mut impl Context, connection: Connection) {
+        dispatch!(self, *self.by_connection.of(connection), peer_closed(cx, connection), cx.close(connection));
+    }
+}
+
+fn check(entries: &[Entry]) -> Result<(), SetupError> {
+    if entries.is_empty() {
+        return Err(SetupError::usage("nothing to serve", "no service is named").mend("ringway serve ... echo:7"));
+    }
+    for (transport, limit) in [(Transport::Tcp, limits::LISTENERS), (Transport::Udp, limits::ENDPOINTS)] {
+        let n = entries.iter().filter(|entry| entry.transport == transport).count();
+        if n > limit {
+            return Err(SetupError::usage(format!("cannot serve {n} ports"), format!("the limit is {limit} for each transport")));
+        }
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        if entry.at.port == 0 {
+            return Err(SetupError::usage(format!("cannot serve {entry}"), "a service needs a port from 1 to 65535"));
+        }
+        if let Some(other) = entries[..index].iter().find(|other| meet(other, entry)) {
+            return Err(SetupError::usage(format!("cannot serve {entry}"), format!("{other} has the port already")));
+        }
+    }
+    Ok(())
+}
+
+/// True when a packet could belong to both.
+fn meet(one: &Entry, other: &Entry) -> bool {
+    let same_address = one.at.address.is_none() || other.at.address.is_none() || one.at.address == other.at.address;
+    one.transport == other.transport && one.at.port == other.at.port && same_address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fake, datagram_to};
+    use super::*;
+
+    const SURROUNDINGS: Surroundings = Surroundings { connections: 8, seed: 1, clock: || 0 };
+
+    fn entry(service: Name, transport: Transport, port: u16) -> Entry {
+        Entry { service, transport, at: port.into() }
+    }
+
+    fn all() -> Catalog {
+        let mut entries = Vec::new();
+        for (service, port) in Name::ALL.into_iter().zip([7, 9, 19, 13]) {
+            entries.push(entry(service, Transport::Tcp, port));
+            entries.push(entry(service, Transport::Udp, port));
+        }
+        Catalog::new(entries, SURROUNDINGS).unwrap()
+    }
+
+    #[test]
+    fn every_entry_is_opened_once() {
+        let mut cx = Fake::default();
+        all().start(&mut cx);
+        assert_eq!(cx.listening(), [7, 9, 19, 13]);
+        assert_eq!(cx.endpoints(), [7, 9, 19, 13]);
+        assert!(!cx.stopped());
+    }
+
+    #[test]
+    fn a_connection_reaches_the_service_of_its_port() {
+        let mut cx = Fake::default();
+        let mut catalog = all();
+        catalog.start(&mut cx);
+        let mut sent = Vec::new();
+        for listener in 0..4 {
+            let connection = cx.accept_at(listener, 60);
+            catalog.connected(&mut cx, connection);
+            catalog.data(&mut cx, connection, b"abc");
+            sent.push(cx.sent(connection).to_vec());
+        }
+        assert_eq!(sent[0], b"abc");
+        assert_eq!(sent[1], b"");
+        assert!(sent[2].starts_with(b"!\"#$%&") && sent[2].len() == 60);
+        assert_eq!(sent[3], b"Thursday, January 1, 1970 00:00:00-UTC\r\n");
+    }
+
+    #[test]
+    fn a_datagram_reaches_the_service_of_its_port() {
+        let mut cx = Fake::default();
+        let mut catalog = all();
+        catalog.start(&mut cx);
+        let answers: Vec<_> =
+            (0..4).map(|endpoint| datagram_to(&mut catalog, &mut cx, endpoint, "10.0.0.1:40000", b"abc").0).collect();
+        assert_eq!(answers[0], Answer::Reply { len: 3 });
+        assert_eq!(answers[1], Answer::Ignore);
+        assert!(matches!(answers[2], Answer::Reply { .. }));
+        assert_eq!(answers[3], Answer::Reply { len: 40 });
+        assert_eq!(datagram_to(&mut catalog, &mut cx, 99, "10.0.0.1:40000", b"abc").0, Answer::Ignore);
+    }
+
+    #[test]
+    fn a_slot_belongs_to_the_service_of_its_latest_connection() {
+        let mut cx = Fake::default();
+        let mut catalog = all();
+        catalog.start(&mut cx);
+        let echo = cx.accept_at(0, 60);
+        catalog.connected(&mut cx, echo);
+        let discard = cx.accept_again(echo, 2, 60);
+        catalog.connected(&mut cx, discard);
+        catalog.data(&mut cx, discard, b"abc");
+        assert_eq!(cx.sent(discard), b"");
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_opened_stops_the_engine_and_is_named() {
+        let mut cx = Fake::default();
+        cx.refuse(13);
+        let mut catalog = all();
+        catalog.start(&mut cx);
+        assert!(cx.stopped());
+        assert_eq!(catalog.failure(), Some((entry(Name::Daytime, Transport::Tcp, 13), CallError::PortInUse)));
+    }
+
+    #[test]
+    fn lists_that_cannot_be_served_are_usage_errors() {
+        let two = |a, b| vec![a, b];
+        let at = |address: &str, port| Local { address: Some(address.parse().unwrap()), port };
+        let on = |at| Entry { service: Name::Echo, transport: Transport::Tcp, at };
+        let cases = [
+            (vec![], "no service is named"),
+            (vec![entry(Name::Echo, Transport::Tcp, 0)], "from 1 to 65535"),
+            (two(entry(Name::Echo, Transport::Tcp, 7), entry(Name::Discard, Transport::Tcp, 7)), "echo/tcp:7 has the port"),
+            (two(on(at("10.0.0.2", 7)), on(7.into())), "echo/tcp@10.0.0.2:7 has the port"),
+            (vec![entry(Name::Echo, Transport::Tcp, 7); limits::LISTENERS + 1], "the limit is 1024"),
+        ];
+        for (entries, expected) in cases {
+            let error = Catalog::new(entries, SURROUNDINGS).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let apart = two(on(at("10.0.0.2", 7)), on(at("fd00::2", 7)));
+        assert_eq!(Catalog::new(apart, SURROUNDINGS).unwrap().entries()[1].to_string(), "echo/tcp@[fd00::2]:7");
+        assert!(
+            Catalog::new(two(entry(Name::Echo, Transport::Tcp, 7), entry(Name::Echo, Transport::Udp, 7)), SURROUNDINGS).is_ok()
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let error = "ecko".parse::<Name>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown service 'ecko': the services are echo, discard, chargen, daytime");
+        assert_eq!(error.exit_code(), 2);
+        assert!(Name::ALL.iter().all(|name| name.as_str().parse() == Ok(*name)));
+    }
+}

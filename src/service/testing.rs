@@ -1,0 +1,189 @@
+//! A context for unit tests of services: it remembers what was called and gives out what the test tells it to.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::*;
+use crate::tcp::State;
+use crate::time::Instant;
+
+const OURS: &str = "10.0.0.2";
+const ROOM_BYTES: usize = 1458;
+
+/// Remembers the calls of a service.
+#[derive(Debug, Default)]
+pub(crate) struct Fake {
+    listeners: Vec<(Local, Listen)>,
+    endpoints: Vec<Local>,
+    refused: Option<u16>,
+    connections: BTreeMap<Connection, Open>,
+    stopped: bool,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    tag: u64,
+    room: usize,
+    sent: Vec<u8>,
+    closed: bool,
+}
+
+impl Fake {
+    /// A connection of a listener with this tag, with room for so many bytes.
+    pub(crate) fn accept(&mut self, tag: u64, room: usize) -> Connection {
+        let connection = Connection { slot: self.connections.len() as u32, generation: 1 };
+        self.connections.insert(connection, Open { tag, room, ..Open::default() });
+        connection
+    }
+
+    /// A connection of the listener opened as the `listener`th.
+    pub(crate) fn accept_at(&mut self, listener: usize, room: usize) -> Connection {
+        self.accept(self.listeners[listener].1.tag, room)
+    }
+
+    /// Ends a connection and opens another in its slot.
+    pub(crate) fn accept_again(&mut self, old: Connection, tag: u64, room: usize) -> Connection {
+        self.connections.remove(&old);
+        let connection = Connection { slot: old.slot, generation: old.generation + 1 };
+        self.connections.insert(connection, Open { tag, room, ..Open::default() });
+        connection
+    }
+
+    pub(crate) fn give_room(&mut self, connection: Connection, bytes: usize) {
+        self.connections.get_mut(&connection).unwrap().room += bytes;
+    }
+
+    pub(crate) fn refuse(&mut self, port: u16) {
+        self.refused = Some(port);
+    }
+
+    pub(crate) fn sent(&self, connection: Connection) -> &[u8] {
+        &self.connections[&connection].sent
+    }
+
+    pub(crate) fn is_closed(&self, connection: Connection) -> bool {
+        self.connections[&connection].closed
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    pub(crate) fn listening(&self) -> Vec<u16> {
+        self.listeners.iter().map(|(at, _)| at.port).collect()
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<u16> {
+        self.endpoints.iter().map(|at| at.port).collect()
+    }
+}
+
+/// Hands a datagram to a service at its first endpoint; gives its answer and the room behind the payload's start.
+pub(crate) fn datagram_from(service: &mut impl Service, cx: &mut Fake, remote: &str, payload: &[u8]) -> (Answer, Vec<u8>) {
+    datagram_to(service, cx, 0, remote, payload)
+}
+
+/// The same at another endpoint.
+pub(crate) fn datagram_to(
+    service: &mut impl Service,
+    cx: &mut Fake,
+    endpoint: u16,
+    remote: &str,
+    payload: &[u8],
+) -> (Answer, Vec<u8>) {
+    let mut room = vec![0; ROOM_BYTES];
+    room[..payload.len()].copy_from_slice(payload);
+    let local = SocketAddr::new(OURS.parse().unwrap(), 7);
+    let meta = Meta { endpoint: EndpointId(endpoint), local, remote: remote.parse().unwrap(), to_many: false };
+    let answer = service.datagram(cx, &mut Datagram::InFrame(InFrame::new(meta, &mut room, payload.len())));
+    (answer, room)
+}
+
+impl Context for Fake {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn listen(&mut self, at: Local, options: Listen) -> Result<ListenerId, CallError> {
+        if self.refused == Some(at.port) {
+            return Err(CallError::PortInUse);
+        }
+        self.listeners.push((at, options));
+        Ok(ListenerId(self.listeners.len() as u16 - 1))
+    }
+
+    fn open_udp(&mut self, at: Local) -> Result<EndpointId, CallError> {
+        self.endpoints.push(at);
+        Ok(EndpointId(self.endpoints.len() as u16 - 1))
+    }
+
+    fn connect(&mut self, _: SocketAddr, _: Connect) -> Result<Connection, CallError> {
+        Err(CallError::NoRoute)
+    }
+
+    fn send(&mut self, connection: Connection, bytes: &[u8]) -> usize {
+        let Some(open) = self.connections.get_mut(&connection).filter(|open| !open.closed) else { return 0 };
+        let n = bytes.len().min(open.room);
+        open.room -= n;
+        open.sent.extend_from_slice(&bytes[..n]);
+        n
+    }
+
+    fn close(&mut self, connection: Connection) {
+        if let Some(open) = self.connections.get_mut(&connection) {
+            open.closed = true;
+        }
+    }
+
+    fn abort(&mut self, connection: Connection) {
+        self.connections.remove(&connection);
+    }
+
+    fn pause(&mut self, _: Connection) {}
+
+    fn resume(&mut self, _: Connection) {}
+
+    fn info(&self, connection: Connection) -> Option<Info> {
+        let open = self.connections.get(&connection)?;
+        Some(Info {
+            local: SocketAddr::new(OURS.parse().unwrap(), 7),
+            remote: SocketAddr::new("10.0.0.1".parse().unwrap(), 40_000),
+            state: State::Established,
+            listener: Some(ListenerId(0)),
+            tag: open.tag,
+            unread: 0,
+            unacknowledged: 0,
+            room: open.room,
+            srtt_ns: None,
+            retransmitted: 0,
+        })
+    }
+
+    fn set_timer(&mut self, _: Instant, _: u64) -> Result<TimerId, CallError> {
+        Err(CallError::TableFull)
+    }
+
+    fn cancel_timer(&mut self, _: TimerId) {}
+
+    fn send_to(&mut self, _: EndpointId, _: SocketAddr, _: &[u8]) -> Result<(), CallError> {
+        Err(CallError::NoRoute)
+    }
+
+    fn send_from(&mut self, _: EndpointId, _: IpAddr, _: SocketAddr, _: &[u8]) -> Result<(), CallError> {
+        Err(CallError::NoRoute)
+    }
+
+    fn kept(&self, _: u64) -> Option<&[u8]> {
+        None
+    }
+
+    fn reply_kept(&mut self, _: u64, _: impl FnOnce(&mut [u8]) -> usize) -> Result<(), CallError> {
+        Err(CallError::Stale)
+    }
+
+    fn release_kept(&mut self, _: u64) {}
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}

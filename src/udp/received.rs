@@ -1,0 +1,70 @@
+//! A datagram that passed every check: all that is needed to hand it over and to answer it in its frame.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use super::Endpoints;
+use crate::demux::Address;
+use crate::device::Drop;
+use crate::link::packet::Packet;
+use crate::service::EndpointId;
+use crate::service::datagram::Meta;
+use crate::wire::checksum::PseudoHeader;
+use crate::wire::ethernet::Ethernet;
+use crate::wire::ipv4::PROTOCOL_UDP;
+use crate::wire::udp;
+
+/// A checked datagram in its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The Ethernet header it came with.
+    pub ethernet: Ethernet,
+    /// Offset of the IP header in the frame, in bytes.
+    pub ip_at: usize,
+    /// The IP header has no options, so its place serves a reply.
+    pub plain: bool,
+    /// Offset of the payload in the frame, in bytes.
+    pub payload_at: usize,
+    /// Length of the payload in bytes.
+    pub payload_len: usize,
+    /// Source, destination, endpoint.
+    pub meta: Meta,
+}
+
+impl Received {
+    /// Checks length, checksum and ports, and finds the endpoint.
+    ///
+    /// # Errors
+    /// The check that failed; [`Drop::UdpPortClosed`] when nobody has the port.
+    pub fn check(bytes: &[u8], packet: &Packet, endpoints: &Endpoints) -> Result<Self, Drop> {
+        let Range { start, end } = packet.payload();
+        let (source, target) = (Address::from(packet.ip.source), Address::from(packet.ip.target));
+        let pseudo = PseudoHeader { source, target, protocol: PROTOCOL_UDP };
+        let header = udp::parse(bytes.get(start..end).ok_or(Drop::UdpTruncated)?, &pseudo)?;
+        let endpoint = endpoints.find(target, header.target_port).ok_or(Drop::UdpPortClosed)?;
+        let meta = Meta {
+            endpoint: EndpointId(endpoint),
+            local: SocketAddr::new(IpAddr::V4(packet.ip.target), header.target_port),
+            remote: SocketAddr::new(IpAddr::V4(packet.ip.source), header.source_port),
+            to_many: packet.to_many,
+        };
+        Ok(Self {
+            ethernet: packet.ethernet,
+            ip_at: packet.ip_at,
+            plain: !packet.ip.has_options(),
+            payload_at: start + udp::HEADER_LEN,
+            payload_len: header.len - udp::HEADER_LEN,
+            meta,
+        })
+    }
+
+    /// Length of the frame up to the end of the payload, in bytes: link padding left out.
+    pub const fn frame_len(&self) -> usize {
+        self.payload_at + self.payload_len
+    }
+
+    /// True when an answer of `len` bytes, written or not, can go back under the headers that are there, swapped.
+    pub const fn can_swap(&self, len: usize, written: bool) -> bool {
+        !written && len == self.payload_len && self.plain && !self.meta.to_many
+    }
+}
