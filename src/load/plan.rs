@@ -1,7 +1,12 @@
 //! What a load run is to do.
+//!
+//! Made by the command line, read by every client. [`Plan::check`] refuses what cannot be run; the clients rely on it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+
+use super::schedule::MESSAGES_IN_FLIGHT;
+use crate::error::SetupError;
 
 /// What carries the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,4 +66,187 @@ pub struct Plan {
     pub sources: u32,
     /// Connections that come and go.
     pub churn: Option<Churn>,
+}
+
+/// Connections or sockets a run may have at once.
+pub const CONNECTIONS: u32 = 65_536;
+/// Largest message on a stream, in bytes.
+pub const STREAM_MESSAGE_BYTES: usize = 16 << 20;
+/// Largest payload of a UDP datagram over IPv4, in bytes.
+pub const DATAGRAM_BYTES: usize = 65_507;
+
+impl Plan {
+    /// Refuses a plan that cannot be run.
+    ///
+    /// # Errors
+    /// A usage error that names the option.
+    pub fn check(&self) -> Result<(), SetupError> {
+        let refuse = |what: &str, why: String| Err(SetupError::usage(what, why));
+        if self.connections == 0 || self.connections > CONNECTIONS {
+            return refuse("bad --connections", format!("it must be between 1 and {CONNECTIONS}, not {}", self.connections));
+        }
+        if self.sources == 0 {
+            return refuse("bad --sources", "at least one source address is needed".into());
+        }
+        if self.duration.is_zero() {
+            return refuse("bad --duration", "nothing can be measured in no time".into());
+        }
+        match self.carrier {
+            Carrier::Tcp if self.size == 0 || self.size > STREAM_MESSAGE_BYTES => {
+                return refuse("bad --size", format!("a message on a stream has 1 to {STREAM_MESSAGE_BYTES} bytes"));
+            }
+            Carrier::Udp | Carrier::Raw if self.size > DATAGRAM_BYTES => {
+                return refuse("bad --size", format!("a datagram has at most {DATAGRAM_BYTES} bytes"));
+            }
+            Carrier::Udp | Carrier::Raw if self.churn.is_some() => {
+                return refuse("bad --churn", "only TCP connections come and go".into());
+            }
+            _ => {}
+        }
+        self.check_pace()
+    }
+
+    fn check_pace(&self) -> Result<(), SetupError> {
+        match self.pace {
+            Pace::Open { per_s } if !per_s.is_finite() || per_s <= 0.0 || per_s > 1e9 => {
+                Err(SetupError::usage("bad --rate", format!("{per_s} is not between 0 and 1G messages per second")))
+            }
+            Pace::Closed { in_flight } => {
+                let room = (MESSAGES_IN_FLIGHT as u64 / u64::from(self.connections)).min(self.numbers_in_a_message());
+                let most = if self.churn.is_some() { 1 } else { room };
+                if in_flight == 0 || u64::from(in_flight) > most {
+                    let why =
+                        format!("with this size and number of connections it must be between 1 and {most}, not {in_flight}");
+                    return Err(SetupError::usage("bad --in-flight", why));
+                }
+                Ok(())
+            }
+            Pace::Open { .. } => Ok(()),
+        }
+    }
+
+    /// How many messages of one socket the bytes of a message can tell apart.
+    pub(crate) fn numbers_in_a_message(&self) -> u64 {
+        match (self.carrier, self.size) {
+            (Carrier::Tcp, _) => u64::MAX,
+            (_, 0) => 1,
+            // Half of the numbers, so that an old answer is not taken for a new one.
+            (_, size) if size < 8 => 1 << (8 * size as u32 - 1),
+            _ => u64::MAX,
+        }
+    }
+
+    /// The mode as reports name it: `closed`, `closed in-flight=8`, `open`, with `churn=client` and so on behind it.
+    pub fn mode(&self) -> String {
+        let pace = match self.pace {
+            Pace::Closed { in_flight: 1 } => "closed".to_owned(),
+            Pace::Closed { in_flight } => format!("closed in-flight={in_flight}"),
+            Pace::Open { .. } => "open".to_owned(),
+        };
+        match self.churn {
+            None => pace,
+            Some(Churn::Client) => pace + " churn=client",
+            Some(Churn::Server) => pace + " churn=server",
+            Some(Churn::Rst) => pace + " churn=rst",
+        }
+    }
+
+    /// The whole time a run takes at least.
+    pub fn span(&self) -> Duration {
+        self.warmup.saturating_add(self.duration)
+    }
+
+    /// Messages due per second; `None` in a closed loop.
+    pub const fn offered_per_s(&self) -> Option<f64> {
+        match self.pace {
+            Pace::Open { per_s } => Some(per_s),
+            Pace::Closed { .. } => None,
+        }
+    }
+}
+
+/// Addresses counted up from the first, for [`Plan::sources`]; `None` when they run over the end of the address family.
+pub fn addresses_from(first: IpAddr, count: u32) -> Option<Vec<IpAddr>> {
+    let next = |n: u32| match first {
+        IpAddr::V4(first) => u32::from(first).checked_add(n).map(|bits| Ipv4Addr::from(bits).into()),
+        IpAddr::V6(first) => u128::from(first).checked_add(n.into()).map(|bits| Ipv6Addr::from(bits).into()),
+    };
+    (0..count).map(next).collect()
+}
+
+impl Carrier {
+    /// The name in reports and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One UDP socket, one message of 64 bytes in flight, no warm-up, one second.
+    pub(crate) fn plan() -> Plan {
+        Plan {
+            carrier: Carrier::Udp,
+            target: ([127, 0, 0, 1], 7).into(),
+            connections: 1,
+            pace: Pace::Closed { in_flight: 1 },
+            size: 64,
+            duration: Duration::from_secs(1),
+            warmup: Duration::ZERO,
+            sources: 1,
+            churn: None,
+        }
+    }
+
+    #[test]
+    fn plans_that_cannot_run_name_the_option() {
+        let tcp = Plan { carrier: Carrier::Tcp, ..plan() };
+        let cases = [
+            (Plan { connections: 0, ..plan() }, "--connections"),
+            (Plan { connections: CONNECTIONS + 1, ..plan() }, "--connections"),
+            (Plan { sources: 0, ..plan() }, "--sources"),
+            (Plan { duration: Duration::ZERO, ..plan() }, "--duration"),
+            (Plan { size: 0, ..tcp.clone() }, "--size"),
+            (Plan { size: DATAGRAM_BYTES + 1, ..plan() }, "--size"),
+            (Plan { churn: Some(Churn::Rst), ..plan() }, "--churn"),
+            (Plan { pace: Pace::Open { per_s: 0.0 }, ..plan() }, "--rate"),
+            (Plan { pace: Pace::Open { per_s: f64::NAN }, ..plan() }, "--rate"),
+            (Plan { pace: Pace::Closed { in_flight: 0 }, ..plan() }, "--in-flight"),
+            (Plan { pace: Pace::Closed { in_flight: 2 }, size: 0, ..plan() }, "--in-flight"),
+            (Plan { pace: Pace::Closed { in_flight: 129 }, size: 1, ..plan() }, "--in-flight"),
+            (Plan { pace: Pace::Closed { in_flight: 2 }, churn: Some(Churn::Client), ..tcp.clone() }, "--in-flight"),
+        ];
+        for (plan, option) in cases {
+            let error = plan.check().expect_err(option);
+            assert!(error.what().ends_with(option) && error.exit_code() == 2, "{error}");
+        }
+        for plan in [plan(), tcp, Plan { size: 0, ..plan() }, Plan { pace: Pace::Closed { in_flight: 128 }, size: 1, ..plan() }] {
+            assert_eq!(plan.check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn source_addresses_are_counted_up() {
+        let all = |first: &str, count| addresses_from(first.parse().expect("an address"), count);
+        let texts =
+            |addresses: Option<Vec<IpAddr>>| addresses.map(|all| all.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "));
+        assert_eq!(texts(all("10.0.0.254", 3)).as_deref(), Some("10.0.0.254 10.0.0.255 10.0.1.0"));
+        assert_eq!(texts(all("fd00::ffff", 2)).as_deref(), Some("fd00::ffff fd00::1:0"));
+        assert_eq!(all("255.255.255.255", 2), None);
+        assert_eq!(all("10.0.0.1", 0), Some(vec![]));
+    }
+
+    #[test]
+    fn the_mode_says_pace_and_churn() {
+        assert_eq!(plan().mode(), "closed");
+        assert_eq!(Plan { pace: Pace::Closed { in_flight: 8 }, ..plan() }.mode(), "closed in-flight=8");
+        let open = Plan { pace: Pace::Open { per_s: 10.0 }, churn: Some(Churn::Rst), ..plan() };
+        assert_eq!((open.mode().as_str(), open.offered_per_s()), ("open churn=rst", Some(10.0)));
+    }
 }

@@ -19,7 +19,8 @@ pub struct Row {
     pub client_stack: String,
     /// The same of the server; empty when the client cannot know.
     pub server_stack: String,
-    /// `closed` or `open`, with `churn=client|server|rst` behind it where connections come and go.
+    /// `closed` (`closed in-flight=8` with more than one unanswered message per connection) or `open`, with
+    /// `churn=client|server|rst` behind it where connections come and go.
     pub mode: String,
     /// Connections (TCP) or sockets (UDP) at once.
     pub connections: u64,
@@ -31,9 +32,9 @@ pub struct Row {
     pub sent: u64,
     /// Answers received in time.
     pub received: u64,
-    /// Messages without an answer within one second of their due time.
+    /// Messages due without an answer within one second of their due time: received + lost are all that were due.
     pub lost: u64,
-    /// Answers that came after that second.
+    /// Of the lost ones, those whose answer came after that second.
     pub late: u64,
     /// Answers that came more than once.
     pub duplicated: u64,

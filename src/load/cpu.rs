@@ -1,0 +1,98 @@
+//! CPU time of the calling thread, and the core it runs on.
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::clock;
+use crate::error::SetupError;
+
+/// CPU time of the calling thread in nanoseconds, softirq work charged to it included.
+pub fn thread_ns() -> u64 {
+    clock::ns(clock_gettime(ClockId::ThreadCPUTime))
+}
+
+/// Nanoseconds per message; `None` without messages.
+pub fn per_message(cpu_ns: u64, messages: u64) -> Option<f64> {
+    (messages > 0).then(|| cpu_ns as f64 / messages as f64)
+}
+
+/// The turns of a spinning loop, and those that found work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// All turns.
+    pub all: u64,
+    /// Turns that sent or received something.
+    pub busy: u64,
+}
+
+impl Turns {
+    /// Counts one turn.
+    pub const fn count(&mut self, found_work: bool) {
+        self.all += 1;
+        self.busy += found_work as u64;
+    }
+
+    /// The turns since an earlier count.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self { all: self.all.saturating_sub(earlier.all), busy: self.busy.saturating_sub(earlier.busy) }
+    }
+
+    /// Busy turns per turn; `None` before the first.
+    pub fn share(self) -> Option<f64> {
+        (self.all > 0).then(|| self.busy as f64 / self.all as f64)
+    }
+}
+
+/// Keeps the calling thread on one core.
+///
+/// # Errors
+/// There is no such core, or this process may not use it.
+pub fn pin(core: usize) -> Result<(), SetupError> {
+    let what = || format!("cannot run on core {core}");
+    if core >= CpuSet::MAX_CPU {
+        return Err(SetupError::usage(what(), format!("cores are numbered from 0 to {}", CpuSet::MAX_CPU - 1)));
+    }
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set)
+        .map_err(|error| SetupError::environment(what(), error.to_string()).mend("grep Cpus_allowed_list /proc/self/status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_costs_cpu_time_and_sleep_does_not() {
+        let start = thread_ns();
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let slept = thread_ns() - start;
+        let mut sum = 0_u64;
+        while thread_ns() - start < slept + 5_000_000 {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert!(slept < 20_000_000, "{slept}");
+        assert_eq!(per_message(600, 3), Some(200.0));
+        assert_eq!(per_message(600, 0), None);
+    }
+
+    #[test]
+    fn the_busy_share_is_of_the_turns_between_two_counts() {
+        let mut turns = Turns::default();
+        assert_eq!(turns.share(), None);
+        turns.count(true);
+        let before = turns;
+        for found in [true, false, false, false] {
+            turns.count(found);
+        }
+        assert_eq!(turns.since(before).share(), Some(0.25));
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_refused_with_a_reason() {
+        assert_eq!(pin(CpuSet::MAX_CPU).map_err(|error| error.exit_code()), Err(2));
+        let error = pin(CpuSet::MAX_CPU - 1).expect_err("nobody has so many cores");
+        assert!(error.to_string().contains("cannot run on core 1023"), "{error}");
+    }
+}

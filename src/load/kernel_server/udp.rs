@@ -1,0 +1,84 @@
+//! Datagram services over a kernel socket.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use super::content::Content;
+use super::{Kind, Tally};
+
+/// Datagrams taken from one socket before the others have their turn.
+pub(super) const BURST: usize = 64;
+/// Longest datagram of chargen (RFC 864).
+const CHARGEN_BYTES: u64 = 512;
+/// Ports below may belong to services that answer anything: answering them could loop.
+const FIRST_SAFE_PORT: u16 = 1024;
+
+/// Serves the datagrams that wait, [`BURST`] at most; returns how many there were.
+pub(super) fn serve(
+    kind: Kind,
+    socket: &UdpSocket,
+    own_ports: &[u16],
+    scratch: &mut [u8],
+    content: &Content,
+    tally: &mut Tally,
+) -> usize {
+    for served in 0..BURST {
+        let (len, source) = match socket.recv_from(scratch) {
+            Ok(received) => received,
+            // Errors that the kernel reports for an earlier answer (ICMP) concern its receiver, not us.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return served,
+            Err(_) => continue,
+        };
+        tally.messages += 1;
+        tally.bytes += len as u64;
+        if kind == Kind::Discard {
+            continue;
+        }
+        if !is_safe_to_answer(source, own_ports) {
+            tally.unsafe_to_answer += 1;
+            continue;
+        }
+        let sent = match kind {
+            Kind::Echo => socket.send_to(&scratch[..len], source),
+            Kind::Chargen => {
+                let length = (tally.messages.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % (CHARGEN_BYTES + 1);
+                socket.send_to(content.chargen(tally.messages, length as usize), source)
+            }
+            Kind::Daytime => socket.send_to(&Content::daytime(), source),
+            Kind::Discard => Ok(0),
+        };
+        tally.refused += u64::from(sent.is_err());
+    }
+    BURST
+}
+
+/// False when an answer could loop or amplify: to a well-known port, to one of our own, to many.
+fn is_safe_to_answer(source: SocketAddr, own_ports: &[u16]) -> bool {
+    let to_many = match source.ip() {
+        IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_multicast() || ip.is_unspecified(),
+    };
+    !to_many && source.port() >= FIRST_SAFE_PORT && !own_ports.contains(&source.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_known_ports_own_ports_and_groups_are_not_answered() {
+        let safe = |source: &str| is_safe_to_answer(source.parse().expect("an address"), &[7007, 9009]);
+        assert!(safe("10.0.0.1:1024") && safe("[fe80::1]:40000"));
+        for source in [
+            "10.0.0.1:1023",
+            "10.0.0.1:0",
+            "10.0.0.1:9009",
+            "255.255.255.255:5000",
+            "224.0.0.1:5000",
+            "0.0.0.0:5000",
+            "[ff02::1]:5000",
+        ] {
+            assert!(!safe(source), "{source}");
+        }
+    }
+}

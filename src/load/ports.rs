@@ -1,0 +1,132 @@
+//! How many connections per second addresses and ports allow.
+//!
+//! The side that closes first keeps the 4-tuple in TIME-WAIT for 2 MSL (RFC 9293 3.6.1). When that is the client, every
+//! connection takes one of its ports for so long, and a rate beyond the ports there are must fail in mid-run. The command
+//! asks here before it starts. (When the server closes first the tuple waits at the server, where a new SYN may reuse it; a
+//! reset leaves nothing behind.) Pure; cannot panic.
+
+use std::time::Duration;
+
+use super::plan::{Churn, Pace, Plan};
+use crate::error::SetupError;
+
+/// The maximum segment lifetime of the kernel: TIME-WAIT lasts 60 s there, and that cannot be changed.
+pub const KERNEL_MSL: Duration = Duration::from_secs(30);
+
+/// The ports a stack takes for outgoing connections, first and last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// Lowest port.
+    pub first: u16,
+    /// Highest port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// The dynamic ports (RFC 6335 6): 49152 to 65535.
+    pub const DYNAMIC: Self = Self { first: 49_152, last: 65_535 };
+
+    /// Ports in the range.
+    pub const fn count(self) -> u64 {
+        if self.last < self.first { 0 } else { (self.last - self.first) as u64 + 1 }
+    }
+
+    /// The range the kernel uses, from `/proc/sys/net/ipv4/ip_local_port_range`; Linux's default where that cannot be read.
+    pub fn of_kernel() -> Self {
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+            .ok()
+            .and_then(|text| Self::parse(&text))
+            .unwrap_or(Self { first: 32_768, last: 60_999 })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split_whitespace();
+        let first = numbers.next()?.parse().ok()?;
+        let last = numbers.next()?.parse().ok()?;
+        (first <= last).then_some(Self { first, last })
+    }
+}
+
+/// Connections per second that the client can close first for ever: its ports, used once each 2 MSL.
+pub fn sustainable_per_s(sources: u32, ports: PortRange, msl: Duration) -> f64 {
+    u64::from(sources).saturating_mul(ports.count()) as f64 / (2.0 * msl.as_secs_f64()).max(f64::MIN_POSITIVE)
+}
+
+/// Refuses a churn whose rate x 2 MSL does not fit into the addresses and ports of the plan. This holds for short runs, too: what
+/// they leave in TIME-WAIT is missing in the next run.
+///
+/// # Errors
+/// A usage error that says what would fit.
+pub fn check(plan: &Plan, ports: PortRange, msl: Duration) -> Result<(), SetupError> {
+    let (Some(Churn::Client), Pace::Open { per_s }) = (plan.churn, plan.pace) else { return Ok(()) };
+    let wait = 2.0 * msl.as_secs_f64();
+    let needed = (per_s * wait).ceil();
+    let each = ports.count();
+    let there = u64::from(plan.sources).saturating_mul(each);
+    if needed <= there as f64 {
+        return Ok(());
+    }
+    let why = format!(
+        "{per_s} connections a second, closed first by the client, hold {needed} ports in TIME-WAIT for {wait} s; {} address(es) of {each} ports have {there}",
+        plan.sources,
+    );
+    let sources = if each == 0 { f64::INFINITY } else { (needed / each as f64).ceil() };
+    let rate = there as f64 / wait.max(f64::MIN_POSITIVE);
+    Err(SetupError::usage("the rate does not fit into the ports", why)
+        .mend(format!("--sources {sources:.0}, or --rate {}, or --churn=rst", rate.floor())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::plan;
+    use super::*;
+    use crate::load::plan::Carrier;
+
+    const PORTS: PortRange = PortRange { first: 10_000, last: 13_999 };
+    const MSL: Duration = KERNEL_MSL;
+
+    fn churn(churn: Churn, per_s: f64, sources: u32, seconds: u64) -> Plan {
+        let duration = Duration::from_secs(seconds);
+        Plan { carrier: Carrier::Tcp, churn: Some(churn), pace: Pace::Open { per_s }, sources, duration, ..plan() }
+    }
+
+    #[test]
+    fn rate_times_two_msl_must_fit() {
+        // 4,000 ports for 60 s: 66.6 connections a second.
+        assert_eq!(check(&churn(Churn::Client, 66.0, 1, 600), PORTS, MSL), Ok(()));
+        let error = check(&churn(Churn::Client, 67.0, 1, 600), PORTS, MSL).expect_err("4,020 do not fit into 4,000");
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(text.contains("4020 ports") && text.contains("--sources 2, or --rate 66"), "{text}");
+        assert_eq!(check(&churn(Churn::Client, 67.0, 2, 600), PORTS, MSL), Ok(()));
+        assert!((sustainable_per_s(1, PORTS, MSL) - 66.67).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_shorter_time_wait_allows_more_and_a_short_run_does_not() {
+        assert!(check(&churn(Churn::Client, 800.0, 1, 1), PORTS, MSL).is_err());
+        assert_eq!(check(&churn(Churn::Client, 800.0, 1, 1), PORTS, Duration::from_millis(2500)), Ok(()));
+        assert!(check(&churn(Churn::Client, 801.0, 1, 1), PORTS, Duration::from_millis(2500)).is_err());
+    }
+
+    #[test]
+    fn who_does_not_hold_time_wait_is_not_limited() {
+        for kind in [Churn::Server, Churn::Rst] {
+            assert_eq!(check(&churn(kind, 1e6, 1, 600), PORTS, MSL), Ok(()));
+        }
+        let closed = Plan { pace: Pace::Closed { in_flight: 1 }, ..churn(Churn::Client, 1.0, 1, 600) };
+        assert_eq!(check(&closed, PORTS, MSL), Ok(()));
+        let none = PortRange { first: 2, last: 1 };
+        assert_eq!(none.count(), 0);
+        assert!(check(&churn(Churn::Client, 1.0, 1, 600), none, MSL).is_err());
+    }
+
+    #[test]
+    fn the_kernels_range_is_two_numbers() {
+        assert_eq!(PortRange::parse("32768\t60999\n"), Some(PortRange { first: 32_768, last: 60_999 }));
+        for nonsense in ["", "5", "9 1", "1 70000", "a b"] {
+            assert_eq!(PortRange::parse(nonsense), None, "{nonsense}");
+        }
+        assert!(PortRange::of_kernel().count() > 0);
+    }
+}
