@@ -1,5 +1,38 @@
 //! Ringway: a user-space TCP and UDP engine for Linux on AF_XDP, that shares the NIC with the kernel.
 //!
+//! A program implements [`service::Service`] and launches it on an interface; both transports come to the same object:
+//!
+//! ```no_run
+//! # #[cfg(feature = "afxdp")] {
+//! use ringway::launch::Launch;
+//! use ringway::service::{Answer, Connection, Context, Datagram, Listen, Service};
+//!
+//! struct Echo;
+//!
+//! impl Service for Echo {
+//!     type Message = ();
+//!
+//!     fn start(&mut self, cx: &mut impl Context) {
+//!         cx.listen(7.into(), Listen::default()).expect("the port is free");
+//!         cx.open_udp(7.into()).expect("the port is free");
+//!     }
+//!
+//!     fn datagram(&mut self, _: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+//!         Answer::Reply { len: datagram.payload().len() }
+//!     }
+//!
+//!     fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
+//!         cx.send(connection, bytes)
+//!     }
+//! }
+//!
+//! Launch::new().interface("veth0").address("10.0.0.2/24".parse()?).run(Echo)?;
+//! # }
+//! # Ok::<(), ringway::error::SetupError>(())
+//! ```
+//!
+//! `examples/own_service.rs` is the same as a whole program.
+//!
 //! The path of a packet is the table of contents:
 //!
 //! ```text
@@ -16,8 +49,10 @@
 //! - [`udp`]: endpoints and the in-place reply
 //! - [`service`]: what an application implements, and the services that ship
 //! - [`engine`]: the loop that runs each packet to completion; `engine/turn.rs` is the file to read first
+//! - `launch`: an engine on real interfaces, with the feature `afxdp`
 //! - [`load`]: the load generator and the kernel-socket peer
 //! - [`metrics`]: counters, histograms, reports
+//! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
 
 pub mod device;
@@ -40,10 +75,13 @@ pub mod service;
 
 pub mod engine;
 
+#[cfg(feature = "afxdp")]
+pub mod launch;
 pub mod load;
 pub mod metrics;
 
 pub mod error;
 pub mod limits;
 pub mod rng;
+pub mod settings;
 pub mod time;

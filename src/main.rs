@@ -1,5 +1,7 @@
-//! The `ringway` command.
+//! The `ringway` command. Everything it can do is in the library; the command reads arguments and prints results.
 
-fn main() {
-    println!("ringway {}", env!("CARGO_PKG_VERSION"));
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
 }

@@ -1,0 +1,59 @@
+//! Addresses that the kernel owns for the time of a row.
+//!
+//! Ringway's rows need addresses that the kernel does not own, the kernel's rows the same addresses in the kernel's hands. What was
+//! added is taken away on drop, so also after a failure or a signal. An address that stands there already was not ours to add.
+
+use std::process::{Command, Stdio};
+
+use ringway::error::SetupError;
+use ringway::link::interface::Cidr;
+
+/// An address on an interface of a namespace, for as long as this lives.
+pub(super) struct KernelAddress {
+    netns: String,
+    interface: String,
+    address: Cidr,
+}
+
+impl KernelAddress {
+    /// Gives the address to the interface.
+    ///
+    /// # Errors
+    /// `ip` is not there or refuses.
+    pub(super) fn add(netns: &str, interface: &str, address: Cidr) -> Result<Self, SetupError> {
+        let what = || format!("cannot give {address} to the kernel on {interface} in {netns}");
+        match ip("add", netns, interface, address).output() {
+            Ok(output) if output.status.success() => {
+                Ok(Self { netns: netns.to_owned(), interface: interface.to_owned(), address })
+            }
+            Ok(output) => Err(SetupError::environment(what(), String::from_utf8_lossy(&output.stderr).trim())),
+            Err(error) => {
+                Err(SetupError::environment(what(), format!("ip cannot be run: {error}")).mend("sudo apt-get install iproute2"))
+            }
+        }
+    }
+
+    /// The command line that adds it, for `--dry-run`.
+    pub(super) fn line(netns: &str, interface: &str, address: Cidr) -> String {
+        format!("ip -n {netns} address add {address} dev {interface}")
+    }
+}
+
+fn ip(verb: &str, netns: &str, interface: &str, address: Cidr) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["-n", netns, "address", verb, &address.to_string(), "dev", interface]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+impl Drop for KernelAddress {
+    fn drop(&mut self) {
+        match ip("del", &self.netns, &self.interface, self.address).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                tracing::warn!("{} stays on {}: {}", self.address, self.interface, String::from_utf8_lossy(&output.stderr).trim())
+            }
+            Err(error) => tracing::warn!("{} stays on {}: {error}", self.address, self.interface),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A child of `compare`: `serve` or `load` in a namespace, its JSON lines, and its end.
+//!
+//! Whatever happens, a child does not outlive the comparison: it is killed and reaped on drop, and it asks the kernel to end it should the
+//! comparison itself be killed ([`DIES_WITH`]).
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ringway::launch::Signals;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::cli::failure::Failure;
+
+/// Set for a child, to the process that started it: it ends when that process does.
+pub(crate) const DIES_WITH: &str = "RINGWAY_DIES_WITH";
+
+/// A running child.
+pub(super) struct Running {
+    /// What it is, for messages: `the server of udp-ringway-1`.
+    title: String,
+    child: Child,
+    events: Receiver<(Instant, Value)>,
+    /// Interval events that passed by, with the time they came.
+    intervals: Vec<(Instant, Value)>,
+    readers: Vec<JoinHandle<()>>,
+    complaints: Receiver<String>,
+}
+
+impl Running {
+    /// Starts `line` in the namespace.
+    ///
+    /// # Errors
+    /// `ip` cannot be run. (What `ip` or the command says is found by [`Running::wait_for`].)
+    pub(super) fn start(title: &str, netns: &str, line: &[String]) -> Result<Self, Failure> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", netns]).args(line).env(DIES_WITH, std::process::id().to_string());
+        // A group of its own: Ctrl-C reaches the comparison alone, which ends its children in order.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| {
+            let why = format!("ip cannot be run: {error}");
+            ringway::error::SetupError::environment(format!("cannot start {title}"), why).mend("sudo apt-get install iproute2")
+        })?;
+        let (event, events) = channel::<(Instant, Value)>();
+        let (complaint, complaints) = channel();
+        let mut readers = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            readers.push(std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    if serde_json::from_str(&line).is_ok_and(|value| event.send((Instant::now(), value)).is_err()) {
+                        break;
+                    }
+                }
+            }));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            readers.push(std::thread::spawn(move || {
+                let _ = complaint.send(last_lines(stderr));
+            }));
+        }
+        Ok(Self { title: title.to_owned(), child, events, intervals: Vec::new(), readers, complaints })
+    }
+
+    /// The process id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the event of this name; intervals that come before it are kept.
+    ///
+    /// # Errors
+    /// The child ends or reports an error before, the time is up, or a signal asks the comparison to end.
+    pub(super) fn wait_for(&mut self, event: &str, limit: Duration, signals: &Signals) -> Result<Value, Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            super::check_signals(signals)?;
+            match self.events.recv_timeout(Duration::from_millis(5)) {
+                Ok((_, value)) if value["event"] == event => return Ok(value),
+                Ok((_, value)) if value["event"] == "error" => return Err(self.refused(&value)),
+                Ok((at, value)) if value["event"] == "interval" => self.intervals.push((at, value)),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let why = format!("no '{event}' came within {} s", limit.as_secs_f64());
+                    return Err(Failure::run(format!("{} does not go on", self.title), why));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let said = self.complaints.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+                    return Err(Failure::run(format!("{} ended early", self.title), format!("{status} {said}").trim()));
+                }
+            }
+        }
+    }
+
+    /// Share of the turns that found work between two points in time, from the intervals that came between them; `None` with fewer than two.
+    pub(super) fn busy_share(&self, from: Instant, until: Instant) -> Option<f64> {
+        let mut inside = self.intervals.iter().filter(|(at, _)| (from..=until).contains(at)).map(|(_, value)| &value["counters"]);
+        let first = inside.next()?;
+        let last = inside.next_back()?;
+        let since = |name: &str| Some(last[name].as_u64()?.saturating_sub(first[name].as_u64()?) as f64);
+        let turns = since("turns")?;
+        (turns > 0.0).then(|| since("busy_turns").map(|busy| busy / turns)).flatten()
+    }
+
+    /// Asks it to end (SIGINT), as Ctrl-C does.
+    pub(super) fn interrupt(&self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::INT);
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It does not end within `limit`, or a signal asks the comparison to end.
+    pub(super) fn wait(mut self, limit: Duration, signals: &Signals) -> Result<ExitStatus, Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            super::check_signals(signals)?;
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                Ok(None) => return Err(Failure::run(format!("{} does not end", self.title), format!("waited {limit:?}"))),
+                Err(error) => return Err(Failure::run(format!("cannot wait for {}", self.title), error)),
+            }
+        }
+    }
+
+    /// The child's own error, with what it was in front.
+    fn refused(&self, event: &Value) -> Failure {
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        let what = format!("{}: {}", self.title, text("what"));
+        let setup = match event["exit_code"].as_u64() {
+            Some(2) => ringway::error::SetupError::usage(what, text("why")),
+            Some(3) => ringway::error::SetupError::environment(what, text("why")),
+            _ => return Failure::run(what, text("why")),
+        };
+        Failure::Setup(match event["mend"].as_str() {
+            Some(command) => setup.mend(command),
+            None => setup,
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After a normal end both calls find nothing to do.
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// The last lines of a stream, read to its end.
+fn last_lines(stream: impl Read) -> String {
+    let mut last = VecDeque::new();
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        if last.len() == LINES_KEPT {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    last.make_contiguous().join("\n")
+}
+
+/// Lines of a child's stderr that an error repeats.
+const LINES_KEPT: usize = 8;

@@ -1,0 +1,205 @@
+//! Which rows are compared, and the two command lines of each.
+//!
+//! Pure: from the arguments of `compare` to words. `--dry-run` prints exactly what a run starts.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ringway::link::interface::Cidr;
+use ringway::settings::number;
+
+use crate::cli::args::CompareArgs;
+
+/// A stack at one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stack {
+    /// Ringway's engine.
+    Ringway,
+    /// Kernel sockets that block.
+    Kernel,
+    /// Kernel sockets that are polled without a pause.
+    KernelSpin,
+    /// Bare AF_XDP.
+    Raw,
+    /// An XDP program that sends each frame back: servers only.
+    XdpTx,
+}
+
+impl Stack {
+    /// Its name in reports.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ringway => "ringway",
+            Self::Kernel => "kernel",
+            Self::KernelSpin => "kernel-spin",
+            Self::Raw => "raw",
+            Self::XdpTx => "xdp-tx",
+        }
+    }
+
+    /// True when it polls without a pause, so that its CPU time says little without the share of turns that found work.
+    pub(super) const fn spins(self) -> bool {
+        matches!(self, Self::Ringway | Self::KernelSpin | Self::Raw)
+    }
+
+    /// True when the kernel must own the addresses.
+    pub(super) const fn is_kernel(self) -> bool {
+        matches!(self, Self::Kernel | Self::KernelSpin)
+    }
+}
+
+/// When messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// So many unanswered messages.
+    InFlight(u32),
+    /// So many messages a second.
+    PerSecond(u32),
+}
+
+/// One row: what carries the messages, what runs at the two ends, and the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// `tcp`, `udp` or `raw`.
+    pub(super) carrier: &'static str,
+    /// Stack of the server.
+    pub(super) server: Stack,
+    /// The load.
+    pub(super) pace: Pace,
+}
+
+impl Row {
+    /// Stack of the client: the server's, but bare AF_XDP before an XDP program.
+    pub(super) const fn client(self) -> Stack {
+        match self.server {
+            Stack::XdpTx => Stack::Raw,
+            same => same,
+        }
+    }
+
+    /// A name for files and for people: `udp-ringway-1`, `tcp-kernel-20000ps`.
+    pub(super) fn name(self) -> String {
+        let pace = match self.pace {
+            Pace::InFlight(n) => n.to_string(),
+            Pace::PerSecond(n) => format!("{n}ps"),
+        };
+        match self.server {
+            Stack::Raw => format!("raw-{pace}"),
+            Stack::XdpTx => format!("raw-xdp-tx-{pace}"),
+            other => format!("{}-{}-{pace}", self.carrier, other.name()),
+        }
+    }
+}
+
+/// How long each run of a row takes, and how often it is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effort {
+    pub(super) rounds: u32,
+    pub(super) duration: Duration,
+    pub(super) warmup: Duration,
+}
+
+impl Effort {
+    /// Of the arguments: `--quick` ends within 60 s.
+    pub(super) fn of(args: &CompareArgs) -> Self {
+        let (rounds, duration_ms, warmup_ms) = if args.quick { (3, 500, 150) } else { (5, 3000, 500) };
+        Self {
+            rounds: args.rounds.unwrap_or(rounds),
+            duration: Duration::from_millis(duration_ms),
+            warmup: Duration::from_millis(warmup_ms),
+        }
+    }
+}
+
+/// The rows in the order in which each round runs them. Neighbours differ in one thing, so that a slow drift of the machine meets both.
+pub(super) fn rows(quick: bool) -> Vec<Row> {
+    let raw = |server, pace| Row { carrier: "raw", server, pace };
+    let pair = |server, pace| ["udp", "tcp"].map(|carrier| Row { carrier, server, pace });
+    let mut rows = vec![raw(Stack::XdpTx, Pace::InFlight(1)), raw(Stack::Raw, Pace::InFlight(1))];
+    for stack in [Stack::Ringway, Stack::Kernel, Stack::KernelSpin] {
+        rows.extend(pair(stack, Pace::InFlight(1)));
+    }
+    let open = Pace::PerSecond(OPEN_PER_S);
+    let many = Pace::InFlight(MANY_IN_FLIGHT);
+    rows.extend(pair(Stack::Ringway, open));
+    if !quick {
+        rows.extend(pair(Stack::Kernel, open));
+        rows.push(raw(Stack::Raw, many));
+    }
+    rows.extend(pair(Stack::Ringway, many));
+    rows.extend(pair(Stack::Kernel, many));
+    if !quick {
+        rows.extend(pair(Stack::KernelSpin, many));
+    }
+    rows
+}
+
+/// The two command lines of a row, without the namespace in front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lines {
+    pub(super) server: Vec<String>,
+    pub(super) client: Vec<String>,
+}
+
+/// The command lines of `row`. `histograms` is where the client writes its `.hlog`.
+pub(super) fn lines(args: &CompareArgs, program: &Path, row: Row, effort: Effort, histograms: Option<&Path>) -> Lines {
+    let core = |n: usize| args.cores.0.get(n).copied().unwrap_or_default().to_string();
+    let program = program.display().to_string();
+    let mut server = words(&[&program, "serve", "--json", "--cores", &core(0)]);
+    // Two intervals and more lie in the measured time: the busy share is taken between them.
+    let interval = format!("--interval={}", number::show_duration((effort.duration / 4).max(Duration::from_millis(100))));
+    let target = SocketAddr::new(args.server_address.address, PORT);
+    match row.server {
+        Stack::Ringway => {
+            server.extend(engine(&args.server_if, args.server_address));
+            server.push(interval.clone());
+            server.push(format!("echo/{}:{PORT}", row.carrier));
+        }
+        Stack::Kernel | Stack::KernelSpin => {
+            server.push(interval.clone());
+            server.extend(words(&["--stack", row.server.name(), &format!("echo/{}@{target}", row.carrier)]));
+        }
+        Stack::Raw | Stack::XdpTx => {
+            let address = args.server_address.to_string();
+            server.extend(words(&["--stack", "raw", "-i", &args.server_if, "-a", &address]));
+            server.push(if row.server == Stack::Raw { "reflect" } else { "xdp-tx" }.to_owned());
+        }
+    }
+    let mut client = words(&[&program, "load", row.carrier, "--to", &target.to_string(), "--json", "--cores", &core(1)]);
+    match row.client() {
+        Stack::Ringway => client.extend(engine(&args.client_if, args.client_address)),
+        Stack::Kernel | Stack::KernelSpin => {
+            client.extend(words(&["--stack", row.client().name(), "-i", &args.client_if]));
+        }
+        Stack::Raw | Stack::XdpTx => client.extend(words(&["-i", &args.client_if, "-a", &args.client_address.to_string()])),
+    }
+    client.extend(match row.pace {
+        Pace::InFlight(n) => words(&["--in-flight", &n.to_string()]),
+        Pace::PerSecond(n) => words(&["--rate", &n.to_string()]),
+    });
+    client.extend(words(&["-l", &SIZE.to_string(), "-t", &number::show_duration(effort.duration)]));
+    client.extend(words(&["-O", &number::show_duration(effort.warmup)]));
+    if let Some(folder) = histograms {
+        client.extend(words(&["--out", &folder.display().to_string()]));
+    }
+    Lines { server, client }
+}
+
+/// The options of the engine at one end; spinning, because the row is a benchmark.
+fn engine(interface: &str, address: Cidr) -> Vec<String> {
+    words(&["-i", interface, "-a", &address.to_string(), "--idle", "spin"])
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// Port of the echo service (RFC 862), at every stack.
+const PORT: u16 = 7;
+/// Payload bytes of every message.
+const SIZE: usize = 64;
+/// Rate of the open-loop rows: modest, so that no stack is near its limit.
+const OPEN_PER_S: u32 = 20_000;
+/// Unanswered messages of the throughput rows.
+const MANY_IN_FLIGHT: u32 = 64;

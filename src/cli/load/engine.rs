@@ -1,0 +1,76 @@
+//! Load over Ringway's own engine.
+
+use std::sync::mpsc::Receiver;
+
+use ringway::launch::{Finished, Ready, Signals};
+use ringway::load::engine_churn::ChurnLoad;
+use ringway::load::engine_client::{EngineClient, Report};
+use ringway::load::engine_tcp::TcpLoad;
+use ringway::load::engine_udp::UdpLoad;
+use ringway::load::plan::Carrier;
+use ringway::load::ports::{self, PortRange};
+use ringway::service::Service;
+
+use super::{Done, Job, Reporter};
+use crate::cli::conditions;
+use crate::cli::engine_args::{AddressSpec, EngineArgs, IdleWord};
+use crate::cli::failure::Failure;
+
+pub(super) fn run(job: &Job<'_>) -> Result<Done, Failure> {
+    let reporter = Reporter::start(job.args, job.output);
+    let sources = super::sources(job.args)?;
+    let mut client = EngineClient::new(job.plan.clone());
+    client.sources = sources.iter().map(|cidr| cidr.address).collect();
+    client.interface = job.args.engine.interfaces.first().cloned();
+    client.seed = job.seed;
+    client.live = Some(reporter.live.clone());
+    let mut engine = job.args.engine.clone();
+    // The first stands there already; the others are claimed on the same interface.
+    let home = engine.addresses.first().and_then(|address| address.interface.clone());
+    let more = sources.into_iter().skip(1).filter(|cidr| !engine.addresses.iter().any(|own| own.cidr.address == cidr.address));
+    let more: Vec<_> = more.map(|cidr| AddressSpec { interface: home.clone(), cidr }).collect();
+    engine.addresses.extend(more);
+    ports::check(&job.plan, PortRange::DYNAMIC, engine.settings()?.tcp.msl)?;
+    match (job.plan.carrier, job.plan.churn) {
+        (Carrier::Tcp, None) => drive(job, &engine, TcpLoad::new(client)),
+        (Carrier::Tcp, Some(kind)) => drive(job, &engine, ChurnLoad::new(client, kind)),
+        (Carrier::Udp | Carrier::Raw, _) => drive(job, &engine, UdpLoad::new(client)),
+    }
+}
+
+fn drive<S: Service>(job: &Job<'_>, engine: &EngineArgs, load: (S, Receiver<Report>)) -> Result<Done, Failure> {
+    let (service, receiver) = load;
+    let launch = engine.launch()?;
+    let signals = Signals::take(true)?;
+    let running = launch.open(service)?;
+    signals.stop_engine(running.stop())?;
+    for ready in running.ready() {
+        say_ready(ready, "ringway", job);
+    }
+    let Finished { report, steering, ready, service } = running.run()?;
+    // A service that was stopped from outside reports when it goes.
+    drop(service);
+    let mut outcome = receiver.try_recv().map_err(|_| super::no_report())??;
+    for (cause, count) in &report.drops {
+        outcome.count_drops(cause, *count);
+    }
+    outcome.count_drops("claimed_unserved", steering.get("claimed_unserved").copied().unwrap_or(0));
+    if engine.idle == IdleWord::Spin {
+        outcome.busy_share = Some(report.busy_share);
+    }
+    let settings = engine.settings()?;
+    Ok(Done {
+        outcome,
+        stack: "ringway",
+        side: conditions::side("client", &ready, Some(engine.idle)),
+        time_wait: 2 * settings.tcp.msl,
+        notes: conditions::notes(&ready),
+    })
+}
+
+pub(super) fn say_ready(ready: &Ready, stack: &str, job: &Job<'_>) {
+    let mut event = serde_json::to_value(ready).unwrap_or_default();
+    event["stack"] = stack.into();
+    job.output.event("ready", &event);
+    job.output.text(format!("ready {ready}"));
+}

@@ -1,0 +1,230 @@
+//! `ringway load`: a load run over Ringway's engine, over kernel sockets, or raw, and its report.
+
+mod engine;
+mod kernel;
+mod raw;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use ringway::error::SetupError;
+use ringway::link::interface::Cidr;
+use ringway::load::meter::Live;
+use ringway::load::outcome::{Outcome, RunError};
+use ringway::load::plan::{Carrier, Churn, Pace, Plan};
+use ringway::metrics::conditions::{Conditions, Side};
+use ringway::metrics::report::{Entry, Report};
+use ringway::metrics::threshold::{Threshold, Verdict};
+use serde_json::{Value, json};
+
+use super::args::{LoadArgs, LoadStack};
+use super::failure::Failure;
+use super::output::Output;
+
+/// Runs the load and reports.
+pub(crate) fn run(args: &LoadArgs, output: Output) -> Result<(), Failure> {
+    let plan = plan(args);
+    plan.check()?;
+    let thresholds = args.fail_if.iter().map(|text| text.parse()).collect::<Result<Vec<Threshold>, _>>()?;
+    if let Some(folder) = &args.out {
+        check_out(folder)?;
+    }
+    let job = Job { args, plan, seed: seed(), output };
+    let start = SystemTime::now();
+    let done = match (plan_stack(args), args.stack) {
+        (Carrier::Raw, _) => raw::run(&job)?,
+        (_, LoadStack::Ringway) => engine::run(&job)?,
+        (_, LoadStack::Kernel) => kernel::run(&job, false)?,
+        (_, LoadStack::KernelSpin) => kernel::run(&job, true)?,
+    };
+    let failure = done.outcome.failure();
+    let report = report(&job, done);
+    show(&report, args, output, start)?;
+    if let Some(why) = failure {
+        return Err(Failure::run("the run failed", why));
+    }
+    judge(&report, &thresholds)
+}
+
+/// A run to be carried out by one of the stacks.
+struct Job<'a> {
+    args: &'a LoadArgs,
+    plan: Plan,
+    seed: u64,
+    output: Output,
+}
+
+/// What a stack made of a job.
+struct Done {
+    outcome: Outcome,
+    /// Name of the client's stack.
+    stack: &'static str,
+    /// The client's side of the conditions.
+    side: Side,
+    /// Length of TIME-WAIT at the client.
+    time_wait: Duration,
+    notes: Vec<String>,
+}
+
+fn plan(args: &LoadArgs) -> Plan {
+    Plan {
+        carrier: args.carrier.into(),
+        target: args.target,
+        connections: args.connections,
+        pace: match args.rate {
+            Some(per_s) => Pace::Open { per_s },
+            None => Pace::Closed { in_flight: args.in_flight.unwrap_or(1) },
+        },
+        size: args.size,
+        duration: args.duration,
+        warmup: args.warmup,
+        sources: args.sources,
+        churn: args.churn.map(Churn::from),
+    }
+}
+
+fn plan_stack(args: &LoadArgs) -> Carrier {
+    args.carrier.into()
+}
+
+fn report(job: &Job<'_>, done: Done) -> Report {
+    let Outcome { rtt, rtt_uncorrected, connect, close, .. } = done.outcome.clone();
+    let row = done.outcome.into_row(&job.plan, done.stack, "");
+    let mut conditions = Conditions::of_this_machine();
+    conditions.sides.push(done.side);
+    conditions.time_wait_s = job.plan.churn.map(|_| done.time_wait.as_secs_f64());
+    conditions.notes = done.notes;
+    Report { conditions, entries: vec![Entry::new(row, rtt, rtt_uncorrected, connect, close)] }
+}
+
+/// Events, files, text.
+fn show(report: &Report, args: &LoadArgs, output: Output, start: SystemTime) -> Result<(), Failure> {
+    for entry in &report.entries {
+        output.event("row", &entry.row);
+    }
+    if let Some(folder) = &args.out {
+        report
+            .write(folder, start)
+            .map_err(|error| SetupError::environment(format!("cannot write to {}", folder.display()), error.to_string()))?;
+    }
+    output.event("summary", &json!({ "conditions": report.conditions, "out": args.out }));
+    output.text(report.text().trim_end());
+    Ok(())
+}
+
+fn judge(report: &Report, thresholds: &[Threshold]) -> Result<(), Failure> {
+    let rows = report.entries.iter().map(|entry| &entry.row);
+    let missed: Vec<String> = rows
+        .flat_map(|row| thresholds.iter().map(|threshold| threshold.judge(row)))
+        .filter_map(|verdict| match verdict {
+            Verdict::Missed(why) => Some(why),
+            Verdict::Met => None,
+        })
+        .collect();
+    if missed.is_empty() { Ok(()) } else { Err(Failure::Threshold { why: missed.join("; ") }) }
+}
+
+/// A folder that cannot be written is better known before the run than after it.
+fn check_out(folder: &Path) -> Result<(), SetupError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| SetupError::environment(format!("cannot write to {}", folder.display()), error.to_string()))
+}
+
+/// The addresses to send from: counted up from the first one that was given. Empty when none was, and one is enough.
+///
+/// # Errors
+/// Several are wanted and none is given, or they leave the network of the first.
+fn sources(args: &LoadArgs) -> Result<Vec<Cidr>, SetupError> {
+    let Some(first) = args.engine.addresses.first().map(|address| address.cidr) else {
+        if args.sources > 1 {
+            return Err(SetupError::usage(
+                format!("cannot use {} sources", args.sources),
+                "the first source address is not given",
+            )
+            .mend("-a 10.0.0.1/24"));
+        }
+        return Ok(Vec::new());
+    };
+    (0..args.sources)
+        .map(|n| {
+            let address = match first.address {
+                IpAddr::V4(address) => address.to_bits().checked_add(n).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
+                IpAddr::V6(address) => address.to_bits().checked_add(n.into()).map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits))),
+            };
+            match address.filter(|&address| first.contains(address)) {
+                Some(address) => Ok(Cidr { address, prefix: first.prefix }),
+                None => {
+                    let why = format!("counted up from {}, they leave the network of {first}", first.address);
+                    Err(SetupError::usage(format!("cannot use {} sources", args.sources), why)
+                        .mend("a lower first address, or a shorter prefix"))
+                }
+            }
+        })
+        .collect()
+}
+
+/// Payloads need not be secret; they only have to differ from run to run.
+fn seed() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| u64::try_from(since.as_nanos()).unwrap_or(1))
+}
+
+/// Prints counts at intervals while a run goes on.
+struct Reporter {
+    live: Arc<Live>,
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reporter {
+    /// Starts it when intervals were asked for.
+    fn start(args: &LoadArgs, output: Output) -> Self {
+        let (live, done) = (Arc::new(Live::default()), Arc::new(AtomicBool::new(false)));
+        let thread = args.interval.map(|every| {
+            let (live, done) = (Arc::clone(&live), Arc::clone(&done));
+            std::thread::spawn(move || report_intervals(every, &live, &done, output))
+        });
+        Self { live, done, thread }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn report_intervals(every: Duration, live: &Live, done: &AtomicBool, output: Output) {
+    let start = Instant::now();
+    let (mut next, mut before) = (start + every, 0);
+    while !done.load(Ordering::Relaxed) {
+        std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
+        if Instant::now() < next {
+            continue;
+        }
+        next += every;
+        let [sent, received, lost] = [&live.sent, &live.received, &live.lost].map(|count| count.load(Ordering::Relaxed));
+        let seconds = start.elapsed().as_secs_f64();
+        output.event("interval", &json!({ "seconds": seconds, "sent": sent, "received": received, "lost": lost }));
+        let rate = received.saturating_sub(before) as f64 / every.as_secs_f64();
+        output.text(format!("{seconds:7.1}s  answered {rate:9.0}/s  sent {sent:10}  lost {lost:6}"));
+        before = received;
+    }
+}
+
+/// The error of a run whose stack ended without a report.
+fn no_report() -> Failure {
+    RunError::Failed("the client ended without a report".to_owned()).into()
+}
+
+/// What `ready` says of kernel sockets.
+fn ready_event(stack: &str) -> Value {
+    json!({ "stack": stack, "interface": null })
+}

@@ -1,0 +1,79 @@
+//! The command line: argument parsing and output, nothing else.
+//!
+//! Each sub-command is a file. [`main`] reads the arguments, runs the sub-command, prints its error if there is one and gives the exit
+//! code: 0 ok, 1 the run failed, 2 usage, 3 environment, 4 a threshold was missed. Errors of the parser take the same way as all
+//! others, so that each says what, why and what mends it, as a text or as a JSON object.
+
+mod args;
+mod compare;
+mod conditions;
+mod engine_args;
+mod failure;
+mod load;
+mod output;
+mod serve;
+mod service_spec;
+mod steer;
+mod summary;
+mod usage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use failure::Failure;
+use output::Output;
+
+/// Runs the command with the arguments of the process.
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error, &arguments),
+    };
+    let output = Output::new(cli.json);
+    output::start_log();
+    match run(cli.command, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => serve::run(&args, output),
+        Command::Load(args) => load::run(&args, output),
+        Command::Compare(args) => compare::run(&args, output),
+        Command::Steer(args) => steer::run(&args, output),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "ringway", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(|error| Failure::run("cannot write the manual page", error))?;
+            output.raw(&page);
+            Ok(())
+        }
+    }
+}
+
+/// What clap did not take: help and version go to stdout with 0, everything else is a usage error.
+fn refused(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    use clap::error::ErrorKind;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A closed pipe is the reader's wish, not an error.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let failure = Failure::Setup(usage::explain(error, arguments));
+    Output::new(usage::wants_json(arguments)).failure(&failure);
+    ExitCode::from(failure.exit_code())
+}

@@ -1,0 +1,166 @@
+//! `ringway serve`: services on Ringway's engine, on kernel sockets, or frames sent back bare.
+
+mod kernel;
+mod raw;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ringway::error::SetupError;
+use ringway::launch::{Finished, Ready, Signals};
+use ringway::link::interface::PortClaim;
+use ringway::metrics::conditions::Conditions;
+use ringway::service::catalog::{Catalog, Entry, Surroundings};
+use serde_json::{Value, json};
+
+use super::args::{ServeArgs, ServeStack};
+use super::conditions;
+use super::failure::Failure;
+use super::output::Output;
+use super::service_spec::ServiceSpec;
+use super::summary;
+
+/// Serves until a signal comes.
+pub(crate) fn run(args: &ServeArgs, output: Output) -> Result<(), Failure> {
+    match args.stack {
+        ServeStack::Ringway => ringway(args, output),
+        ServeStack::Kernel => kernel::run(args, false, output),
+        ServeStack::KernelSpin => kernel::run(args, true, output),
+        ServeStack::Raw => raw::run(args, output),
+    }
+}
+
+fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
+    let entries = entries(args)?;
+    let launch = args.engine.launch()?;
+    check_claimed(args, &entries)?;
+    let surroundings = Surroundings { connections: args.engine.settings()?.tcp.connections, seed: seed(), clock: wall_clock };
+    let catalog = Catalog::new(entries, surroundings)?;
+    let signals = Signals::take(true)?;
+    let running = launch.open(catalog)?;
+    signals.stop_engine(running.stop())?;
+    say_all_ready(running.ready(), "ringway", args, output);
+    let finished = match args.interval {
+        None => running.run()?,
+        Some(every) => {
+            let mut before = None;
+            running.run_watched(every, |report| {
+                let now = serde_json::to_value(report).unwrap_or_default();
+                output.event("interval", &now);
+                output.text(interval_line(before.as_ref(), &now));
+                before = Some(now);
+            })?
+        }
+    };
+    if let Some((entry, why)) = finished.service.failure() {
+        return Err(SetupError::environment(format!("cannot serve {entry}"), why.to_string()).into());
+    }
+    end(args, &finished, output);
+    Ok(())
+}
+
+/// The services, each with its transports.
+fn entries(args: &ServeArgs) -> Result<Vec<Entry>, SetupError> {
+    let mut entries = Vec::new();
+    for spec in &args.services {
+        match spec {
+            ServiceSpec::AtPort(at) => entries.extend(at.entries()),
+            ServiceSpec::Reflect | ServiceSpec::XdpTx => {
+                return Err(SetupError::usage(format!("cannot serve {spec}"), "it sends frames back without a stack")
+                    .mend(format!("--stack raw {spec}")));
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// A service at an address or port that nothing claims would never see a packet.
+fn check_claimed(args: &ServeArgs, entries: &[Entry]) -> Result<(), SetupError> {
+    let engine = &args.engine;
+    for entry in entries {
+        let unclaimed = |why: String| SetupError::usage(format!("cannot serve {entry}"), why);
+        if !engine.claims.is_empty() {
+            let wanted = PortClaim { transport: entry.transport, port: entry.at.port };
+            if !engine.claims.contains(&wanted) {
+                let all: Vec<_> = engine.claims.iter().chain([&wanted]).map(ToString::to_string).collect();
+                return Err(
+                    unclaimed(format!("{wanted} is not among the claimed ports")).mend(format!("--claim {}", all.join(",")))
+                );
+            }
+        } else if let Some(address) = entry.at.address
+            && !engine.addresses.iter().any(|own| own.cidr.address == address)
+        {
+            return Err(unclaimed(format!("{address} is not among the addresses of -a")).mend(format!("-a {address}/24")));
+        }
+    }
+    Ok(())
+}
+
+/// One line for each interface.
+fn say_all_ready(all: &[Ready], stack: &str, args: &ServeArgs, output: Output) {
+    for ready in all {
+        let services = services(args);
+        let mut event = serde_json::to_value(ready).unwrap_or_default();
+        event["services"] = services.clone().into();
+        event["stack"] = stack.into();
+        output.event("ready", &event);
+        output.text(format!("ready {ready} services={services}"));
+    }
+}
+
+/// The services as they were written.
+fn services(args: &ServeArgs) -> String {
+    args.services.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The summary: the engine's report, what the XDP program did, and the conditions.
+fn end(args: &ServeArgs, finished: &Finished<Catalog>, output: Output) {
+    let mut summary = json!({ "stack": "ringway" });
+    if let (Some(summary), Ok(Value::Object(report))) = (summary.as_object_mut(), serde_json::to_value(&finished.report)) {
+        summary.extend(report);
+        summary.insert("steering".to_owned(), json!(finished.steering));
+    }
+    let side = conditions::side("server", &finished.ready, Some(args.engine.idle));
+    let conditions = conditions::of_side(side, conditions::notes(&finished.ready));
+    say_summary(summary, &conditions, &["udp_copies", "claimed_unserved", "open", "time_wait", "outside"], output);
+}
+
+/// The last word of every stack: an event, or conditions and counts as text.
+fn say_summary(mut summary: Value, conditions: &Conditions, always: &[&str], output: Output) {
+    summary["conditions"] = json!(conditions);
+    output.event("summary", &summary);
+    if let Value::Object(mut parts) = summary {
+        parts.remove("conditions");
+        output.text(format!("{}{}", conditions::lines(conditions), summary::block(&parts, always).trim_end()));
+    }
+}
+
+/// What happened since the line before, in rates.
+fn interval_line(before: Option<&Value>, now: &Value) -> String {
+    let since = |path: &str| {
+        let of = |value: &Value| value.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        of(now).saturating_sub(before.map_or(0, of))
+    };
+    let seconds = (since("/wall_ns") as f64 / 1e9).max(1e-9);
+    let rate = |path: &str| since(path) as f64 / seconds;
+    let drops: u64 = now["drops"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+    let busy = rate("/counters/busy_turns") / rate("/counters/turns").max(1e-9) * 100.0;
+    format!(
+        "{:7.1}s  udp {:9.0}/s  tcp {:9.0}/s  open {:6}  drops {:6}  busy {:3.0} %",
+        now["wall_ns"].as_f64().unwrap_or(0.0) / 1e9,
+        rate("/counters/udp_received"),
+        rate("/counters/tcp_received"),
+        now.pointer("/tcp/open").and_then(Value::as_u64).unwrap_or(0),
+        drops,
+        busy.clamp(0.0, 100.0),
+    )
+}
+
+/// Seconds since 1970, for daytime.
+fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Chargen's lengths need not be secret: the time is random enough.
+fn seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| u64::from(since.subsec_nanos()) << 32 ^ since.as_secs())
+}

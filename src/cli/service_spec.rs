@@ -1,0 +1,237 @@
+//! A service on the command line: `NAME[/tcp|/udp][@ADDR]:PORT[=ARG]`.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ringway::error::SetupError;
+use ringway::link::interface::Transport;
+use ringway::service::Local;
+use ringway::service::catalog::{Entry, Name};
+
+/// What a SERVICE word asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ServiceSpec {
+    /// A service at a port: `echo:7`.
+    AtPort(AtPort),
+    /// Frames sent back over bare AF_XDP, in user space (`--stack raw`): `reflect`.
+    Reflect,
+    /// Frames sent back by an XDP program in the kernel (`--stack raw`): `xdp-tx`.
+    XdpTx,
+}
+
+/// A service at a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AtPort {
+    /// Which service.
+    pub(crate) name: Name,
+    /// One transport, or both.
+    pub(crate) transport: Option<Transport>,
+    /// One address, or all.
+    pub(crate) address: Option<IpAddr>,
+    /// The port.
+    pub(crate) port: u16,
+}
+
+impl AtPort {
+    /// The transports it is served on.
+    pub(crate) fn transports(&self) -> impl Iterator<Item = Transport> + use<> {
+        let only = self.transport;
+        [Transport::Tcp, Transport::Udp].into_iter().filter(move |&transport| only.is_none_or(|only| only == transport))
+    }
+
+    /// What the catalog of services takes: an entry for each transport.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
+        let (service, at) = (self.name, Local { address: self.address, port: self.port });
+        self.transports().map(move |transport| Entry { service, transport, at })
+    }
+}
+
+impl FromStr for ServiceSpec {
+    type Err = SetupError;
+
+    fn from_str(text: &str) -> Result<Self, SetupError> {
+        let bad = |why: String| SetupError::usage(format!("cannot read the service '{text}'"), why);
+        match text {
+            "reflect" => return Ok(Self::Reflect),
+            "xdp-tx" => return Ok(Self::XdpTx),
+            _ => {}
+        }
+        let end = text.find(['/', '@', ':', '=']).unwrap_or(text.len());
+        let (name, rest) = text.split_at(end);
+        let Some(&name) = Name::ALL.iter().find(|known| known.as_str() == name) else {
+            return Err(unknown(name, rest));
+        };
+        let (transport, rest) = match rest.strip_prefix('/') {
+            None => (None, rest),
+            Some(rest) => {
+                let (word, rest) = rest.split_at(rest.find(['@', ':', '=']).unwrap_or(rest.len()));
+                let transport = match word {
+                    "tcp" => Transport::Tcp,
+                    "udp" => Transport::Udp,
+                    _ => return Err(bad("the transport is tcp or udp".to_owned()).mend(format!("{}/tcp{rest}", name))),
+                };
+                (Some(transport), rest)
+            }
+        };
+        let (rest, argument) = rest.split_once('=').map_or((rest, None), |(rest, argument)| (rest, Some(argument)));
+        if argument.is_some() {
+            return Err(bad(format!("{} takes no argument", name)).mend(if rest.contains(':') {
+                text.split('=').next().unwrap_or_default().to_owned()
+            } else {
+                format!("{name}:{}", default_port(name))
+            }));
+        }
+        let (address, port) = match rest.strip_prefix('@') {
+            None => (None, rest.strip_prefix(':')),
+            Some(rest) => {
+                let (address, port) = address(rest).map_err(bad)?;
+                (Some(address), port)
+            }
+        };
+        let Some(port) = port else {
+            return Err(bad("the port is missing".to_owned()).mend(format!("{text}:{}", default_port(name))));
+        };
+        let port = match port.parse::<u16>() {
+            Ok(port) if port > 0 => port,
+            _ => {
+                return Err(bad("the port is a number between 1 and 65535".to_owned()).mend(format!(
+                    "{}:{}",
+                    name,
+                    default_port(name)
+                )));
+            }
+        };
+        Ok(Self::AtPort(AtPort { name, transport, address, port }))
+    }
+}
+
+impl fmt::Display for AtPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.as_str())?;
+        if let Some(transport) = self.transport {
+            write!(f, "/{transport}")?;
+        }
+        match self.address {
+            Some(address) => write!(f, "@{}", SocketAddr::new(address, self.port)),
+            None => write!(f, ":{}", self.port),
+        }
+    }
+}
+
+impl fmt::Display for ServiceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtPort(at) => at.fmt(f),
+            Self::Reflect => f.write_str("reflect"),
+            Self::XdpTx => f.write_str("xdp-tx"),
+        }
+    }
+}
+
+/// The address in front of the port: `10.0.0.2:7` or `[fd00::2]:7`, and the port behind it if there is one.
+fn address(text: &str) -> Result<(IpAddr, Option<&str>), String> {
+    if let Some(inside) = text.strip_prefix('[') {
+        let (address, rest) = inside.split_once(']').ok_or("the bracket of the IPv6 address is not closed")?;
+        let address = address.parse::<std::net::Ipv6Addr>().map_err(|_| format!("'{address}' is not an IPv6 address"))?;
+        return Ok((address.into(), rest.strip_prefix(':')));
+    }
+    let (address, port) = text.split_once(':').map_or((text, None), |(address, port)| (address, Some(port)));
+    match address.parse::<std::net::Ipv4Addr>() {
+        Ok(address) => Ok((address.into(), port)),
+        Err(_) if text.matches(':').count() > 1 => Err("an IPv6 address stands in brackets: @[fd00::2]:7".to_owned()),
+        Err(_) => Err(format!("'{address}' is not an IP address")),
+    }
+}
+
+fn unknown(name: &str, rest: &str) -> SetupError {
+    let words: Vec<_> = Name::ALL.iter().map(|known| known.as_str()).chain(["reflect", "xdp-tx"]).collect();
+    let why = format!("there is no service '{name}'; there are {}", words.join(", "));
+    let error = SetupError::usage(format!("cannot read the service '{name}{rest}'"), why);
+    let nearest = words.iter().map(|word| (strsim::jaro_winkler(word, name), word)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((likeness, word)) if likeness > 0.75 => error.mend(format!("{word}{rest}")),
+        _ => error,
+    }
+}
+
+/// The port the RFC of the service gives it.
+const fn default_port(name: Name) -> u16 {
+    match name {
+        Name::Echo => 7,
+        Name::Discard => 9,
+        Name::Chargen => 19,
+        Name::Daytime => 13,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(name: Name, transport: Option<Transport>, address: Option<&str>, port: u16) -> ServiceSpec {
+        ServiceSpec::AtPort(AtPort { name, transport, address: address.map(|text| text.parse().unwrap()), port })
+    }
+
+    #[test]
+    fn the_grammar_is_read_and_shown() {
+        let cases = [
+            ("echo:7", at(Name::Echo, None, None, 7)),
+            ("discard/tcp:9", at(Name::Discard, Some(Transport::Tcp), None, 9)),
+            ("chargen/udp@10.0.0.2:19", at(Name::Chargen, Some(Transport::Udp), Some("10.0.0.2"), 19)),
+            ("daytime@[fd00::2]:13", at(Name::Daytime, None, Some("fd00::2"), 13)),
+            ("reflect", ServiceSpec::Reflect),
+            ("xdp-tx", ServiceSpec::XdpTx),
+        ];
+        for (text, spec) in cases {
+            assert_eq!(text.parse::<ServiceSpec>().unwrap(), spec);
+            assert_eq!(spec.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn bad_services_show_the_right_word() {
+        let lines = [
+            "",
+            "ecko:7",
+            "http:80",
+            "echo",
+            "echo:",
+            "echo:0",
+            "echo:65536",
+            "echo:x",
+            "echo/sctp:7",
+            "echo/:7",
+            "echo@:7",
+            "echo@10.0.0:7",
+            "echo@10.0.0.2",
+            "echo@fd00::2:7",
+            "echo@[fd00::2]",
+            "echo@[fd00::2:7",
+            "echo@[zz]:7",
+            "echo:7=x",
+            "echo=7",
+            "xdptx",
+        ];
+        let shown: Vec<_> = lines.iter().map(|line| line.parse::<ServiceSpec>().unwrap_err().to_string()).collect();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn without_a_transport_there_are_two_entries() {
+        let ServiceSpec::AtPort(both) = "echo@10.0.0.2:7".parse().unwrap() else { unreachable!("echo has a port") };
+        let shown: Vec<_> = both.entries().map(|entry| entry.to_string()).collect();
+        assert_eq!(shown, ["echo/tcp@10.0.0.2:7", "echo/udp@10.0.0.2:7"]);
+        let ServiceSpec::AtPort(one) = "echo/udp:7".parse().unwrap() else { unreachable!("echo has a port") };
+        assert_eq!(one.entries().count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "(echo|discard)?[/@:=\\[\\]a-z0-9.]{0,20}") {
+            let _ = text.parse::<ServiceSpec>();
+        }
+    }
+}

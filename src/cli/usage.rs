@@ -1,0 +1,103 @@
+//! The parser's errors in the words of all others: what, why, and what mends it.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use ringway::error::SetupError;
+
+/// A usage error that says what clap says.
+pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> SetupError {
+    // Our own value parsers give the whole error themselves.
+    if let Some(own) = std::error::Error::source(error).and_then(|source| source.downcast_ref::<SetupError>()) {
+        return with_its_option(own, error);
+    }
+    let command = command_of(arguments);
+    let text = |kind| error.get(kind).map(show);
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let help = format!("{command} --help");
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let suggested = text(ContextKind::SuggestedArg);
+            SetupError::usage(format!("cannot use '{argument}'"), format!("{command} has no such option"))
+                .mend(suggested.unwrap_or(help))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let mend = text(ContextKind::SuggestedSubcommand).map_or(help, |word| format!("ringway {word}"));
+            SetupError::usage(format!("cannot run '{word}'"), "the commands are serve, load, compare and steer").mend(mend)
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            SetupError::usage("cannot tell what to do", "the command is missing: serve, load, compare or steer").mend(help)
+        }
+        ErrorKind::InvalidValue if value.is_empty() => {
+            SetupError::usage(format!("cannot use {}", option(&argument)), "its value is missing").mend(help)
+        }
+        ErrorKind::InvalidValue => {
+            let words = text(ContextKind::ValidValue).unwrap_or_default();
+            let invalid =
+                SetupError::usage(format!("cannot set {} to '{value}'", option(&argument)), format!("it takes one of {words}"));
+            match text(ContextKind::SuggestedValue) {
+                Some(word) if argument.starts_with('-') => invalid.mend(format!("{} {word}", option(&argument))),
+                Some(word) => invalid.mend(word),
+                None => invalid.mend(help),
+            }
+        }
+        ErrorKind::ValueValidation => {
+            let why = std::error::Error::source(error).map_or_else(|| "it is malformed".to_owned(), ToString::to_string);
+            SetupError::usage(format!("cannot set {} to '{value}'", option(&argument)), why).mend(help)
+        }
+        ErrorKind::MissingRequiredArgument => {
+            SetupError::usage("cannot run this command line", format!("{argument} is missing")).mend(help)
+        }
+        ErrorKind::ArgumentConflict => {
+            let other = text(ContextKind::PriorArg).unwrap_or_default();
+            if other == argument || other.is_empty() {
+                return SetupError::usage(format!("cannot use {argument} twice"), "it takes one value").mend(help);
+            }
+            SetupError::usage(format!("cannot use {} with {}", option(&argument), option(&other)), "they exclude each other")
+                .mend(help)
+        }
+        ErrorKind::InvalidUtf8 => SetupError::usage("cannot read the command line", "an argument is not valid UTF-8"),
+        _ => {
+            let rendered = error.to_string();
+            let first = rendered.lines().next().unwrap_or_default();
+            SetupError::usage("cannot read the command line", first.trim_start_matches("error: ")).mend(help)
+        }
+    }
+}
+
+/// An address is mended as one of `-a`; where it was given to another option, that one is named.
+fn with_its_option(own: &SetupError, error: &clap::Error) -> SetupError {
+    let argument = error.get(ContextKind::InvalidArg).map(show).unwrap_or_default();
+    match (own.remedy().and_then(|remedy| remedy.strip_prefix("-a ")), option(&argument)) {
+        (Some(word), given) if given.ends_with("-address") && given != "--address" => own.clone().mend(format!("{given} {word}")),
+        _ => own.clone(),
+    }
+}
+
+/// True when the arguments ask for JSON; needed where they could not be parsed.
+pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
+    arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json" || word == "-J")
+}
+
+/// `ringway serve` for the arguments of serve.
+fn command_of(arguments: &[OsString]) -> String {
+    let commands = ["serve", "load", "compare", "steer"];
+    match arguments.iter().skip(1).find_map(|word| commands.into_iter().find(|command| word == command)) {
+        Some(command) => format!("ringway {command}"),
+        None => "ringway".to_owned(),
+    }
+}
+
+/// `--rate` of `--rate <PER_SECOND>`.
+fn option(argument: &str) -> &str {
+    if argument.starts_with('-') { argument.split([' ', '=', '[']).next().unwrap_or(argument) } else { argument }
+}
+
+fn show(value: &ContextValue) -> String {
+    match value {
+        ContextValue::Strings(words) => words.join(", "),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,181 @@
+//! Running a service on real interfaces: the way from the names a user gives to an engine that carries traffic.
+//!
+//! [`Launch`] is filled in like a form, by a program of the user's own or by the command line, and then run:
+//!
+//! ```no_run
+//! use ringway::launch::Launch;
+//! # use ringway::service::{Answer, Context, Datagram, Service};
+//! # struct Echo;
+//! # impl Service for Echo { type Message = (); }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let finished = Launch::new().interface("veth0").address("10.0.0.2/24".parse()?).run(Echo)?;
+//! println!("{} datagrams", finished.report.counters.udp_received);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything is taken in one order (rights, interface, addresses, ports, sockets, program, and only then traffic) and given back in the
+//! reverse one, on success and on failure alike: nothing is left behind. Errors are the operator's ([`SetupError`]). Nothing here runs
+//! per packet. Needs the feature `afxdp`.
+
+mod interfaces;
+mod open;
+mod ready;
+mod signals;
+
+pub use open::{Bare, Finished, Running};
+pub use ready::Ready;
+pub use signals::Signals;
+
+use std::net::IpAddr;
+
+use crate::engine::Idle;
+use crate::error::SetupError;
+use crate::link::interface::{Cidr, PortClaim};
+use crate::service::Service;
+use crate::settings::Settings;
+use crate::steer::Mode;
+use crate::xsk::ZeroCopy;
+
+/// What to run on.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    interfaces: Vec<Wanted>,
+    claims: Vec<PortClaim>,
+    gateway: Option<IpAddr>,
+    mode: Mode,
+    zero_copy: ZeroCopy,
+    queues: Option<Vec<u32>>,
+    partial: bool,
+    cores: Vec<u32>,
+    idle: Idle,
+    settings: Settings,
+}
+
+/// An interface, and the addresses to claim on it; without any, ports of the kernel's addresses are claimed.
+#[derive(Clone, Debug)]
+struct Wanted {
+    name: String,
+    addresses: Vec<Cidr>,
+}
+
+impl Launch {
+    /// Nothing claimed yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an interface; the calls of [`Launch::address`] that follow belong to it.
+    #[must_use]
+    pub fn interface(mut self, name: &str) -> Self {
+        self.interfaces.push(Wanted { name: name.to_owned(), addresses: Vec::new() });
+        self
+    }
+
+    /// Claims an address on the interface named last; the kernel must not own it. Before the first interface it does nothing.
+    #[must_use]
+    pub fn address(mut self, address: Cidr) -> Self {
+        if let Some(interface) = self.interfaces.last_mut() {
+            interface.addresses.push(address);
+        }
+        self
+    }
+
+    /// Claims ports on the kernel's own addresses, on every interface that was given no address.
+    #[must_use]
+    pub fn claims(mut self, ports: &[PortClaim]) -> Self {
+        self.claims.extend_from_slice(ports);
+        self
+    }
+
+    /// The next hop for what is not on the network of an address.
+    #[must_use]
+    pub fn gateway(mut self, gateway: IpAddr) -> Self {
+        self.gateway = Some(gateway);
+        self
+    }
+
+    /// How the XDP program is attached.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Whether the sockets share memory with the NIC.
+    #[must_use]
+    pub fn zero_copy(mut self, zero_copy: ZeroCopy) -> Self {
+        self.zero_copy = zero_copy;
+        self
+    }
+
+    /// The receive queues to serve; all without this call.
+    #[must_use]
+    pub fn queues(mut self, queues: &[u32]) -> Self {
+        self.queues = Some(queues.to_vec());
+        self
+    }
+
+    /// Allows fewer queues than the NIC delivers to.
+    #[must_use]
+    pub fn partial(mut self, partial: bool) -> Self {
+        self.partial = partial;
+        self
+    }
+
+    /// The cores to run on, paired with the queues by position. One worker serves all queues in this version: it takes the first.
+    #[must_use]
+    pub fn cores(mut self, cores: &[u32]) -> Self {
+        self.cores = cores.to_vec();
+        self
+    }
+
+    /// What an idle core does.
+    #[must_use]
+    pub fn idle(mut self, idle: Idle) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// All other settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Takes everything that is needed and starts to receive; [`Running::run`] then serves on the calling thread.
+    ///
+    /// # Errors
+    /// Rights, interface, addresses, ports, queues or the XDP program: each with what mends it. What was taken is given back.
+    pub fn open<S: Service>(self, service: S) -> Result<Running<S>, SetupError> {
+        open::open(&self, service)
+    }
+
+    /// Serves until SIGINT or SIGTERM (a second one ends the process at once), or until the service asks for the end.
+    ///
+    /// # Errors
+    /// As [`Launch::open`]; also when the engine's sleeping in the kernel fails.
+    pub fn run<S: Service>(self, service: S) -> Result<Finished<S>, SetupError> {
+        let signals = Signals::take(true)?;
+        let running = self.open(service)?;
+        signals.stop_engine(running.stop())?;
+        running.run()
+    }
+
+    /// Opens the queues for a caller that drives them by itself, without an engine.
+    ///
+    /// # Errors
+    /// As [`Launch::open`].
+    pub fn open_bare(self) -> Result<Bare, SetupError> {
+        open::open_bare(&self)
+    }
+
+    /// Has an XDP program send every datagram for the claimed addresses back, in the kernel: the fastest answer there can be.
+    ///
+    /// # Errors
+    /// As [`Launch::open`]; also for port claims.
+    pub fn open_reflector(self) -> Result<Bare, SetupError> {
+        open::open_reflector(&self)
+    }
+}

@@ -1,0 +1,320 @@
+//! Taking what a launch needs, in order, and giving it back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::engine::{Config, Engine, Port, Report, Secrets, Stop};
+use crate::error::SetupError;
+use crate::launch::interfaces::{self, Checked};
+use crate::launch::{Launch, Ready};
+use crate::link::interface::{Claim, Interface};
+use crate::service::Service;
+use crate::settings::{HugePages, Settings, number};
+use crate::steer::{Attached, Cause, Claims, Mode, Reservation, Steering, XdpMode};
+use crate::xsk::capability::{self, Right};
+use crate::xsk::{self, BusyPoll, Pages, XskQueue};
+
+/// What an open launch holds of the machine. Given back in the order of the fields: first no more packets come, then the programs go, and
+/// at last the ports are free again. Queues are given back by whoever drives them, before the ports.
+#[derive(Debug)]
+struct Held {
+    attached: Vec<Attached>,
+    steerings: Vec<Steering>,
+    reservations: Vec<Reservation>,
+}
+
+/// Interfaces that were opened, before anything drives their queues.
+struct Opened {
+    held: Held,
+    ready: Vec<Ready>,
+    interfaces: Vec<Interface>,
+    ports: Vec<Port<XskQueue>>,
+}
+
+/// An engine on real interfaces: packets arrive, and are served while [`Running::run`] runs.
+pub struct Running<S: Service> {
+    // Before the engine, so that on a failure no packets come any more when the queues close.
+    held: Held,
+    engine: Engine<XskQueue, S>,
+    ready: Vec<Ready>,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Finished<S> {
+    /// The engine's figures.
+    pub report: Report,
+    /// What the XDP programs did with frames, by outcome: only outcomes that occurred, and `claimed_unserved`.
+    pub steering: BTreeMap<&'static str, u64>,
+    /// The interfaces.
+    pub ready: Vec<Ready>,
+    /// The service as it ended.
+    pub service: S,
+}
+
+pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>, SetupError> {
+    let Opened { held, ready, interfaces, ports } = take(launch)?;
+    let engine = Engine::new(config(launch)?, interfaces, ports, service)
+        .map_err(|error| SetupError::environment("cannot start the engine", error.to_string()))?;
+    Ok(Running { held, engine, ready })
+}
+
+/// Takes everything but the engine, in order.
+fn take(launch: &Launch) -> Result<Opened, SetupError> {
+    let (checked, core) = prepare(launch)?;
+    let mut opened = Opened {
+        held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new() },
+        ready: Vec::new(),
+        interfaces: Vec::new(),
+        ports: Vec::new(),
+    };
+    for one in &checked {
+        if let Claim::Ports { addresses, ports } = &one.interface.claim {
+            opened.held.reservations.push(Reservation::take(addresses, ports)?);
+        }
+    }
+    for (position, one) in checked.into_iter().enumerate() {
+        let queues = xsk::open(&one.nic, &one.queues, &sockets(launch, one.mode))?;
+        let steering = Steering::load(&Claims::of(&one.interface)?, one.nic.receive_queues())?;
+        for queue in &queues {
+            steering.set_socket(queue.queue(), queue.as_fd())?;
+        }
+        let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
+        warn_of_hazards(&one, attached.mode);
+        opened.ready.push(describe(&one, &queues, attached.mode, core));
+        let position =
+            u16::try_from(position).map_err(|_| SetupError::usage("cannot run on so many interfaces", "65536 is the most"))?;
+        opened.ports.extend(queues.into_iter().map(|queue| {
+            let number = queue.queue();
+            Port::new(queue, position, number)
+        }));
+        opened.interfaces.push(one.interface);
+        opened.held.steerings.push(steering);
+        opened.held.attached.push(attached);
+    }
+    Ok(opened)
+}
+
+/// Checks rights and interfaces, and moves the calling thread to its core.
+pub(super) fn prepare(launch: &Launch) -> Result<(Vec<Checked>, Option<u32>), SetupError> {
+    launch.settings.check()?;
+    // CAP_IPC_LOCK is not among them: the limit of locked memory may be large enough. Where it is not, opening the queues says so.
+    capability::require(&[Right::NetRaw, Right::NetAdmin, Right::Bpf])?;
+    let checked = interfaces::check(launch)?;
+    let core = worker_core(launch, &checked)?;
+    if let Some(core) = core {
+        // Before the frames are made, so that their pages lie near the core.
+        crate::load::cpu::pin(core as usize)?;
+    }
+    Ok((checked, core))
+}
+
+impl Held {
+    /// Detaches, and only then looks at the counters, so that no frame is missing in them.
+    fn detach(&mut self) -> BTreeMap<&'static str, u64> {
+        self.attached.clear();
+        let outcomes = count(&self.steerings);
+        self.steerings.clear();
+        outcomes
+    }
+}
+
+impl<S: Service> fmt::Debug for Running<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("ready", &self.ready).finish_non_exhaustive()
+    }
+}
+
+impl<S: Service> Running<S> {
+    /// The interfaces that carry traffic.
+    pub fn ready(&self) -> &[Ready] {
+        &self.ready
+    }
+
+    /// The switch that ends [`Running::run`]; any thread may have one.
+    pub fn stop(&self) -> Stop {
+        self.engine.stop()
+    }
+
+    /// The engine, for its mailbox and its service.
+    pub const fn engine(&self) -> &Engine<XskQueue, S> {
+        &self.engine
+    }
+
+    /// Serves on the calling thread until asked to stop; then ends the connections, detaches, and reports.
+    ///
+    /// # Errors
+    /// The system call that sleeps failed.
+    pub fn run(self) -> Result<Finished<S>, SetupError> {
+        self.run_watched(Duration::MAX, |_| {})
+    }
+
+    /// The same; every so often `watch` sees the report so far, on the thread that serves ([`Engine::run_watched`]).
+    ///
+    /// # Errors
+    /// As [`Running::run`].
+    pub fn run_watched(mut self, every: Duration, watch: impl FnMut(&Report)) -> Result<Finished<S>, SetupError> {
+        let result = self.engine.run_watched(every, watch);
+        let steering = self.held.detach();
+        let report = result.map_err(|error| SetupError::environment("the engine cannot go on", error.to_string()))?;
+        let service = self.engine.into_service();
+        Ok(Finished { report, steering, ready: self.ready, service })
+    }
+}
+
+/// Interfaces whose queues the caller drives by itself, without an engine: the raw loop that everything is compared with.
+#[derive(Debug)]
+pub struct Bare {
+    held: Held,
+    /// The queues of all interfaces.
+    pub queues: Vec<XskQueue>,
+    /// The interfaces.
+    pub ready: Vec<Ready>,
+}
+
+pub(super) fn open_bare(launch: &Launch) -> Result<Bare, SetupError> {
+    let Opened { held, ready, ports, .. } = take(launch)?;
+    Ok(Bare { held, queues: ports.into_iter().map(Port::into_device).collect(), ready })
+}
+
+/// An XDP program that sends every datagram for a claimed address back by itself: no socket, no process on the path.
+pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
+    let (checked, core) = prepare(launch)?;
+    let mut bare = Bare {
+        held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new() },
+        queues: Vec::new(),
+        ready: Vec::new(),
+    };
+    for one in &checked {
+        if matches!(one.interface.claim, Claim::Ports { .. }) {
+            return Err(SetupError::usage("cannot reflect the kernel's own ports", "the reflector takes whole addresses")
+                .mend("-a 10.0.0.2/24"));
+        }
+        let steering = Steering::load_reflector(&Claims::of(&one.interface)?, one.interface.mac)?;
+        let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
+        bare.ready.push(describe(one, &[], attached.mode, core));
+        bare.held.steerings.push(steering);
+        bare.held.attached.push(attached);
+    }
+    Ok(bare)
+}
+
+impl Bare {
+    /// Detaches and closes the queues; what the XDP programs did with frames, by outcome.
+    pub fn finish(mut self) -> BTreeMap<&'static str, u64> {
+        self.held.detach()
+    }
+}
+
+/// Outcomes of all interfaces together. A program whose counters cannot be read is said in the log and counts nothing.
+fn count(steerings: &[Steering]) -> BTreeMap<&'static str, u64> {
+    let mut outcomes = BTreeMap::new();
+    for steering in steerings {
+        match steering.counters() {
+            Ok(counters) => {
+                for (cause, frames) in counters.nonzero() {
+                    *outcomes.entry(cause.name()).or_default() += frames;
+                }
+            }
+            Err(error) => tracing::warn!("cannot read the counters of the XDP program: {error}"),
+        }
+    }
+    // The one that means loss is always there, also as 0.
+    outcomes.entry(Cause::ClaimedUnserved.name()).or_default();
+    outcomes
+}
+
+/// The core of the one worker: the first of the list. Cores and queues pair by position, so there cannot be more cores.
+fn worker_core(launch: &Launch, checked: &[Checked]) -> Result<Option<u32>, SetupError> {
+    let queues: usize = checked.iter().map(|one| one.queues.len()).sum();
+    let Some(&core) = launch.cores.first() else { return Ok(None) };
+    if launch.cores.len() > queues {
+        return Err(SetupError::usage(
+            format!("cannot use the cores {}", number::show_list(&launch.cores)),
+            format!("cores and queues pair by position, and there is only {queues} queue(s)"),
+        )
+        .mend(format!("--cores {}", number::show_list(launch.cores.get(..queues).unwrap_or_default()))));
+    }
+    if launch.cores.len() > 1 {
+        tracing::warn!("one worker serves all queues in this version: it runs on core {core}, the other cores stay idle");
+    }
+    Ok(Some(core))
+}
+
+/// The engine's configuration, with fresh secrets.
+fn config(launch: &Launch) -> Result<Config, SetupError> {
+    let secrets = Secrets::from_system()
+        .map_err(|error| SetupError::environment("cannot draw the secrets of the engine", error.to_string()))?;
+    let mut config = Config::new(secrets);
+    config.tcp = launch.settings.tcp;
+    config.idle = launch.idle;
+    config.neighbor_expiry = launch.settings.arp.expiry;
+    Ok(config)
+}
+
+/// The sockets' configuration.
+fn sockets(launch: &Launch, mode: Mode) -> xsk::Config {
+    let Settings { xsk: settings, .. } = &launch.settings;
+    // Bounds are the settings' own: all sizes fit.
+    let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let ring = size(settings.ring_size);
+    xsk::Config {
+        zero_copy: launch.zero_copy,
+        frame_size: settings.frame_size,
+        clamp_mtu: mode != Mode::Native,
+        huge_pages: settings.huge_pages == HugePages::Auto,
+        frames_per_queue: size(settings.frames),
+        receive_ring: ring,
+        transmit_ring: ring,
+        fill_ring: ring,
+        completion_ring: ring,
+        busy_poll: settings.busy_poll.then_some(BUSY_POLL),
+        ..xsk::Config::default()
+    }
+}
+
+fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>) -> Ready {
+    let (address, claim) = match &one.interface.claim {
+        Claim::Addresses(addresses) => (addresses.clone(), Vec::new()),
+        Claim::Ports { addresses, ports } => (addresses.clone(), ports.clone()),
+    };
+    let all = |test: fn(&XskQueue) -> bool| queues.iter().all(test);
+    Ready {
+        interface: one.interface.name.clone(),
+        mac: one.interface.mac,
+        address,
+        claim,
+        gateway: one.interface.gateway,
+        xdp: match mode {
+            XdpMode::Native => "native",
+            XdpMode::Skb => "skb",
+        },
+        copy: match queues {
+            [] => "none",
+            _ if all(XskQueue::is_zero_copy) => "zero-copy",
+            _ => "copy",
+        },
+        queues: one.queues.clone(),
+        partial: one.partial,
+        core,
+        driver: one.nic.driver().to_owned(),
+        mtu: one.interface.mtu,
+        pages: match queues {
+            [] => "none",
+            _ if all(|queue| queue.pages() == Pages::Huge) => "huge",
+            _ => "ordinary",
+        },
+    }
+}
+
+/// Offloads that break packets before XDP sees them.
+fn warn_of_hazards(one: &Checked, mode: XdpMode) {
+    for hazard in one.nic.hazards(mode == XdpMode::Skb, one.interface.vlan.is_some()) {
+        tracing::warn!("{}: {} is on: {}; try: {}", one.interface.name, hazard.feature, hazard.why, hazard.mend);
+    }
+}
+
+/// Busy polling as it was measured to pay on veth: 20 us, one NAPI budget.
+const BUSY_POLL: BusyPoll = BusyPoll { timeout_us: 20, budget: 64 };

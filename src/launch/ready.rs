@@ -1,0 +1,121 @@
+//! What an interface came to: the conditions that every report carries.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::link::interface::{Cidr, PortClaim};
+use crate::settings::number::show_list;
+
+/// One interface that carries traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ready {
+    /// Name.
+    pub interface: String,
+    /// Ethernet address.
+    #[serde(serialize_with = "shown")]
+    pub mac: crate::wire::ethernet::Mac,
+    /// Addresses, Ringway's own or the kernel's whose ports are claimed.
+    #[serde(serialize_with = "list")]
+    pub address: Vec<Cidr>,
+    /// Claimed ports; empty when the addresses are claimed whole.
+    #[serde(serialize_with = "list")]
+    pub claim: Vec<PortClaim>,
+    /// Next hop off the networks of the addresses.
+    pub gateway: Option<IpAddr>,
+    /// `native` or `skb`.
+    pub xdp: &'static str,
+    /// `copy` or `zero-copy`; `none` without sockets.
+    pub copy: &'static str,
+    /// Receive queues served.
+    #[serde(serialize_with = "numbers")]
+    pub queues: Vec<u32>,
+    /// True when the NIC has more queues than are served (`--partial`).
+    pub partial: bool,
+    /// The core of the worker; `None` when it is not pinned.
+    pub core: Option<u32>,
+    /// The driver.
+    pub driver: String,
+    /// Largest IP packet in bytes.
+    pub mtu: usize,
+    /// `huge` or `ordinary`: the pages under the frames; `none` without sockets.
+    pub pages: &'static str,
+}
+
+impl fmt::Display for Ready {
+    /// The fields that matter to a person, as `ready` prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interface={} address={}", self.interface, joined(&self.address))?;
+        if !self.claim.is_empty() {
+            write!(f, " claim={}", joined(&self.claim))?;
+        }
+        write!(f, " xdp={} copy={} queues={}", self.xdp, self.copy, show_list(&self.queues))?;
+        if self.partial {
+            f.write_str(" partial=yes")?;
+        }
+        Ok(())
+    }
+}
+
+fn joined(items: &[impl fmt::Display]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn shown<S: serde::Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn list<S: serde::Serializer>(items: &[impl fmt::Display], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&joined(items))
+}
+
+fn numbers<S: serde::Serializer>(numbers: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&show_list(numbers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ethernet::Mac;
+
+    fn ready() -> Ready {
+        Ready {
+            interface: "veth0".to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            address: vec!["10.0.0.2/24".parse().unwrap()],
+            claim: Vec::new(),
+            gateway: None,
+            xdp: "native",
+            copy: "copy",
+            queues: vec![0],
+            partial: false,
+            core: Some(1),
+            driver: "veth".to_owned(),
+            mtu: 1500,
+            pages: "ordinary",
+        }
+    }
+
+    #[test]
+    fn the_line_is_the_one_that_is_promised() {
+        assert_eq!(ready().to_string(), "interface=veth0 address=10.0.0.2/24 xdp=native copy=copy queues=0");
+        let ports = Ready {
+            claim: vec!["tcp:80".parse().unwrap(), "udp:53".parse().unwrap()],
+            queues: vec![0, 1],
+            partial: true,
+            ..ready()
+        };
+        let line = "interface=veth0 address=10.0.0.2/24 claim=tcp:80,udp:53 xdp=native copy=copy queues=0-1 partial=yes";
+        assert_eq!(ports.to_string(), line);
+    }
+
+    #[test]
+    fn the_same_fields_stand_in_json() {
+        let json = serde_json::to_value(ready()).unwrap();
+        for (field, value) in [("interface", "veth0"), ("address", "10.0.0.2/24"), ("mac", "02:00:00:00:00:01"), ("queues", "0")]
+        {
+            assert_eq!(json[field], value);
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Every setting of the engine that has no option of its own: `--set KEY=VALUE`.
+//!
+//! One table, [`KEYS`], says for each key what it is, its unit and bounds, and where its value lives; parsing, the listing in the help,
+//! the suggestion of the nearest key and the display of a value all come from it. Called by the command line and by
+//! [`crate::launch`]; read by the engine when it starts. Nothing here panics on any text.
+
+pub mod number;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::error::SetupError;
+use crate::tcp;
+
+/// The value of every key.
+///
+/// ```
+/// use ringway::settings::Settings;
+/// let mut settings = Settings::default();
+/// settings.set("tcp.msl=1s")?;
+/// assert_eq!(settings.tcp.msl.as_secs(), 1);
+/// let error = settings.set("tcp.mls=1s").unwrap_err();
+/// assert_eq!(error.remedy(), Some("--set tcp.msl=1s"));
+/// # Ok::<(), ringway::error::SetupError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Keys `tcp.*`.
+    pub tcp: tcp::Config,
+    /// Keys `xsk.*`.
+    pub xsk: Xsk,
+    /// Keys `arp.*`.
+    pub arp: Arp,
+}
+
+/// Settings of the AF_XDP sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Xsk {
+    /// Frames per queue, a power of two; the frames of all queues of an interface lie in one UMEM.
+    pub frames: usize,
+    /// Bytes of a frame: 2048 or 4096 (`struct xdp_umem_reg`, chunk_size); `None` takes the smallest into which the MTU fits.
+    pub frame_size: Option<usize>,
+    /// Descriptors of each of the four rings: a power of two.
+    pub ring_size: usize,
+    /// Let the socket drive the driver's queue itself (SO_PREFER_BUSY_POLL).
+    pub busy_poll: bool,
+    /// Huge pages under the UMEM.
+    pub huge_pages: HugePages,
+}
+
+/// Settings of the neighbour cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arp {
+    /// How long an entry is used without being confirmed (RFC 1122 2.3.2.1).
+    pub expiry: Duration,
+}
+
+/// Which pages lie under the UMEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HugePages {
+    /// Huge pages when there are free ones, otherwise ordinary pages, pre-faulted.
+    Auto,
+    /// Ordinary pages.
+    Off,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tcp: tcp::Config::default(),
+            xsk: Xsk { frames: 4096, frame_size: None, ring_size: 2048, busy_poll: false, huge_pages: HugePages::Auto },
+            arp: Arp { expiry: Duration::from_secs(60) },
+        }
+    }
+}
+
+impl Settings {
+    /// Carries out one assignment, `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// No `=`, an unknown key (the nearest known one is named), or a value the key does not take.
+    pub fn set(&mut self, assignment: &str) -> Result<(), SetupError> {
+        let Some((name, value)) = assignment.split_once('=') else {
+            let nearest = nearest(assignment).map_or("tcp.msl", |key| key.name);
+            return Err(SetupError::usage(format!("cannot read the setting '{assignment}'"), "a setting is KEY=VALUE")
+                .mend(format!("--set {nearest}=VALUE")));
+        };
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            let error =
+                SetupError::usage(format!("there is no setting '{name}'"), "the keys are listed by: ringway serve --help");
+            return Err(match nearest(name) {
+                Some(key) => error.mend(format!("--set {}={value}", key.name)),
+                None => error,
+            });
+        };
+        key.write(self, value)
+    }
+
+    /// Checks what holds between settings. Called when all have been read.
+    ///
+    /// # Errors
+    /// Two settings contradict each other.
+    pub fn check(&self) -> Result<(), SetupError> {
+        let contradiction =
+            |why: &str, mend: String| Err(SetupError::usage("the settings contradict each other", why).mend(mend));
+        let tcp = &self.tcp;
+        if tcp.rto_min > tcp.rto_max {
+            return contradiction(
+                "tcp.rto_min is above tcp.rto_max",
+                format!("--set tcp.rto_max={}", number::show_duration(tcp.rto_min)),
+            );
+        }
+        if tcp.rto_initial < tcp.rto_min || tcp.rto_initial > tcp.rto_max {
+            let inside = number::show_duration(tcp.rto_initial.clamp(tcp.rto_min, tcp.rto_max));
+            return contradiction(
+                "tcp.rto_initial is not between tcp.rto_min and tcp.rto_max",
+                format!("--set tcp.rto_initial={inside}"),
+            );
+        }
+        if tcp.memory < tcp.send_buffer.saturating_add(tcp.receive_buffer) {
+            let least = number::show_bytes(tcp.send_buffer.saturating_add(tcp.receive_buffer) as u64);
+            return contradiction("tcp.memory does not hold the buffers of one connection", format!("--set tcp.memory={least}"));
+        }
+        if self.xsk.frames < self.xsk.ring_size.saturating_mul(2) {
+            return contradiction(
+                "xsk.frames is below twice xsk.ring_size: with a full fill ring too few frames would be left to send",
+                format!("--set xsk.frames={}", self.xsk.ring_size.saturating_mul(2)),
+            );
+        }
+        Ok(())
+    }
+
+    /// Every key with its present value, `KEY=VALUE`, in the order of the table.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        KEYS.iter().map(|key| format!("{}={}", key.name, key.show(self)))
+    }
+}
+
+/// A key of the table.
+pub struct Key {
+    /// Its name: `tcp.msl`.
+    pub name: &'static str,
+    /// What it sets, in a few words.
+    pub what: &'static str,
+    value: Value,
+}
+
+/// What a key holds, its bounds, and where the value lives.
+enum Value {
+    Span { at: fn(&mut Settings) -> &mut Duration, least: Duration, most: Duration },
+    Bytes { at: fn(&mut Settings) -> &mut usize, least: usize, most: usize },
+    Count { at: fn(&mut Settings) -> &mut usize, least: usize, most: usize },
+    SmallCount { at: fn(&mut Settings) -> &mut u32, least: u32, most: u32 },
+    PowerOfTwo { at: fn(&mut Settings) -> &mut usize, least: usize, most: usize },
+    Switch { at: fn(&mut Settings) -> &mut bool },
+    Word { words: &'static [&'static str], read: fn(&Settings) -> &'static str, write: fn(&mut Settings, &str) },
+}
+
+impl Key {
+    /// What the key takes: `duration`, `bytes`, `count`, `on|off`, or its words.
+    pub fn unit(&self) -> String {
+        match &self.value {
+            Value::Span { .. } => "duration".to_owned(),
+            Value::Bytes { .. } => "bytes".to_owned(),
+            Value::Count { .. } | Value::SmallCount { .. } | Value::PowerOfTwo { .. } => "count".to_owned(),
+            Value::Switch { .. } => "on|off".to_owned(),
+            Value::Word { words, .. } => words.join("|"),
+        }
+    }
+
+    /// The value as [`Settings::set`] reads it.
+    pub fn show(&self, settings: &Settings) -> String {
+        // The accessors give mutable places, so that one function serves both directions; a copy keeps reading free of side effects.
+        let mut copy = settings.clone();
+        match &self.value {
+            Value::Span { at, .. } => number::show_duration(*at(&mut copy)),
+            Value::Bytes { at, .. } => number::show_bytes(*at(&mut copy) as u64),
+            Value::Count { at, .. } => at(&mut copy).to_string(),
+            Value::PowerOfTwo { at, .. } => at(&mut copy).to_string(),
+            Value::SmallCount { at, .. } => at(&mut copy).to_string(),
+            Value::Switch { at } => (if *at(&mut copy) { "on" } else { "off" }).to_owned(),
+            Value::Word { read, .. } => read(settings).to_owned(),
+        }
+    }
+
+    fn write(&self, settings: &mut Settings, text: &str) -> Result<(), SetupError> {
+        let outside = |least: String, most: String| self.refuse(text, format!("it must lie between {least} and {most}"));
+        let malformed = |error: SetupError| self.refuse(text, error.why().to_owned());
+        match &self.value {
+            Value::Span { at, least, most } => {
+                let span = number::duration(text).map_err(|error| match error.remedy() {
+                    Some(word) => self.refuse(text, error.why().to_owned()).mend(format!("--set {}={word}", self.name)),
+                    None => malformed(error),
+                })?;
+                if span < *least || span > *most {
+                    return Err(outside(number::show_duration(*least), number::show_duration(*most)));
+                }
+                *at(settings) = span;
+            }
+            Value::Bytes { at, least, most } => {
+                let bytes = usize::try_from(number::bytes(text).map_err(malformed)?).unwrap_or(usize::MAX);
+                if bytes < *least || bytes > *most {
+                    return Err(outside(number::show_bytes(*least as u64), number::show_bytes(*most as u64)));
+                }
+                *at(settings) = bytes;
+            }
+            Value::Count { at, least, most } => {
+                let count = usize::try_from(number::count(text).map_err(malformed)?).unwrap_or(usize::MAX);
+                if count < *least || count > *most {
+                    return Err(outside(least.to_string(), most.to_string()));
+                }
+                *at(settings) = count;
+            }
+            Value::SmallCount { at, least, most } => {
+                let count = u32::try_from(number::count(text).map_err(malformed)?).unwrap_or(u32::MAX);
+                if count < *least || count > *most {
+                    return Err(outside(least.to_string(), most.to_string()));
+                }
+                *at(settings) = count;
+            }
+            Value::PowerOfTwo { at, least, most } => {
+                let count = number::bytes(text).ok().and_then(|n| usize::try_from(n).ok());
+                match count {
+                    Some(count) if count.is_power_of_two() && (*least..=*most).contains(&count) => *at(settings) = count,
+                    _ => {
+                        let error = self.refuse(text, format!("it must be a power of two between {least} and {most}"));
+                        let nearest = count.and_then(usize::checked_next_power_of_two).map(|n| n.clamp(*least, *most));
+                        return Err(match nearest {
+                            Some(nearest) => error.mend(format!("--set {}={nearest}", self.name)),
+                            None => error,
+                        });
+                    }
+                }
+            }
+            Value::Switch { at } => *at(settings) = number::switch(text).map_err(malformed)?,
+            Value::Word { words, write, .. } => {
+                if !words.contains(&text) {
+                    let there = match words {
+                        [only] => format!("this version has {only} only"),
+                        _ => format!("it is one of {}", words.join(", ")),
+                    };
+                    return Err(self.refuse(text, there).mend(format!("--set {}={}", self.name, words.first().unwrap_or(&""))));
+                }
+                write(settings, text);
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, text: &str, why: String) -> SetupError {
+        SetupError::usage(format!("cannot set {} to '{text}' ({})", self.name, self.what), why)
+    }
+}
+
+/// The table of keys as the help shows it: name, unit and default in one column, the meaning below, at most 80 columns wide.
+pub fn listing() -> String {
+    let defaults = Settings::default();
+    let mut text = String::new();
+    for key in KEYS {
+        let default = format!("{}={}", key.name, key.show(&defaults));
+        let _ = writeln!(text, "  {default:<24} {:<14} {}", key.unit(), key.what);
+    }
+    text
+}
+
+/// The known key most like `name`, when there is one that could be meant.
+fn nearest(name: &str) -> Option<&'static Key> {
+    let likeness = |key: &Key| {
+        let tail = key.name.split_once('.').map_or(key.name, |(_, tail)| tail);
+        strsim::jaro_winkler(key.name, name).max(if tail == name { 1.0 } else { 0.0 })
+    };
+    KEYS.iter()
+        .map(|key| (likeness(key), key))
+        .filter(|(like, _)| *like > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, key)| key)
+}
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const K: usize = 1 << 10;
+const G: usize = 1 << 30;
+
+/// Every key, in the order of the listing.
+pub const KEYS: &[Key] = &[
+    span("tcp.msl", "segment lifetime; TIME-WAIT is 2 MSL", |s| &mut s.tcp.msl, MS, HOUR),
+    count("tcp.backlog", "half-open connections per listener", |s| &mut s.tcp.backlog, 1, 1 << 20),
+    Key {
+        name: "tcp.congestion",
+        what: "congestion control",
+        value: Value::Word { words: &["reno"], read: |_| "reno", write: |_, _| () },
+    },
+    bytes("tcp.send_buffer", "bytes to send, per connection", |s| &mut s.tcp.send_buffer, 2 * K, G),
+    bytes("tcp.receive_buffer", "bytes not yet read, per connection", |s| &mut s.tcp.receive_buffer, 2 * K, G),
+    bytes("tcp.memory", "stream buffers of one core together", |s| &mut s.tcp.memory, 64 * K, 1024 * G),
+    count("tcp.connections", "connections of one core", |s| &mut s.tcp.connections, 1, 1 << 24),
+    switch("tcp.timestamps", "offer timestamps (RFC 7323)", |s| &mut s.tcp.timestamps),
+    switch("tcp.window_scaling", "offer window scaling (RFC 7323)", |s| &mut s.tcp.window_scaling),
+    span("tcp.rto_min", "shortest retransmission timeout", |s| &mut s.tcp.rto_min, MS, HOUR),
+    span("tcp.rto_initial", "the same before the first sample", |s| &mut s.tcp.rto_initial, MS, HOUR),
+    span("tcp.rto_max", "longest retransmission timeout", |s| &mut s.tcp.rto_max, MS, HOUR),
+    small("tcp.retries", "retransmissions before giving up", |s| &mut s.tcp.retries, 1, 255),
+    small("tcp.syn_retries", "the same of a SYN", |s| &mut s.tcp.syn_retries, 0, 255),
+    small("tcp.syn_ack_retries", "the same of a SYN-ACK", |s| &mut s.tcp.syn_ack_retries, 0, 255),
+    span(
+        "tcp.delayed_ack",
+        "how long an ACK waits for data",
+        |s| &mut s.tcp.delayed_ack,
+        Duration::ZERO,
+        Duration::from_millis(499),
+    ),
+    switch("tcp.no_delay", "send small segments at once (no Nagle)", |s| &mut s.tcp.no_delay),
+    span("tcp.fin_wait_2", "wait for the peer's FIN after ours", |s| &mut s.tcp.fin_wait_2, MS, HOUR),
+    power("xsk.frames", "frames per queue", |s| &mut s.xsk.frames, 64, 1 << 20),
+    Key {
+        name: "xsk.frame_size",
+        what: "bytes of a frame; auto fits the MTU",
+        value: Value::Word {
+            words: &["auto", "2048", "4096"],
+            read: |s| match s.xsk.frame_size {
+                None => "auto",
+                Some(2048) => "2048",
+                Some(_) => "4096",
+            },
+            write: |s, word| s.xsk.frame_size = word.parse().ok(),
+        },
+    },
+    power("xsk.ring_size", "descriptors per ring", |s| &mut s.xsk.ring_size, 64, 1 << 16),
+    switch("xsk.busy_poll", "the socket drives the driver's queue", |s| &mut s.xsk.busy_poll),
+    Key {
+        name: "xsk.huge_pages",
+        what: "pages under the frames",
+        value: Value::Word {
+            words: &["auto", "off"],
+            read: |s| if s.xsk.huge_pages == HugePages::Auto { "auto" } else { "off" },
+            write: |s, word| s.xsk.huge_pages = if word == "auto" { HugePages::Auto } else { HugePages::Off },
+        },
+    },
+    span("arp.expiry", "life of a neighbour's address", |s| &mut s.arp.expiry, Duration::from_secs(1), HOUR.saturating_mul(24)),
+];
+
+const fn span(
+    name: &'static str,
+    what: &'static str,
+    at: fn(&mut Settings) -> &mut Duration,
+    least: Duration,
+    most: Duration,
+) -> Key {
+    Key { name, what, value: Value::Span { at, least, most } }
+}
+
+const fn bytes(name: &'static str, what: &'static str, at: fn(&mut Settings) -> &mut usize, least: usize, most: usize) -> Key {
+    Key { name, what, value: Value::Bytes { at, least, most } }
+}
+
+const fn count(name: &'static str, what: &'static str, at: fn(&mut Settings) -> &mut usize, least: usize, most: usize) -> Key {
+    Key { name, what, value: Value::Count { at, least, most } }
+}
+
+const fn small(name: &'static str, what: &'static str, at: fn(&mut Settings) -> &mut u32, least: u32, most: u32) -> Key {
+    Key { name, what, value: Value::SmallCount { at, least, most } }
+}
+
+const fn power(name: &'static str, what: &'static str, at: fn(&mut Settings) -> &mut usize, least: usize, most: usize) -> Key {
+    Key { name, what, value: Value::PowerOfTwo { at, least, most } }
+}
+
+const fn switch(name: &'static str, what: &'static str, at: fn(&mut Settings) -> &mut bool) -> Key {
+    Key { name, what, value: Value::Switch { at } }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! The built command: usage errors, exit codes, JSON, help. What needs interfaces is tested in tests/veth.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Runs `ringway` with the words of `line`.
+fn ringway(line: &str) -> Output {
+    run(&line.split_whitespace().collect::<Vec<_>>())
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringway")).args(arguments).stdin(Stdio::null()).output().expect("ringway starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+#[test]
+fn usage_errors_say_what_why_and_the_right_word() {
+    let lines = [
+        "",
+        "serv",
+        "serve",
+        "serve --queue 0 echo:7",
+        "serve --idle sleepy echo:7",
+        "serve --idle spinn echo:7",
+        "serve echo:7",
+        "serve -i veth0 echo:7",
+        "serve -i veth0 -a 10.0.0.2 echo:7",
+        "serve -i veth0 -a veth0=10.0.0.2 echo:7",
+        "serve -i veth0 -a veth1=10.0.0.2/24 echo:7",
+        "serve -i veth0 -i veth1 -a 10.0.0.2/24 echo:7",
+        "serve -i veth0 -i veth0 -a 10.0.0.2/24 echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 --claim tcp:7 echo:7",
+        "serve -i veth0 --claim tcp7 echo:7",
+        "serve -i veth0 --claim udp:53,tcp:0 echo:7",
+        "serve -i veth0 --gateway gw -a 10.0.0.2/24 echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 --queues 3-0 echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 --set tcp.mls=1s echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 --set tcp.congestion=cubic echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 --set tcp.rto_max=100ms echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 ecko:7",
+        "serve -i veth0 -a 10.0.0.2/24 echo:7 discard/tcp:7",
+        "load",
+        "load sctp --to 10.0.0.2:7",
+        "load tcp",
+        "load tcp --to 10.0.0.2",
+        "load tcp --to fd00::2:7",
+        "load tcp --to 10.0.0.2:0",
+        "load tcp --to 10.0.0.2:7 --rate 1K --in-flight 4",
+        "load tcp --to 10.0.0.2:7 --rate fast",
+        "load tcp --to 10.0.0.2:7 -t 5",
+        "load tcp --to 10.0.0.2:7 -t 0s",
+        "load tcp --to 10.0.0.2:7 -l 17M",
+        "load tcp --to 10.0.0.2:7 -P 0",
+        "load tcp --to 10.0.0.2:7 --churn=nobody",
+        "compare --quick",
+        "compare --server-netns a --server-if v --server-address 10.0.0.2 --client-netns b --client-if w --client-address 10.0.0.1/24",
+        "steer",
+    ];
+    let mut shown = String::new();
+    for line in lines {
+        let output = ringway(line);
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", text(&output.stderr));
+        assert!(output.stdout.is_empty(), "{line}");
+        shown.push_str(&format!("$ ringway {line}\n{}", text(&output.stderr)));
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn with_json_an_error_is_one_object_on_stdout() {
+    for line in ["--json serve", "load tcp -J --to 10.0.0.2", "serve --json -i veth0 -a 10.0.0.2 echo:7"] {
+        let output = ringway(line);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        let stdout = text(&output.stdout);
+        assert_eq!(stdout.lines().count(), 1, "{line}: {stdout}");
+        let event: Value = serde_json::from_str(&stdout).expect("JSON");
+        assert_eq!((&event["schema"], &event["event"]), (&Value::from(1), &Value::from("error")));
+        for field in ["what", "why", "mend"] {
+            assert!(event[field].as_str().is_some_and(|text| !text.is_empty()), "{line}: {field} in {event}");
+        }
+        assert!(output.stderr.is_empty(), "{line}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn json_takes_no_value() {
+    assert_eq!(ringway("serve --json=pretty echo:7").status.code(), Some(2));
+}
+
+#[test]
+fn help_fits_80_columns_and_has_examples() {
+    for line in ["--help", "serve --help", "load --help", "compare --help", "steer --help", "serve -h"] {
+        let output = ringway(line);
+        assert_eq!(output.status.code(), Some(0), "{line}");
+        let help = text(&output.stdout);
+        let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{line}: {wide:#?}");
+        assert!(help.contains("Example"), "{line}");
+        assert!(!help.contains('\x1b'), "{line}: colours in a pipe");
+    }
+}
+
+#[test]
+fn the_help_of_serve_lists_every_setting() {
+    let help = text(&ringway("serve --help").stdout);
+    for key in ringway::settings::KEYS {
+        assert!(help.contains(&format!("{}=", key.name)), "{}", key.name);
+    }
+}
+
+#[test]
+fn version_and_hidden_commands_succeed() {
+    let version = ringway("--version");
+    assert_eq!(text(&version.stdout), format!("ringway {}\n", env!("CARGO_PKG_VERSION")));
+    let completions = ringway("completions bash");
+    assert!(completions.status.success() && text(&completions.stdout).contains("_ringway()"));
+    let page = ringway("man");
+    assert!(page.status.success() && text(&page.stdout).contains(".TH ringway"));
+    assert!(!text(&ringway("--help").stdout).contains("completions"));
+}
+
+const COMPARE: &str = "compare --server-netns rw-none-s --server-if v0 --server-address 10.0.0.2/24 \
+                       --client-netns rw-none-c --client-if v1 --client-address 10.0.0.1/24";
+
+#[test]
+fn a_dry_run_prints_both_lines_of_every_row_and_needs_nothing() {
+    let output = ringway(&format!("{COMPARE} --dry-run --quick"));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let stdout = text(&output.stdout);
+    let rows = stdout.lines().filter(|line| line.starts_with("# ")).count();
+    let servers = stdout.lines().filter(|line| line.starts_with("ip netns exec rw-none-s ") && line.contains(" serve ")).count();
+    let clients = stdout.lines().filter(|line| line.starts_with("ip netns exec rw-none-c ") && line.contains(" load ")).count();
+    assert!(rows >= 10, "{stdout}");
+    assert_eq!((servers, clients), (rows, rows));
+    for stack in ["--stack raw", "--stack kernel ", "--stack kernel-spin"] {
+        assert!(stdout.contains(stack), "{stack}");
+    }
+    let json = ringway(&format!("{COMPARE} --dry-run --quick --json"));
+    assert_eq!(text(&json.stdout).lines().count(), rows);
+}
+
+#[test]
+fn compare_without_its_namespaces_says_so() {
+    let output = ringway(COMPARE);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("rw-none-s"), "{}", text(&output.stderr));
+}
+
+/// A running `ringway`, killed when the test ends before it.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+        Self(
+            command
+                .args(arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("ringway starts"),
+        )
+    }
+
+    /// Its first line on stdout.
+    fn first_line(&mut self) -> String {
+        use std::io::Read;
+        let stdout = self.0.stdout.as_mut().expect("piped");
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while stdout.read(&mut byte).is_ok_and(|n| n == 1) && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        text(&line)
+    }
+
+    /// Interrupts it and waits for its end: exit code, and the rest of stdout.
+    fn interrupt(mut self) -> (Option<i32>, String) {
+        use std::io::Read;
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::INT).expect("it runs");
+        let mut rest = String::new();
+        self.0.stdout.take().expect("piped").read_to_string(&mut rest).expect("UTF-8");
+        (self.0.wait().expect("it ends").code(), rest)
+    }
+}
+
+/// A port of 127.0.0.1 that is free for TCP and UDP.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+#[test]
+fn load_over_kernel_sockets_reaches_a_kernel_server_and_reports() {
+    for (server_stack, client_stack) in [("kernel", "kernel"), ("kernel-spin", "kernel-spin")] {
+        let port = free_port();
+        let mut server = Running::start(&["serve", "--json", "--stack", server_stack, &format!("echo@127.0.0.1:{port}")]);
+        let ready: Value = serde_json::from_str(&server.first_line()).expect("JSON");
+        assert_eq!((ready["event"].as_str(), ready["stack"].as_str()), (Some("ready"), Some(server_stack)));
+        let out = tempfile::tempdir().expect("a folder");
+        for carrier in ["tcp", "udp"] {
+            let folder = out.path().join(carrier);
+            let line = format!(
+                "load {carrier} --to 127.0.0.1:{port} --stack {client_stack} -t 200ms -O 20ms -P 2 --json --fail-if lost>1000000 \
+                 --interval=50ms --out {}",
+                folder.display()
+            );
+            let output = ringway(&line);
+            assert_eq!(output.status.code(), Some(0), "{line}: {}{}", text(&output.stdout), text(&output.stderr));
+            let events: Vec<Value> =
+                text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
+            assert!(events.iter().all(|event| event["schema"] == 1));
+            for kind in ["ready", "interval", "row", "summary"] {
+                assert!(events.iter().any(|event| event["event"] == kind), "{kind} in {events:?}");
+            }
+            let row = events.iter().find(|event| event["event"] == "row").expect("a row");
+            assert_eq!((row["transport"].as_str(), row["client_stack"].as_str()), (Some(carrier), Some(client_stack)));
+            assert!(row["received"].as_u64().is_some_and(|received| received > 5), "{row}");
+            let result: Value =
+                serde_json::from_slice(&std::fs::read(folder.join("result.json")).expect("result.json")).expect("JSON");
+            assert_eq!((result["schema"].as_u64(), result["rows"].as_array().map(Vec::len)), (Some(1), Some(1)));
+            assert!(folder.join("report.html").exists());
+            assert!(
+                std::fs::read_dir(&folder)
+                    .expect("a folder")
+                    .flatten()
+                    .any(|file| file.path().extension().is_some_and(|e| e == "hlog"))
+            );
+        }
+        let (code, rest) = server.interrupt();
+        assert_eq!(code, Some(0));
+        let summary: Value = serde_json::from_str(rest.lines().last().expect("a summary")).expect("JSON");
+        assert_eq!(summary["event"], "summary");
+        assert!(summary["counters"]["messages"].as_u64().is_some_and(|messages| messages > 10), "{summary}");
+    }
+}
+
+#[test]
+fn a_missed_threshold_ends_with_4_and_silence_with_1() {
+    let port = free_port();
+    let mut server = Running::start(&["serve", "--stack", "kernel", &format!("echo@127.0.0.1:{port}")]);
+    assert_eq!(server.first_line(), format!("ready stack=kernel address=127.0.0.1 services=echo@127.0.0.1:{port}"));
+    let line = format!("load tcp --to 127.0.0.1:{port} --stack kernel -t 100ms -O 0s");
+    let output = ringway(&format!("{line} --fail-if p50>1us --fail-if lost>0"));
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("p50"), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("tcp"), "the report is printed in any case");
+    let (code, summary) = server.interrupt();
+    assert_eq!(code, Some(0));
+    assert!(summary.contains("messages "), "{summary}");
+    // Nobody is there any more.
+    let refused = ringway(&line);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn options_of_the_engine_are_refused_where_they_mean_nothing() {
+    let lines = [
+        "serve --stack kernel -i veth0 echo:7",
+        "serve --stack kernel --idle spin echo:7",
+        "serve --stack kernel --set tcp.msl=1s echo:7",
+        "serve --stack kernel --cores 0,1 echo:7",
+        "serve --stack kernel reflect",
+        "serve --stack raw -i veth0 -a 10.0.0.2/24 echo:7",
+        "serve --stack raw -i veth0 -a 10.0.0.2/24 -a 10.0.0.3/24 reflect",
+        "serve -i veth0 -a 10.0.0.2/24 reflect",
+        "serve -i veth0 --claim tcp:7 echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 echo@10.0.0.3:7",
+        "load tcp --to 127.0.0.1:7 --stack kernel --idle spin",
+        "load tcp --to 127.0.0.1:7 --stack kernel --sources 2",
+        "load tcp --to 127.0.0.1:7 --stack kernel -a 10.0.0.254/24 --sources 300",
+        "load tcp --to 127.0.0.1:7 --stack kernel --churn --in-flight 2",
+        "load tcp --to 127.0.0.1:7 --stack kernel --fail-if p98>1us",
+        "load udp --to 127.0.0.1:7 --stack kernel --churn",
+        "load raw --to 10.0.0.2:7 --stack kernel -i veth0 -a 10.0.0.1/24",
+        "load raw --to 10.0.1.2:7 -i veth0 -a 10.0.0.1/24",
+        "steer --dump",
+        "steer --dump --claim tcp:80",
+        "steer --dump -a 10.0.0.0/24",
+    ];
+    let mut shown = String::new();
+    for line in lines {
+        let output = ringway(line);
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", text(&output.stderr));
+        shown.push_str(&format!("$ ringway {line}\n{}", text(&output.stderr)));
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn steer_lists_its_program_without_any_rights() {
+    let output = ringway("steer --dump -a 10.0.0.2/24");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let listing = text(&output.stdout);
+    assert!(listing.contains("claim  address 10.0.0.2") && listing.contains("program steer"), "{listing}");
+    let json = ringway("steer --dump -a 10.0.0.2/24 --json");
+    let event: Value = serde_json::from_slice(&json.stdout).expect("one object");
+    assert_eq!(event["listing"].as_array().map(Vec::len), Some(listing.lines().count()));
+}
+
+#[test]
+fn no_such_interface_is_an_error_of_the_environment() {
+    let output = ringway("serve -i rw-none0 -a 10.0.0.2/24 echo:7");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("try: "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child = Running::start(&["serve", "--help"]);
+    drop(child.0.stdout.take());
+    assert_eq!(child.0.wait().expect("it ends").code(), Some(0));
+}
