@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Counts the instructions of three paths over the in-memory device: figures that repeat on any machine.
+#
+#   scripts/bench.sh --count [--check | --write]
+#
+#   --count   prints instructions per UDP echo, per TCP request and reply, and per SYN until SYN-RECEIVED
+#   --check   compares with benches/counts.json: fails above 3 % with the same rustc, libc and valgrind, and only
+#             reports the difference with others
+#   --write   puts the figures into benches/counts.json, with the versions they were made with
+
+source "$(dirname "$0")/common.sh"
+
+committed=benches/counts.json
+limit_percent=3
+paths=(udp_echo tcp_request_reply syn_to_syn_received)
+# The cost of a path is the difference of two runs, divided: what happens once falls out.
+few=1000
+many=3000
+
+count='' check='' write=''
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --count) count=1 ;;
+        --check) check=1 ;;
+        --write) write=1 ;;
+        -h | --help) usage; exit 0 ;;
+        *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
+    esac
+    shift
+done
+[[ -n $count && $check$write != 11 ]] || { usage >&2; exit 2; }
+
+# instructions PATH REPETITIONS
+instructions() {
+    local log
+    log=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1) || die "the counted program failed:
+$log"
+    sed -n 's/^==[0-9]*== Collected : \([0-9]*\).*/\1/p' <<<"$log"
+}
+
+# value KEY: a value of the committed file, which has one pair a line.
+value() {
+    sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$committed"
+}
+
+need_rust
+need_commands valgrind=valgrind
+program=$(cargo build --release --locked --bench count --message-format=json \
+    | sed -n 's/.*"kind":\["bench"\].*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+[[ -n $program ]] || die "cargo did not name the counted program"
+
+declare -A versions counts
+versions[rustc]=$(rustc --version | cut -d' ' -f2)
+versions[libc]=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo unknown)
+versions[valgrind]=$(valgrind --version)
+for path in "${paths[@]}"; do
+    counts[$path]=$((($(instructions "$path" "$many") - $(instructions "$path" "$few")) / (many - few)))
+done
+
+if [[ -n $write ]]; then
+    cat >"$committed" <<JSON
+{
+  "schema": 1,
+  "versions": {
+    "rustc": "${versions[rustc]}",
+    "libc": "${versions[libc]}",
+    "valgrind": "${versions[valgrind]}"
+  },
+  "instructions": {
+    "udp_echo": ${counts[udp_echo]},
+    "tcp_request_reply": ${counts[tcp_request_reply]},
+    "syn_to_syn_received": ${counts[syn_to_syn_received]}
+  }
+}
+JSON
+    say "wrote $committed"
+fi
+
+same=1
+for name in rustc libc valgrind; do
+    if [[ ${versions[$name]} != "$(value "$name")" ]]; then
+        same=''
+        say "$name is ${versions[$name]}; the committed counts were made with $(value "$name")"
+    fi
+done
+
+worse=''
+printf '%-20s %12s %12s %9s\n' path instructions committed change
+for path in "${paths[@]}"; do
+    old=$(value "$path")
+    change=$(awk -v new="${counts[$path]}" -v old="$old" 'BEGIN { printf "%+.2f", (old > 0 ? (new - old) * 100 / old : 0) }')
+    printf '%-20s %12d %12s %8s%%\n' "$path" "${counts[$path]}" "$old" "$change"
+    if awk -v change="$change" -v limit="$limit_percent" 'BEGIN { exit !(change > limit) }'; then
+        worse+=" $path"
+    fi
+done
+
+[[ -n $check && -n $worse ]] || exit 0
+if [[ -n $same ]]; then
+    say "more than $limit_percent % above the committed counts:$worse"
+    exit 4
+fi
+say "more than $limit_percent % above the committed counts, with other versions, so this is a report only:$worse"

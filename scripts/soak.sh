@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The runs that are too long for scripts/test.sh.
+#
+#   scripts/soak.sh [--rounds N]
+#
+#   --rounds N   how often the connection tests are repeated (default: 20)
+#
+# Repeats the tests of many connections and of bulk data in network namespaces, runs the property tests with a
+# hundred times their cases, and ends with a full comparison. Stops at the first failure. Needs root.
+
+source "$(dirname "$0")/common.sh"
+
+rounds=20
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --rounds) rounds=${2:?--rounds needs a number}; shift ;;
+        -h | --help) usage; exit 0 ;;
+        *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
+    esac
+    shift
+done
+[[ $rounds =~ ^[1-9][0-9]*$ ]] || { say "${0##*/}: --rounds needs a number above 0, not '$rounds'"; exit 2; }
+
+need_root
+need_rust
+need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils-ping nc=netcat-openbsd socat=socat \
+    curl=curl python3=python3
+if [[ ${#root[@]} -gt 0 ]]; then
+    triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+    export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
+fi
+
+for ((round = 1; round <= rounds; round++)); do
+    say "== round $round of $rounds"
+    cargo test --release --locked --test veth -- --test-threads=1 connections bulk claims restart
+done
+say "== property tests"
+PROPTEST_CASES=25600 cargo test --release --locked --lib
+say "== comparison"
+scripts/compare.sh --out out/soak
+say "soaked: $rounds rounds"

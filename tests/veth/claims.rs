@@ -1,0 +1,135 @@
+//! Claims of single ports on the kernel's own address: the kernel keeps everything else.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::client::{connect, echo_bulk, exchange, udp};
+use crate::server::Server;
+use crate::world::{SERVER, World};
+
+/// The claim of the tests.
+const CLAIM: &[&str] = &["--claim", "tcp:7,udp:7", "echo:7"];
+
+#[test]
+fn claims_leave_the_kernel_its_ports_and_ping_under_full_load() {
+    let Some(world) = World::with_kernel_server() else { return };
+    let server = Server::with(&world, CLAIM);
+    let ending = AtomicBool::new(false);
+    let listener = world.server.inside(|| TcpListener::bind((SERVER, 8080)).expect("the kernel's own service"));
+    let kernel_udp = world.server.inside(|| UdpSocket::bind((SERVER, 8081)).expect("the kernel's own service"));
+    kernel_udp.set_read_timeout(Some(Duration::from_secs(5))).expect("set a timeout");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..20 {
+                let (mut stream, _) = listener.accept().expect("accept");
+                let mut bytes = [0; 5];
+                stream.read_exact(&mut bytes).and_then(|()| stream.write_all(&bytes)).expect("echo");
+            }
+        });
+        scope.spawn(|| {
+            for _ in 0..20 {
+                let mut bytes = [0; 5];
+                let (n, from) = kernel_udp.recv_from(&mut bytes).expect("receive");
+                kernel_udp.send_to(&bytes[..n], from).expect("send");
+            }
+        });
+        // However this test ends, the load ends with it.
+        let _end = End(&ending);
+        // Full load: datagrams without a pause and a stream beside them.
+        scope.spawn(|| {
+            world.client.inside(|| {
+                let socket = udp(7);
+                while !ending.load(Ordering::Relaxed) {
+                    (0..16).for_each(|_| drop(socket.send(&[1; 64])));
+                    for _ in 0..16 {
+                        let _ = socket.recv(&mut [0; 64]);
+                    }
+                }
+            });
+        });
+        scope.spawn(|| {
+            world.client.inside(|| {
+                let (sent, received) = echo_bulk(&connect(7), 32 << 20, 3);
+                assert_eq!(sent, received);
+            });
+        });
+        world.client.inside(|| {
+            for _ in 0..20 {
+                exchange(&mut connect(8080), b"hello");
+                let socket = udp(8081);
+                socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set a timeout");
+                socket.send(b"hello").expect("send");
+                assert_eq!(socket.recv(&mut [0; 16]).expect("the kernel answers"), 5);
+            }
+        });
+        let text = world.client.output("ping", &["-c", "20", "-i", "0.02", "-W", "5", SERVER]);
+        assert!(text.contains("20 received"), "{text}");
+    });
+    let summary = server.stop();
+    assert_eq!(summary.counter("icmp_echo_replies"), 0, "ping is the kernel's");
+    assert!(summary.counter("udp_in_frame") > 1000, "{}", summary.value());
+    world.assert_untouched_but(&["10.0.0.2:8080", "10.0.0.2:8081"]);
+}
+
+/// Tells a thread of the test to end when the test does.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn claims_let_the_kernel_connect_outwards() {
+    let Some(world) = World::with_kernel_server() else { return };
+    let server = Server::with(&world, CLAIM);
+    let listener = world.client.inside(|| TcpListener::bind("10.0.0.1:9000").expect("bind"));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut stream, _) = listener.accept().expect("accept");
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).expect("read");
+            assert_eq!(bytes, b"from the kernel");
+        });
+        world.server.inside(|| {
+            TcpStream::connect("10.0.0.1:9000").expect("connect").write_all(b"from the kernel").expect("write");
+        });
+    });
+    server.stop();
+}
+
+#[test]
+fn claims_hold_the_port_in_the_kernel() {
+    let Some(world) = World::with_kernel_server() else { return };
+    let server = Server::with(&world, CLAIM);
+    let holders = world.server.output("ss", &["-H", "-lntu"]);
+    assert_eq!(holders.lines().filter(|line| line.contains(":7 ")).count(), 2, "{holders}");
+    world.server.inside(|| {
+        let taken = TcpListener::bind((SERVER, 7)).expect_err("the port is held");
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+        let taken = UdpSocket::bind((SERVER, 7)).expect_err("the port is held");
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    });
+    server.stop();
+    world.assert_untouched();
+    world.server.inside(|| {
+        TcpListener::bind((SERVER, 7)).expect("the port is free again");
+    });
+}
+
+#[test]
+fn claims_are_not_reached_from_the_host_itself() {
+    let Some(world) = World::with_kernel_server() else { return };
+    let server = Server::with(&world, CLAIM);
+    world.server.inside(|| {
+        // Through lo, which XDP never sees: silence, neither an answer nor a refusal.
+        let silence =
+            TcpStream::connect_timeout(&(SERVER.parse::<std::net::IpAddr>().unwrap(), 7).into(), Duration::from_millis(300));
+        assert_eq!(silence.expect_err("no answer").kind(), ErrorKind::TimedOut);
+    });
+    server.stop();
+}

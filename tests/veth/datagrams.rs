@@ -1,0 +1,137 @@
+//! UDP: answered in the frame it came in, or not at all.
+
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use ringway::service::chargen;
+
+use crate::client::{server, udp};
+use crate::server::Server;
+use crate::world::World;
+
+#[test]
+fn datagrams_of_every_size_come_back_without_a_copy() {
+    let Some(world) = World::new() else { return };
+    let server = Server::start(&world);
+    world.client.inside(|| {
+        let socket = udp(7);
+        let mut back = [0; 2048];
+        for size in 0..=1472_usize {
+            let data: Vec<u8> = (0..size).map(|n| (n * 31 + size) as u8).collect();
+            socket.send(&data).expect("send");
+            let n = socket.recv(&mut back).unwrap_or_else(|error| panic!("{size} bytes: {error}"));
+            assert!(back[..n] == data, "{size} bytes");
+        }
+    });
+    let summary = server.stop();
+    assert_eq!(summary.counter("udp_received"), 1473);
+    assert_eq!(summary.counter("udp_in_frame"), 1473);
+    assert_eq!(summary.counter("udp_copies"), 0);
+}
+
+#[test]
+fn a_closed_port_answers_port_unreachable() {
+    let Some(world) = World::new() else { return };
+    let server = Server::start(&world);
+    world.client.inside(|| {
+        let socket = udp(4242);
+        socket.send(b"anybody?").expect("send");
+        let refused = socket.recv(&mut [0; 16]).expect_err("nobody is there");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    });
+    let summary = server.stop();
+    assert_eq!((summary.dropped("udp_port_closed"), summary.counter("icmp_errors_sent")), (1, 1));
+}
+
+#[test]
+fn every_service_answers_as_its_rfc_says() {
+    let Some(world) = World::new() else { return };
+    let server = Server::start(&world);
+    world.client.inside(|| {
+        let mut room = [0; 2048];
+        let daytime = udp(13);
+        daytime.send(b"").expect("send");
+        let n = daytime.recv(&mut room).expect("the time");
+        assert!(room[..n].ends_with(b"-UTC\r\n"));
+
+        let chargen = udp(19);
+        let mut expected = [0; chargen::DATAGRAM_CHARACTERS_MAX];
+        chargen::fill(0, &mut expected);
+        for _ in 0..50 {
+            chargen.send(b"").expect("send");
+            let n = chargen.recv(&mut room).expect("characters");
+            assert!(n <= expected.len() && room[..n] == expected[..n]);
+        }
+
+        let discard = udp(9);
+        discard.set_read_timeout(Some(Duration::from_millis(200))).expect("set a timeout");
+        discard.send(b"gone").expect("send");
+        assert_eq!(discard.recv(&mut room).expect_err("no answer").kind(), ErrorKind::WouldBlock);
+    });
+    let summary = server.stop();
+    assert_eq!((summary.counter("udp_received"), summary.counter("udp_in_frame")), (52, 1 + 50));
+    assert_eq!(summary.drops(), Vec::new(), "to discard is not to drop");
+}
+
+#[test]
+fn a_low_source_port_is_not_answered() {
+    let Some(world) = World::new() else { return };
+    let server = Server::start(&world);
+    world.client.inside(|| {
+        for (from, to) in [(19, 7), (1023, 7), (7, 19), (1023, 13)] {
+            let socket = UdpSocket::bind(("0.0.0.0", from)).expect("bind");
+            socket.set_read_timeout(Some(Duration::from_millis(100))).expect("set a timeout");
+            socket.send_to(b"loop?", crate::client::server(to)).expect("send");
+            assert_eq!(socket.recv(&mut [0; 16]).expect_err("no answer").kind(), ErrorKind::WouldBlock, "{from} to {to}");
+        }
+    });
+    assert_eq!(server.stop().dropped("udp_unsafe_to_answer"), 4);
+}
+
+#[test]
+fn a_datagram_without_a_checksum_is_answered_without_one() {
+    let Some(world) = World::new() else { return };
+    let ringway = Server::start(&world);
+    // SO_NO_CHECK (11) has no name in Rust's libraries; Python takes the number.
+    world.client.run("timeout", &["10", "python3", "-c", NO_CHECKSUM, &server(7).ip().to_string()]);
+    let summary = ringway.stop();
+    assert_eq!((summary.counter("udp_in_frame"), summary.drops()), (1, Vec::new()));
+}
+
+const NO_CHECKSUM: &str = r#"
+import socket, sys
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.setsockopt(socket.SOL_SOCKET, 11, 1)
+client.settimeout(2)
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+wire.settimeout(2)
+client.sendto(b"unsummed", (sys.argv[1], 7))
+assert client.recv(64) == b"unsummed"
+while True:
+    frame = wire.recv(2048)
+    if frame[23] == 17 and frame[34:36] == b"\0\x07":
+        assert frame[40:42] == b"\0\0", frame.hex()
+        break
+"#;
+
+#[test]
+fn many_clients_at_once_each_get_their_own() {
+    let Some(world) = World::new() else { return };
+    let server = Server::start(&world);
+    world.client.inside(|| {
+        let sockets: Vec<_> = (0..200).map(|_| udp(7)).collect();
+        let mut back = [0; 64];
+        for round in 0..20_u32 {
+            for (n, socket) in sockets.iter().enumerate() {
+                socket.send(&(n as u32 * 100 + round).to_be_bytes()).expect("send");
+            }
+            for (n, socket) in sockets.iter().enumerate() {
+                let len = socket.recv(&mut back).expect("an answer");
+                assert_eq!(back[..len], (n as u32 * 100 + round).to_be_bytes());
+            }
+        }
+    });
+    let summary = server.stop();
+    assert_eq!((summary.counter("udp_in_frame"), summary.counter("udp_copies")), (4000, 0));
+}

@@ -1,0 +1,24 @@
+//! Ringway against the Linux kernel: real AF_XDP sockets on veth pairs, in network namespaces of the tests' own.
+//!
+//! The tests need root. Without it each of them says that it was skipped and fails, unless `RINGWAY_ALLOW_SKIP=1` is set. Run them
+//! one after another (`cargo test --test veth -- --test-threads=1`): they share two cores with what they measure.
+//! Every test ends with [`server::Server::stop`], which asserts that no frame and no connection was left behind.
+
+mod bulk;
+mod claims;
+mod client;
+mod commands;
+mod connections;
+mod datagrams;
+mod environment;
+mod example;
+mod frame;
+mod hostile;
+mod ping;
+mod queues;
+mod reports;
+mod restart;
+mod server;
+mod states;
+mod tools;
+mod world;
