@@ -120,6 +120,9 @@ fn version_and_hidden_commands_succeed() {
     assert!(completions.status.success() && text(&completions.stdout).contains("_ringway()"));
     let page = ringway("man");
     assert!(page.status.success() && text(&page.stdout).contains(".TH ringway"));
+    let page = ringway("man load");
+    assert!(page.status.success() && text(&page.stdout).contains("fail") && text(&page.stdout).contains(".TH "));
+    assert_eq!(ringway("man serv").status.code(), Some(2));
     assert!(!text(&ringway("--help").stdout).contains("completions"));
 }
 

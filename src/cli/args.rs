@@ -48,9 +48,12 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
+    /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
-    Man,
+    Man {
+        /// serve, load, compare or steer
+        command: Option<String>,
+    },
 }
 
 /// `ringway serve`.

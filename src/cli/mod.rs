@@ -22,12 +22,15 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use ringway::error::SetupError;
+
 use args::{Cli, Command};
 use failure::Failure;
 use output::Output;
 
 /// Runs the command with the arguments of the process.
 pub(crate) fn main() -> ExitCode {
+    compare::child::die_with_parent();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -51,18 +54,32 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Compare(args) => compare::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "ringway", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ringway", &mut script);
+            output.raw(&script);
             Ok(())
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut page)
-                .map_err(|error| Failure::run("cannot write the manual page", error))?;
-            output.raw(&page);
+        Command::Man { command } => {
+            output.raw(&manual(command.as_deref())?);
             Ok(())
         }
     }
+}
+
+/// The manual page of the whole, or of one sub-command.
+fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
+    let mut whole = Cli::command();
+    whole.build();
+    let page = match command {
+        None => whole,
+        Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
+            SetupError::usage(format!("there is no page for '{name}'"), "the commands are serve, load, compare and steer")
+                .mend("ringway man")
+        })?,
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).render(&mut text).map_err(|error| Failure::run("cannot write the manual page", error))?;
+    Ok(text)
 }
 
 /// What clap did not take: help and version go to stdout with 0, everything else is a usage error.

@@ -64,6 +64,7 @@ pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>
 /// Takes everything but the engine, in order.
 fn take(launch: &Launch) -> Result<Opened, SetupError> {
     let (checked, core) = prepare(launch)?;
+    let claims = checked.iter().map(|one| Claims::of(&one.interface)).collect::<Result<Vec<_>, _>>()?;
     let mut opened = Opened {
         held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new() },
         ready: Vec::new(),
@@ -75,9 +76,9 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
             opened.held.reservations.push(Reservation::take(addresses, ports)?);
         }
     }
-    for (position, one) in checked.into_iter().enumerate() {
+    for (position, (one, claims)) in checked.into_iter().zip(claims).enumerate() {
         let queues = xsk::open(&one.nic, &one.queues, &sockets(launch, one.mode))?;
-        let steering = Steering::load(&Claims::of(&one.interface)?, one.nic.receive_queues())?;
+        let steering = Steering::load(&claims, one.nic.receive_queues())?;
         for queue in &queues {
             steering.set_socket(queue.queue(), queue.as_fd())?;
         }

@@ -8,6 +8,7 @@ mod bulk;
 mod claims;
 mod client;
 mod commands;
+mod compare_ends;
 mod connections;
 mod datagrams;
 mod environment;

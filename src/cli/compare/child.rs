@@ -16,8 +16,19 @@ use serde_json::Value;
 
 use crate::cli::failure::Failure;
 
-/// Set for a child, to the process that started it: it ends when that process does.
-pub(crate) const DIES_WITH: &str = "RINGWAY_DIES_WITH";
+/// Set for a child, to the id of the process that started it: it ends when that process does.
+const DIES_WITH: &str = "RINGWAY_DIES_WITH";
+
+/// In a child of `compare`: has the kernel send SIGTERM when the parent goes, however it goes. Elsewhere it does nothing.
+pub(crate) fn die_with_parent() {
+    let Some(parent) = std::env::var(DIES_WITH).ok().and_then(|id| id.parse::<i32>().ok()) else { return };
+    // Not worth an error: without it a child outlives only a comparison that was killed.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+    if rustix::process::getppid().map(Pid::as_raw_nonzero).map(std::num::NonZero::get) != Some(parent) {
+        // It went before we asked.
+        std::process::exit(1);
+    }
+}
 
 /// A running child.
 pub(super) struct Running {
