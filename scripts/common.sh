@@ -3,6 +3,8 @@
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# ip, ethtool and sysctl are not on every user's path.
+PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -29,7 +31,7 @@ need_root() {
 need_commands() {
     local pair packages=() commands=()
     for pair in "$@"; do
-        if ! PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" >/dev/null; then
+        if ! command -v "${pair%%=*}" >/dev/null; then
             commands+=("${pair%%=*}")
             packages+=("${pair#*=}")
         fi
@@ -48,12 +50,17 @@ need_commands() {
 
 # A Rust tool chain and a linker. Rust is not installed behind the user's back.
 need_rust() {
-    # sudo resets PATH: look where rustup puts cargo, for the user who called as well.
     local home
-    for home in "${CARGO_HOME:-$HOME/.cargo}" "$(getent passwd "${SUDO_USER:-}" | cut -d: -f6)/.cargo"; do
-        command -v cargo >/dev/null && break
-        [[ -x $home/bin/cargo ]] && PATH=$home/bin:$PATH
-    done
+    if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]]; then
+        PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    elif ! command -v cargo >/dev/null && [[ -n ${SUDO_USER:-} ]]; then
+        # sudo resets PATH and HOME: take the Rust of the user who called.
+        home=$(getent passwd "$SUDO_USER" | cut -d: -f6)
+        if [[ -x $home/.cargo/bin/cargo ]]; then
+            export CARGO_HOME=$home/.cargo RUSTUP_HOME=$home/.rustup
+            PATH=$home/.cargo/bin:$PATH
+        fi
+    fi
     if ! command -v cargo >/dev/null; then
         die "Rust is missing ($(rust_wanted) or newer). Install it with
   curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh

@@ -62,7 +62,7 @@ make_namespaces() {
 
 need_root
 need_rust
-need_commands ip=iproute2 ethtool=ethtool sysctl=procps getent=libc-bin
+need_commands ip=iproute2 ethtool=ethtool sysctl=procps
 cargo build --release --locked --bin ringway
 mkdir -p "$out"
 
