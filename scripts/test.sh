@@ -14,6 +14,8 @@ source "$(dirname "$0")/common.sh"
 
 # Longest time of one step: a test that hangs must end the run, not stop it.
 step_limit=20m
+# A snapshot that differs is a failure, not a file to be looked at later.
+export INSTA_UPDATE=no
 passed=0
 failed=0
 failures=()
@@ -109,7 +111,7 @@ tests loom env RUSTC_WORKSPACE_WRAPPER="$PWD/scripts/loom-rustc.sh" \
 
 say
 say "the ten slowest tests:"
-sort -rn "$times" | head -n 10 | awk '{ us = $1; $1 = ""; printf "%9.3f s %s\n", us / 1e6, $0 }' >&2
+sort -rn "$times" | awk 'NR <= 10 { us = $1; $1 = ""; printf "%9.3f s %s\n", us / 1e6, $0 }' >&2
 if [[ ${#failures[@]} -gt 0 ]]; then
     say
     say "failed:"

@@ -31,7 +31,7 @@ fn netcat_socat_and_curl_get_their_text_back() {
         (format!("nc -u -w 1 {SERVER} 7"), held),
         (format!("socat -t 5 - TCP4:{SERVER}:7"), at_once),
         (format!("socat -t 1 - UDP4:{SERVER}:7"), held),
-        (format!("curl -s --no-buffer --max-time 5 telnet://{SERVER}:7"), held),
+        (format!("curl -s --no-buffer --max-time 2 telnet://{SERVER}:7"), held),
     ];
     for (line, hold) in cases {
         let output = shell(&world.client, &line, "over the wire and back\n", hold);
