@@ -39,10 +39,16 @@ const TOLERATED_LOSS: f64 = 0.01;
 /// Every sentence that the entries support.
 pub fn claims(entries: &[Entry]) -> Vec<Claim> {
     let mut claims = Vec::new();
+    // The first load goes without saying; sentences about another one name it.
+    let first = entries.first().map(|entry| load(&entry.row));
+    let under = |entry: &Entry| match load(&entry.row) {
+        same if Some(&same) == first.as_ref() => String::new(),
+        other => format!(" ({other})"),
+    };
     for tcp in entries.iter().filter(|entry| entry.row.transport == "tcp") {
         let same = |udp: &&Entry| udp.row.transport == "udp" && stacks(udp) == stacks(tcp) && load(&udp.row) == load(&tcp.row);
         if let Some(udp) = entries.iter().find(same) {
-            let start = format!("What the connection costs over {}", named(tcp));
+            let start = format!("What the connection costs over {}{}", named(tcp), under(tcp));
             claims.push(Claim { topic: Topic::Connection, text: compare(&start, ("TCP", tcp), ("UDP", udp)) });
         }
     }
@@ -54,7 +60,7 @@ pub fn claims(entries: &[Entry]) -> Vec<Claim> {
         };
         if let Some(ours) = entries.iter().find(same) {
             let (theirs, ours_named) = (named(kernel), named(ours));
-            let start = format!("What the kernel costs, {} over {theirs}", kernel.row.transport.to_uppercase());
+            let start = format!("What the kernel costs, {} over {theirs}{}", kernel.row.transport.to_uppercase(), under(kernel));
             claims.push(Claim { topic: Topic::Kernel, text: compare(&start, (&theirs, kernel), (&ours_named, ours)) });
         }
     }
@@ -195,6 +201,23 @@ mod tests {
         (other.row.size, other.row.mode) = (64, "open".into());
         assert!(claims(&[entry("tcp", "kernel", "kernel", 6000), other]).is_empty());
         assert!(claims(&[entry("tcp", "kernel", "kernel", 6000), entry("udp", "kernel-spin", "kernel-spin", 6000)]).is_empty());
+    }
+
+    #[test]
+    fn a_sentence_about_another_load_than_the_first_names_it() {
+        let mut entries = vec![entry("udp", "ringway", "ringway", 5000), entry("tcp", "ringway", "ringway", 6000)];
+        for n in 0..2 {
+            let mut many = entries[n].clone();
+            many.row.mode = "closed in-flight=64".into();
+            entries.push(many);
+        }
+        let texts = texts(&entries, Topic::Connection);
+        assert!(texts[0].starts_with("What the connection costs over Ringway: "), "{}", texts[0]);
+        assert!(
+            texts[1].starts_with("What the connection costs over Ringway (closed in-flight=64, 1 connection, 64 bytes): "),
+            "{}",
+            texts[1]
+        );
     }
 
     #[test]

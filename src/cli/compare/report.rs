@@ -41,10 +41,10 @@ impl Growing {
         Ok(())
     }
 
-    /// Notes how a side said it runs, from its `ready`; the first that names XDP stands for the side.
+    /// Notes how a side said it runs, from its `ready`; the first with AF_XDP sockets stands for the side.
     pub(super) fn side(&mut self, role: &str, ready: &Value) {
         let sides = &mut self.report.conditions.sides;
-        if ready["xdp"].is_null() || sides.iter().any(|side| side.role == role) {
+        if ready["xdp"].is_null() || ready["copy"] == "none" || sides.iter().any(|side| side.role == role) {
             return;
         }
         sides.push(side(role, ready));

@@ -103,7 +103,7 @@ pub(super) struct Effort {
 impl Effort {
     /// Of the arguments: `--quick` ends within 60 s.
     pub(super) fn of(args: &CompareArgs) -> Self {
-        let (rounds, duration_ms, warmup_ms) = if args.quick { (3, 500, 150) } else { (5, 3000, 500) };
+        let (rounds, duration_ms, warmup_ms) = if args.quick { (3, 800, 150) } else { (5, 3000, 500) };
         Self {
             rounds: args.rounds.unwrap_or(rounds),
             duration: Duration::from_millis(duration_ms),
