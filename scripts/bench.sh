@@ -43,6 +43,7 @@ value() {
     sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$committed"
 }
 
+[[ -e $committed || -n $write ]] || die "there is no $committed to compare with: scripts/bench.sh --count --write makes it"
 need_rust
 need_commands valgrind=valgrind
 program=$(cargo build --release --locked --bench count --message-format=json \
