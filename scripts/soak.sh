@@ -32,10 +32,10 @@ fi
 
 for ((round = 1; round <= rounds; round++)); do
     say "== round $round of $rounds"
-    cargo test --release --locked --test veth -- --test-threads=1 connections bulk claims restart
+    cargo test --locked --test veth -- --test-threads=1 connections bulk claims restart
 done
 say "== property tests"
-PROPTEST_CASES=25600 cargo test --release --locked --lib
+PROPTEST_CASES=25600 cargo test --locked --lib
 say "== comparison"
 scripts/compare.sh --out out/soak
 say "soaked: $rounds rounds"
