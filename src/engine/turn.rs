@@ -16,12 +16,22 @@ use crate::wire::ipv4;
 impl<D: Device, S: Service> Engine<D, S> {
     /// Runs one turn and says whether it found work.
     pub fn turn(&mut self, clock: &impl Clock) -> bool {
+        self.turn_after(clock, true)
+    }
+
+    /// The same; `look` says whether the clock is read, and timers are looked at, also when no frame has come.
+    pub(super) fn turn_after(&mut self, clock: &impl Clock, look: bool) -> bool {
         let mut worked = false;
         for at in 0..self.core.ports.len() {
             worked |= self.receive_burst(at, clock);
         }
+        if look && !worked {
+            self.core.now = clock.now();
+        }
         worked |= self.read_mailbox();
-        worked |= self.expire_timers();
+        if look || worked {
+            worked |= self.expire_timers();
+        }
         self.offer_unread();
         // The clock once more: segments are stamped as late as possible, because a burst and its callbacks take time.
         if !self.core.ready.is_empty() {
@@ -39,7 +49,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     fn receive_burst(&mut self, at: usize, clock: &impl Clock) -> bool {
         let mut burst = std::mem::take(&mut self.burst);
         let count = self.core.ports[at].device.receive(&mut burst, limits::BURST);
-        self.core.now = clock.now();
+        if count > 0 {
+            self.core.now = clock.now();
+        }
         for frame in burst.drain(..) {
             let verdict = self.receive(at, frame);
             self.core.settle(at, verdict);

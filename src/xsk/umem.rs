@@ -206,6 +206,11 @@ impl Umem {
         self.homes.get(usize::from(place)).map_or(0, |home| home.returned.len())
     }
 
+    /// True when a frame of this queue has come home.
+    pub(crate) fn has_returned(&self, place: u16) -> bool {
+        self.homes.get(usize::from(place)).is_some_and(|home| !home.returned.is_empty())
+    }
+
     /// A frame of this queue that has come home, its reference parked.
     pub(crate) fn returned(&self, place: u16) -> Option<u32> {
         self.homes.get(usize::from(place)).and_then(|home| home.returned.pop())
