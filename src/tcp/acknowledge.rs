@@ -24,6 +24,8 @@ impl Tcb {
         self.snd.una = ack;
         self.sample(config, now, segment);
         self.timers.unanswered = 0;
+        // A probe that has not left yet has lost its reason, and perhaps the byte it would carry.
+        self.probe = false;
         self.recover_on_ack(now, bytes, in_flight);
         self.restart_send(config, now);
         self.writable(config)
@@ -71,6 +73,10 @@ impl Tcb {
             // Probing is over: what waits goes out now, and the timer is an ordinary one again.
             self.timers.backoff = 0;
             self.probe = false;
+            if !self.recovery.fast {
+                // What is outstanding lay outside the closed window, the byte of a probe mostly: the peer has thrown it away.
+                self.recovery.send_again(self.snd.una, self.snd.nxt);
+            }
             self.restart_send(config, now);
         }
     }

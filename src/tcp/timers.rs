@@ -94,8 +94,8 @@ impl Tcb {
 
     fn on_send_timeout(&mut self, config: &Config, now: Instant) -> Events {
         self.timers.send = Instant::NEVER;
-        if self.recovery.pending() && self.recovery.resend == self.snd.una && self.timers.unanswered > 0 {
-            // The last timeout's segment could not leave yet (no frame, no room in the ring): that is our fault, not the peer's.
+        if self.timers.unanswered > 0 && self.last_timeout_waits() {
+            // Its segment could not leave yet (no frame, no room in the ring): that is our fault, not the peer's.
             self.arm_send(config, now);
             return Events::NONE;
         }
@@ -113,6 +113,16 @@ impl Tcb {
             }
             _ => self.on_retransmission_timeout(config, now),
         }
+    }
+
+    /// True when what the last timeout wants sent has not left. With a closed window that is the probe alone: what is to be sent
+    /// again waits for the window, and must not keep further probes back.
+    fn last_timeout_waits(&self) -> bool {
+        let handshake = matches!(self.state(), State::SynSent | State::SynReceived);
+        if self.snd.wnd == 0 && !handshake {
+            return self.probe;
+        }
+        self.recovery.pending() && self.recovery.resend == self.snd.una
     }
 
     fn on_syn_timeout(&mut self, config: &Config, now: Instant, retries: u32) -> Events {
