@@ -11,7 +11,7 @@ use crate::limits;
 use crate::link::interface::{Claim, PortClaim, Transport};
 use crate::link::route;
 use crate::service::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, TimerId};
-use crate::tcp::{Tcb, isn};
+use crate::tcp::{State, Tcb, isn};
 use crate::time::Instant;
 
 /// Ports that are given out when a caller does not choose one: the dynamic ones of RFC 6335 and those Linux adds.
@@ -84,11 +84,7 @@ impl<D: Device> Context for Core<D> {
     }
 
     fn close(&mut self, connection: Connection) {
-        let now = self.now;
-        if let Some(flow) = self.live_mut(connection) {
-            flow.tcb.close(now);
-            self.touch(connection.into());
-        }
+        self.close_flow(connection.into());
     }
 
     fn abort(&mut self, connection: Connection) {
@@ -178,6 +174,22 @@ impl<D: Device> Context for Core<D> {
 impl<D: Device> Core<D> {
     fn live_mut(&mut self, connection: Connection) -> Option<&mut Flow> {
         self.flows.find_mut(connection.into()).filter(|flow| flow.alive())
+    }
+
+    /// CLOSE (RFC 9293 3.10.4), if the service may still use the connection.
+    pub(super) fn close_flow(&mut self, id: SlotId) {
+        let now = self.now;
+        let Some(flow) = self.flows.find_mut(id).filter(|flow| flow.alive()) else { return };
+        let attempt = flow.tcb.state() == State::SynSent;
+        flow.tcb.close(now);
+        self.touch(id);
+        if attempt {
+            // The TCB is gone at once and no segment will end it, so the service is told in the next round of offers.
+            if let Some(flow) = self.flows.find_mut(id) {
+                flow.told.given_up = true;
+            }
+            self.offer_again(id);
+        }
     }
 
     /// A listener or endpoint must be at an address of ours and, in a port claim, at a claimed port.

@@ -35,15 +35,20 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
     }
 
-    /// Offers unread bytes of the flows on the list: those resumed, and those whose service made room.
+    /// Offers unread bytes of the flows on the list: those resumed, and those whose service made room. Those given up before they were
+    /// connected hear of their end.
     pub(super) fn offer_unread(&mut self) {
         // A callback may put a flow on the list again; that one waits for the next turn.
         for _ in 0..self.core.offers.len() {
             let Some(id) = self.core.offers.pop_front() else { return };
             if let Some(flow) = self.core.flows.find_mut(id) {
                 flow.offered_again = false;
+                let given_up = flow.told.given_up;
                 self.offer_buffered(id);
                 self.tell_ends(id);
+                if given_up {
+                    self.tell_reset(id, ResetReason::Aborted);
+                }
                 if let Some(flow) = self.core.flows.find_mut(id) {
                     flow.tcb.delivered(&mut self.core.pool);
                 }

@@ -43,6 +43,8 @@ pub(super) struct Told {
     pub(super) peer_closed: bool,
     /// The TCB has ended in order; `closed` follows once everything is read.
     pub(super) closing: bool,
+    /// The service closed while it was still connecting; `reset` follows.
+    pub(super) given_up: bool,
     /// `closed`, `reset` or an abort: the id is stale for the service.
     pub(super) ended: bool,
 }

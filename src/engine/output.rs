@@ -31,7 +31,7 @@ impl<D: Device> Core<D> {
             let stopped = self.send_segments(id);
             let Some(flow) = self.flows.find(id) else { continue };
             // What a paused service has not read yet outlives the TCB's end; it is offered when the service resumes.
-            if flow.tcb.finished() && (flow.told.ended || flow.tcb.unread_len() == 0) {
+            if flow.tcb.finished() && (flow.told.ended || (flow.tcb.unread_len() == 0 && !flow.told.given_up)) {
                 self.remove_flow(id);
                 continue;
             }

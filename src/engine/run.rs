@@ -174,7 +174,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         self.core.now = clock.now();
         let deadline = self.core.now + self.core.config.drain;
         for id in self.flow_ids() {
-            self.core.close_for_stop(id);
+            self.core.close_flow(id);
         }
         while self.core.now < deadline && self.stop.asked() < 2 && self.core.count_states().0 > 0 {
             if !self.turn(clock) {
@@ -182,9 +182,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             }
         }
         for id in self.flow_ids() {
-            if self.core.abort_for_stop(id) {
-                self.tell_reset(id, ResetReason::Aborted);
-            }
+            self.core.abort_for_stop(id);
+            // Also where nothing is left to abort but the service has not read, and so not been told, everything.
+            self.tell_reset(id, ResetReason::Aborted);
         }
         // What is queued leaves; a ring that stays full, or a silent neighbour, must not hold up the end.
         for _ in 0..LAST_TURNS {
@@ -282,23 +282,12 @@ const TURNS_PER_CLOCK_READ: u32 = 8;
 const LAST_TURNS: usize = 64;
 
 impl<D: Device> Core<D> {
-    fn close_for_stop(&mut self, id: SlotId) {
-        let now = self.now;
-        if let Some(flow) = self.flows.find_mut(id) {
-            flow.tcb.close(now);
+    fn abort_for_stop(&mut self, id: SlotId) {
+        if let Some(flow) = self.flows.find_mut(id)
+            && !over(flow.tcb.state())
+        {
+            flow.tcb.abort();
             self.touch(id);
-        }
-    }
-
-    /// True when there was something to abort.
-    fn abort_for_stop(&mut self, id: SlotId) -> bool {
-        match self.flows.find_mut(id) {
-            Some(flow) if !over(flow.tcb.state()) => {
-                flow.tcb.abort();
-                self.touch(id);
-                true
-            }
-            _ => false,
         }
     }
 

@@ -224,10 +224,10 @@ fn a_service_cannot_take_the_timers_of_connections() {
 
 /// Pauses each connection as it opens, closes it when told, and reads when told.
 #[derive(Default)]
-struct Sleeper {
+pub(super) struct Sleeper {
     connection: Option<Connection>,
-    got: Vec<u8>,
-    events: Vec<&'static str>,
+    pub(super) got: Vec<u8>,
+    pub(super) events: Vec<&'static str>,
 }
 
 impl Service for Sleeper {
@@ -253,6 +253,11 @@ impl Service for Sleeper {
 
     fn closed(&mut self, _: &mut impl Context, _: Connection) {
         self.events.push("closed");
+    }
+
+    fn reset(&mut self, _: &mut impl Context, _: Connection, why: ResetReason) {
+        assert_eq!(why, ResetReason::Aborted);
+        self.events.push("aborted");
     }
 
     fn message(&mut self, cx: &mut impl Context, message: &'static str) {
@@ -296,4 +301,67 @@ fn the_first_connection_waits_for_the_neighbor_and_for_nothing_else() {
     play(&clock, &mut client, &mut server, Duration::from_micros(100));
     assert_eq!(client.service().events.first(), Some(&"connected"));
     assert_eq!((client.core.counters.arp_requests, server.core.counters.arp_replies), (1, 1));
+}
+
+/// Connects and closes before anything can have come back.
+#[derive(Default)]
+struct Hasty {
+    events: Vec<ResetReason>,
+}
+
+impl Service for Hasty {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        let connection = cx.connect("10.0.0.2:7".parse().unwrap(), Connect::default()).unwrap();
+        cx.close(connection);
+    }
+
+    fn reset(&mut self, cx: &mut impl Context, connection: Connection, why: ResetReason) {
+        assert!(cx.info(connection).is_none(), "the id is stale");
+        self.events.push(why);
+    }
+}
+
+#[test]
+fn an_attempt_to_connect_that_is_closed_ends_with_one_call() {
+    let (left, right) = memory::cable(64);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Hasty::default());
+    let mut server = engine(right, 2, Echo::default());
+    server.start(&clock);
+    client.start(&clock);
+    play(&clock, &mut client, &mut server, Duration::from_millis(1));
+    assert_eq!(client.service().events, [ResetReason::Aborted]);
+    assert_eq!(client.core.count_states(), (0, 0));
+    assert!(client.core.directory.is_empty());
+    assert_no_frame_missing(&client);
+}
+
+#[test]
+fn a_stop_tells_of_every_connection() {
+    // One that is still being made ...
+    let (left, _right) = memory::cable(64);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Talker::new("10.0.0.77:7", vec![]));
+    client.core.config.drain = Duration::ZERO;
+    client.start(&clock);
+    client.turn(&clock);
+    client.drain(&clock).unwrap();
+    assert_eq!(client.service().events, ["aborted"]);
+    assert_no_frame_missing(&client);
+
+    // ... and one that is over but for what its service has not read.
+    let (left, right) = memory::cable(128);
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:7", bytes(50)));
+    let mut server = engine(right, 2, Sleeper::default());
+    server.core.config.drain = Duration::ZERO;
+    server.start(&clock);
+    client.start(&clock);
+    play(&clock, &mut client, &mut server, Duration::from_millis(60));
+    server.mailbox().send("close").unwrap();
+    play(&clock, &mut client, &mut server, Duration::from_millis(60));
+    server.drain(&clock).unwrap();
+    assert_eq!(server.service().events, ["aborted"]);
+    assert_eq!((server.core.count_states(), server.core.pool.in_use()), ((0, 0), 0));
 }
