@@ -13,7 +13,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub(super) fn expire_timers(&mut self) -> bool {
         let mut worked = false;
         let now = self.core.now;
-        while let Some(timer) = self.core.wheel.expire(now) {
+        // No more than there are: a service that asks for a timer that is due already, over and over, gets it in the turns to come.
+        for _ in 0..self.core.wheel.len() {
+            let Some(timer) = self.core.wheel.expire(now) else { break };
             worked = true;
             match timer {
                 Timer::Flow(id) => self.flow_timer(id, now),

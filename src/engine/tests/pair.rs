@@ -365,3 +365,37 @@ fn a_stop_tells_of_every_connection() {
     assert_eq!(server.service().events, ["aborted"]);
     assert_eq!((server.core.count_states(), server.core.pool.in_use()), ((0, 0), 0));
 }
+
+/// Asks for its timer again, for now, whenever it expires.
+#[derive(Default)]
+struct Restless {
+    calls: u32,
+}
+
+impl Service for Restless {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.set_timer(cx.now(), 0).unwrap();
+    }
+
+    fn timer(&mut self, cx: &mut impl Context, token: u64) {
+        self.calls += 1;
+        assert!(self.calls < 1000, "the turn does not end");
+        cx.set_timer(cx.now(), token).unwrap();
+    }
+}
+
+#[test]
+fn a_timer_that_is_always_due_does_not_hold_up_the_turn() {
+    let (left, _right) = memory::cable(16);
+    let clock = ManualClock::default();
+    // On a tick of the wheel a deadline of now is due at once.
+    clock.advance(Duration::from_nanos(1 << 20));
+    let mut engine = engine(left, 1, Restless::default());
+    engine.start(&clock);
+    engine.turn(&clock);
+    let first = engine.service().calls;
+    engine.turn(&clock);
+    assert!((1..engine.service().calls).contains(&first), "it goes on in the next turn");
+}
