@@ -41,6 +41,12 @@ impl<D: Device> Context for Core<D> {
     fn connect(&mut self, remote: SocketAddr, options: Connect) -> Result<Connection, CallError> {
         let (interface, source) = self.source_for(remote.ip(), options.source)?;
         let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
+        //= rfc9293#3.9.1.1
+        //# A TCP implementation MUST reject as an error a local OPEN call for an invalid remote IP address (e.g., a broadcast or multicast
+        //# address) (MUST-46).
+        if route::is_many(&self.link_of(at).interface, remote.ip()) {
+            return Err(CallError::NoRoute);
+        }
         let mut key = FlowKey {
             local: source.into(),
             remote: remote.ip().into(),
@@ -49,6 +55,10 @@ impl<D: Device> Context for Core<D> {
             link: self.link_key(at),
         };
         key.local_port = match options.source_port {
+            // What came back to another port of the kernel's address would go to the kernel.
+            Some(port) if !self.claims(interface, PortClaim { transport: Transport::Tcp, port }) => {
+                return Err(CallError::NotClaimed);
+            }
             Some(port) => port,
             None => self.free_tcp_port(key).ok_or(CallError::NoPort)?,
         };
@@ -197,11 +207,17 @@ impl<D: Device> Core<D> {
         if at.address.is_some_and(|address| self.owner_of(address).is_none()) {
             return Err(CallError::NotOurAddress);
         }
-        let claimed = self.links.iter().any(|link| match &link.interface.claim {
-            Claim::Addresses(_) => true,
-            Claim::Ports { ports, .. } => ports.contains(&PortClaim { transport, port: at.port }),
-        });
+        let port = PortClaim { transport, port: at.port };
+        let claimed = (0..self.links.len()).any(|interface| self.claims(interface as u16, port));
         if claimed { Ok(()) } else { Err(CallError::NotClaimed) }
+    }
+
+    /// True when packets to a port of ours on an interface come to us.
+    fn claims(&self, interface: u16, port: PortClaim) -> bool {
+        self.links.get(usize::from(interface)).is_some_and(|link| match &link.interface.claim {
+            Claim::Addresses(_) => true,
+            Claim::Ports { ports, .. } => ports.contains(&port),
+        })
     }
 
     /// Interface and source address for a destination: the address asked for, else the one nearest to the destination.
@@ -233,7 +249,9 @@ impl<D: Device> Core<D> {
             let step = offset.wrapping_add(self.next_port) % span;
             self.next_port = self.next_port.wrapping_add(1);
             key.local_port = *DYNAMIC_PORTS.start() + step as u16;
-            if self.listeners.is_free(key.local_port) && self.find_flow(&key).is_none() {
+            let claim = PortClaim { transport: Transport::Tcp, port: key.local_port };
+            if self.listeners.is_free(key.local_port) && self.claims(key.link.interface, claim) && self.find_flow(&key).is_none()
+            {
                 return Some(key.local_port);
             }
         }

@@ -399,3 +399,13 @@ fn a_timer_that_is_always_due_does_not_hold_up_the_turn() {
     engine.turn(&clock);
     assert!((1..engine.service().calls).contains(&first), "it goes on in the next turn");
 }
+
+#[test]
+fn a_connection_to_many_is_refused() {
+    let (left, _right) = memory::cable(16);
+    let mut client = engine(left, 1, Talker::new("10.0.0.2:7", vec![]));
+    for target in ["10.0.0.255:7", "255.255.255.255:7", "224.0.0.1:7"] {
+        let refused = client.core.connect(target.parse().unwrap(), Connect::default());
+        assert_eq!(refused, Err(crate::service::CallError::NoRoute), "{target}");
+    }
+}
