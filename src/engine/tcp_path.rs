@@ -65,6 +65,9 @@ impl<D: Device, S: Service> Engine<D, S> {
         flow.port = at;
         let arrival = flow.tcb.on_segment(&config.tcp, *now, segment, pool);
         if let Disposition::Reopen { iss_after } = arrival.then {
+            if !self.core.may_reopen(id) {
+                return Answer::Drop(Drop::TcpSynInTimeWait);
+            }
             self.core.remove_flow(id);
             self.core.counters.tcp_reopened += 1;
             return self.core.segment_without_flow(at, packet, key, segment, Some(iss_after));
@@ -107,6 +110,13 @@ impl<D: Device> Core<D> {
                 Err(why) => Answer::Drop(why),
             },
         }
+    }
+
+    /// True when a connection in TIME-WAIT can give way to a new one: its service has read everything, and a listener takes the SYN.
+    fn may_reopen(&self, id: SlotId) -> bool {
+        let Some(flow) = self.flows.find(id).filter(|flow| !flow.alive() && !self.stopping) else { return false };
+        let listener = self.listeners.find(flow.key.local, flow.key.local_port).and_then(|at| self.listeners.at(at));
+        listener.is_some_and(|listener| listener.half_open < listener.backlog)
     }
 
     fn accept(

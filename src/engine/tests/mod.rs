@@ -2,6 +2,7 @@
 
 mod pair;
 mod smoltcp_peer;
+mod wire;
 
 use std::cell::Cell;
 use std::net::SocketAddr;

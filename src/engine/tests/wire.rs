@@ -1,0 +1,150 @@
+//! One engine at 10.0.0.2, and a peer at 10.0.0.1 that the test plays frame by frame.
+
+use super::pair::Sleeper;
+use super::*;
+use crate::demux::{Address, FlowKey, key};
+use crate::device::{Drop, memory};
+use crate::engine::emit::{self, LinkHeader};
+use crate::link::interface::{PortClaim, Transport};
+use crate::service::{CallError, EndpointId};
+use crate::tcp::seq::SeqNum;
+use crate::wire::checksum::{PseudoHeader, checksum};
+use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
+use crate::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::wire::tcp::{self, Flags, Header, Options};
+use crate::wire::udp;
+
+const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
+const OURS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2);
+const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const LINK: LinkHeader = LinkHeader { source: PEER_MAC, target: OUR_MAC, vlan: None };
+
+/// The far end of the cable.
+struct Peer(MemoryDevice);
+
+impl Peer {
+    fn send(&mut self, bytes: &[u8]) {
+        let mut frame = self.0.allocate().unwrap();
+        frame.set_len(bytes.len());
+        frame.bytes_mut().copy_from_slice(bytes);
+        self.0.transmit(frame).unwrap();
+        self.0.flush();
+    }
+
+    /// What came back, announcements and questions of ARP left out.
+    fn answers(&mut self) -> Vec<Vec<u8>> {
+        let mut burst = Vec::new();
+        self.0.receive(&mut burst, 64);
+        let frames = burst.iter().map(|frame| frame.bytes().to_vec()).filter(|bytes| bytes[12..14] == [8, 0]).collect();
+        burst.into_iter().for_each(|frame| self.0.recycle(frame));
+        frames
+    }
+
+    fn segment(&mut self, flags: Flags, seq: SeqNum, ack: SeqNum, payload: &[u8]) {
+        let key = FlowKey {
+            local: Address::from(PEER),
+            remote: Address::from(OURS),
+            local_port: 5000,
+            remote_port: 7,
+            link: key::Link { interface: 0, vlan: key::Link::UNTAGGED },
+        };
+        let options = Options::default();
+        let header = Header { source_port: 5000, target_port: 7, seq, ack, flags, window: 1000, options };
+        let mut frame = self.0.allocate().unwrap();
+        assert!(emit::tcp_segment(&mut frame, LINK, &key, &header, [payload, &[]]));
+        self.0.transmit(frame).unwrap();
+        self.0.flush();
+    }
+
+    /// Flags, SEG.SEQ and SEG.ACK of the segments that came back.
+    fn segments(&mut self) -> Vec<(Flags, SeqNum, SeqNum)> {
+        let pseudo = PseudoHeader { source: OURS.into(), target: PEER.into(), protocol: PROTOCOL_TCP };
+        let parsed = |frame: Vec<u8>| {
+            let ip = ipv4::parse(&frame[14..]).unwrap();
+            let (_, segment) = tcp::parse(ip.payload(&frame[14..]), &pseudo).unwrap();
+            (segment.flags, segment.seq, segment.ack)
+        };
+        self.answers().into_iter().map(parsed).collect()
+    }
+}
+
+fn packet(target: Mac, source: Mac, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; 34];
+    ethernet::emit(&mut bytes, &Ethernet { target, source, vlan: None, ethertype: ETHERTYPE_IPV4 });
+    ipv4::emit(&mut bytes[14..], &Ipv4::outgoing(PEER, OURS, protocol, payload.len()));
+    bytes.extend(payload);
+    bytes
+}
+
+fn datagram(target_port: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = [&[0; 8], payload].concat();
+    let pseudo = PseudoHeader { source: PEER.into(), target: OURS.into(), protocol: PROTOCOL_UDP };
+    udp::emit(&mut bytes, 5000, target_port, &pseudo);
+    bytes
+}
+
+fn ping() -> Vec<u8> {
+    let mut bytes = vec![8, 0, 0, 0, 0, 1, 0, 1];
+    let sum = checksum(&bytes);
+    bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+fn serve<S: Service>(service: S) -> (Engine<MemoryDevice, S>, Peer, ManualClock) {
+    let (near, far) = memory::cable(64);
+    let clock = ManualClock::default();
+    // The far end of a cable has the second address.
+    let mut engine = engine(far, 2, service);
+    engine.start(&clock);
+    engine.turn(&clock);
+    (engine, Peer(near), clock)
+}
+
+/// A connection at which both ends have closed, this one first, while the service has still to read the three bytes that came.
+fn time_wait_with_unread_bytes() -> (Engine<MemoryDevice, Sleeper>, Peer, ManualClock) {
+    let (mut engine, mut peer, clock) = serve(Sleeper::default());
+    let irs = SeqNum(u32::MAX - 1);
+    peer.segment(Flags::SYN, irs, SeqNum(0), &[]);
+    engine.turn(&clock);
+    let iss = peer.segments()[0].1;
+    peer.segment(Flags::ACK, irs + 1, iss + 1, b"abc");
+    engine.turn(&clock);
+    engine.mailbox().send("close").unwrap();
+    engine.turn(&clock);
+    peer.segment(Flags::FIN | Flags::ACK, irs + 4, iss + 2, &[]);
+    engine.turn(&clock);
+    assert_eq!(engine.core.count_states(), (0, 1));
+    peer.segments();
+    (engine, peer, clock)
+}
+
+#[test]
+fn a_syn_in_time_wait_does_not_take_unread_bytes_from_the_service() {
+    let (mut engine, mut peer, clock) = time_wait_with_unread_bytes();
+    let syn = SeqNum(100_000);
+    peer.segment(Flags::SYN, syn, SeqNum(0), &[]);
+    engine.turn(&clock);
+    assert_eq!(peer.segments(), []);
+    assert_eq!(engine.core.drops.of(Drop::TcpSynInTimeWait), 1);
+    engine.mailbox().send("resume").unwrap();
+    engine.turn(&clock);
+    assert_eq!(engine.service().got, b"abc");
+    assert_eq!(engine.service().events, ["peer_closed", "closed"]);
+    // It is sent again, and now nothing stands in its way.
+    peer.segment(Flags::SYN, syn, SeqNum(0), &[]);
+    engine.turn(&clock);
+    assert_eq!(peer.segments()[0].0, Flags::SYN | Flags::ACK);
+    assert_eq!(engine.core.counters.tcp_reopened, 1);
+}
+
+#[test]
+fn a_syn_that_no_listener_would_take_does_not_end_time_wait() {
+    let (mut engine, mut peer, clock) = time_wait_with_unread_bytes();
+    engine.mailbox().send("resume").unwrap();
+    engine.turn(&clock);
+    engine.core.stopping = true;
+    peer.segment(Flags::SYN, SeqNum(100_000), SeqNum(0), &[]);
+    engine.turn(&clock);
+    assert_eq!((peer.segments(), engine.core.count_states()), (vec![], (0, 1)));
+}
