@@ -31,6 +31,8 @@ drop_reasons! {
     EthernetTruncated = "ethernet_truncated",
     /// Not addressed to this interface, to broadcast or to multicast.
     EthernetNotOurs = "ethernet_not_ours",
+    /// A source address of Ethernet that is no single station's: an answer to it would go to many.
+    EthernetSourceGroup = "ethernet_source_group",
     /// An EtherType that Ringway does not serve.
     EtherTypeUnknown = "ethertype_unknown",
     /// A VLAN tag that no claim names.

@@ -24,6 +24,8 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub(super) fn icmp_path(&mut self, at: usize, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let Some(message) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::IcmpTruncated) };
         match icmp::on_icmp(&self.core.link_of(at).interface, &packet.ip, message) {
+            // RFC 1122 3.2.2.6 and 3.3.6: nor is a ping answered that only the link has sent to many.
+            Reaction::Echo if packet.to_many => Verdict::Drop(frame, Drop::IcmpIgnored),
             Reaction::Echo => {
                 frame.set_len(packet.payload().end);
                 match reply::swap_echo_ipv4(frame.bytes_mut(), packet.ip_at) {

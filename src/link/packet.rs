@@ -49,6 +49,9 @@ pub fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
     if header.target != interface.mac && !header.target.is_group() {
         return Err(Drop::EthernetNotOurs);
     }
+    if header.source.is_group() {
+        return Err(Drop::EthernetSourceGroup);
+    }
     if header.vlan != interface.vlan {
         return Err(Drop::VlanUnclaimed);
     }
@@ -127,6 +130,7 @@ mod tests {
     fn each_check_has_its_own_reason() {
         let cases = [
             (frame(|ethernet, _| ethernet.target = Mac([2, 9, 9, 9, 9, 9])), Drop::EthernetNotOurs),
+            (frame(|ethernet, _| ethernet.source = Mac([3, 0, 0, 0, 0, 1])), Drop::EthernetSourceGroup),
             (frame(|ethernet, _| ethernet.vlan = Some(7)), Drop::VlanUnclaimed),
             (frame(|ethernet, _| ethernet.ethertype = 0x86dd), Drop::EtherTypeUnknown),
             (frame(|_, ip| ip.target = Ipv4Addr::new(10, 0, 0, 3)), Drop::Ipv4NotOurs),

@@ -148,3 +148,19 @@ fn a_syn_that_no_listener_would_take_does_not_end_time_wait() {
     engine.turn(&clock);
     assert_eq!((peer.segments(), engine.core.count_states()), (vec![], (0, 1)));
 }
+
+/// Whoever answers such a frame sends to all stations, or in the name of all.
+#[test]
+fn a_group_address_is_neither_answered_nor_answered_from() {
+    let (mut engine, mut peer, clock) = serve(Echo::default());
+    peer.send(&packet(OUR_MAC, PEER_MAC, PROTOCOL_ICMP, &ping()));
+    engine.turn(&clock);
+    assert_eq!(peer.answers().len(), 1);
+    peer.send(&packet(Mac::BROADCAST, PEER_MAC, PROTOCOL_ICMP, &ping()));
+    peer.send(&packet(OUR_MAC, Mac::BROADCAST, PROTOCOL_ICMP, &ping()));
+    peer.send(&packet(OUR_MAC, Mac::BROADCAST, PROTOCOL_UDP, &datagram(7, b"x")));
+    engine.turn(&clock);
+    assert_eq!(peer.answers(), Vec::<Vec<u8>>::new());
+    assert_eq!((engine.core.drops.of(Drop::IcmpIgnored), engine.core.drops.of(Drop::EthernetSourceGroup)), (1, 2));
+    assert_no_frame_missing(&engine);
+}
