@@ -199,7 +199,11 @@ impl<D: Device> Core<D> {
 
     /// The address an answer comes from: the one that was asked, unless that is a group.
     fn reply_source(&self, at: usize, meta: &Meta) -> IpAddr {
+        let asked = meta.local.ip();
         let own = self.link_of(at).interface.addresses();
-        if meta.to_many { own.first().map_or(meta.local.ip(), |cidr| cidr.address) } else { meta.local.ip() }
+        if !meta.to_many || own.iter().any(|cidr| cidr.address == asked) {
+            return asked;
+        }
+        own.iter().find(|cidr| cidr.address.is_ipv4() == asked.is_ipv4()).map_or(asked, |cidr| cidr.address)
     }
 }

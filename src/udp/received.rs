@@ -21,7 +21,7 @@ pub struct Received {
     pub ethernet: Ethernet,
     /// Offset of the IP header in the frame, in bytes.
     pub ip_at: usize,
-    /// The IP header has no options, so its place serves a reply.
+    /// The IP header has no options and nothing lies behind the datagram in its packet, so both headers serve a reply as they are.
     pub plain: bool,
     /// Offset of the payload in the frame, in bytes.
     pub payload_at: usize,
@@ -51,7 +51,7 @@ impl Received {
         Ok(Self {
             ethernet: packet.ethernet,
             ip_at: packet.ip_at,
-            plain: !packet.ip.has_options(),
+            plain: !packet.ip.has_options() && header.len == end - start,
             payload_at: start + udp::HEADER_LEN,
             payload_len: header.len - udp::HEADER_LEN,
             meta,

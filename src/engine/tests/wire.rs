@@ -164,3 +164,19 @@ fn a_group_address_is_neither_answered_nor_answered_from() {
     assert_eq!((engine.core.drops.of(Drop::IcmpIgnored), engine.core.drops.of(Drop::EthernetSourceGroup)), (1, 2));
     assert_no_frame_missing(&engine);
 }
+
+/// RFC 768 has a length of its own, and bytes of the packet may lie behind it; the answer has none, and says so.
+#[test]
+fn what_lies_behind_a_datagram_is_not_announced_in_the_answer() {
+    let (mut engine, mut peer, clock) = serve(Echo::default());
+    let mut trailed = datagram(7, b"echo");
+    trailed.extend(b"behind");
+    peer.send(&packet(OUR_MAC, PEER_MAC, PROTOCOL_UDP, &trailed));
+    engine.turn(&clock);
+    let answers = peer.answers();
+    let ip = ipv4::parse(&answers[0][14..]).expect("the lengths agree");
+    let pseudo = PseudoHeader { source: OURS.into(), target: PEER.into(), protocol: PROTOCOL_UDP };
+    let header = udp::parse(ip.payload(&answers[0][14..]), &pseudo).unwrap();
+    assert_eq!((ip.total_len, header.payload(ip.payload(&answers[0][14..]))), (32, &b"echo"[..]));
+    assert_eq!(engine.core.counters.udp_copies, 0);
+}
