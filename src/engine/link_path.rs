@@ -257,7 +257,7 @@ impl<D: Device> Core<D> {
         self.waiting = waiting;
     }
 
-    /// In a port claim there is no ARP of ours: whoever sent a datagram can be answered later at the address it came from.
+    /// In a port claim there is no ARP of ours: whoever sent a datagram can be answered, now and later, at the address it came from.
     pub(super) fn remember_hop(&mut self, at: usize, received: &Received) {
         if matches!(self.link_of(at).interface.claim, Claim::Ports { .. }) {
             self.learn(at, received.meta.remote.ip(), received.ethernet.source);

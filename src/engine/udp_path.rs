@@ -31,6 +31,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             Err(why) => return Verdict::Drop(frame, why),
         };
         self.core.counters.udp_received += 1;
+        self.core.remember_hop(at, &received);
         let room = self.core.open_room(at, &mut frame, &received);
         let mut datagram = Datagram::InFrame(InFrame::new(received.meta, &mut frame.bytes_mut()[room], received.payload_len));
         let answer = self.service.datagram(&mut self.core, &mut datagram);
@@ -52,7 +53,6 @@ impl<D: Device> Core<D> {
         match answer {
             Answer::Ignore => {
                 self.counters.udp_consumed += 1;
-                self.remember_hop(at, &received);
                 Verdict::Done(frame)
             }
             Answer::Unsafe => Verdict::Drop(frame, Drop::UdpUnsafeToAnswer),

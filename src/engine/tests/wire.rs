@@ -180,3 +180,48 @@ fn what_lies_behind_a_datagram_is_not_announced_in_the_answer() {
     assert_eq!((ip.total_len, header.payload(ip.payload(&answers[0][14..]))), (32, &b"echo"[..]));
     assert_eq!(engine.core.counters.udp_copies, 0);
 }
+
+/// Answers with a datagram of its own while the one that asked is still in its hands.
+#[derive(Default)]
+struct Sender {
+    sent: Vec<Result<(), CallError>>,
+}
+
+impl Service for Sender {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.open_udp(9.into()).unwrap();
+    }
+
+    fn datagram(&mut self, cx: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+        self.sent.push(cx.send_to(EndpointId(0), datagram.meta().remote, b"mine"));
+        Answer::Reply { len: datagram.payload().len() }
+    }
+}
+
+#[test]
+fn in_a_port_claim_a_sender_can_be_answered_from_its_first_datagram_on() {
+    let (near, far) = memory::cable(64);
+    let clock = ManualClock::default();
+    let claim = Claim::Ports {
+        addresses: vec!["10.0.0.2/24".parse().unwrap()],
+        ports: vec![PortClaim { transport: Transport::Udp, port: 9 }, PortClaim { transport: Transport::Tcp, port: 40_000 }],
+    };
+    let interface = Interface { name: "cable".into(), mac: far.mac(), mtu: 1500, vlan: None, claim, gateway: None };
+    let config = Config::new(Secrets::fixed());
+    let mut engine = Engine::new(config, vec![interface], vec![Port::new(far, 0, 0)], Sender::default()).unwrap();
+    let mut peer = Peer(near);
+    engine.start(&clock);
+    peer.send(&packet(OUR_MAC, PEER_MAC, PROTOCOL_UDP, &datagram(9, b"ask")));
+    engine.turn(&clock);
+    assert_eq!(engine.service().sent, [Ok(())]);
+    assert_eq!(peer.answers().len(), 2);
+
+    // Answers to a port that is not claimed would go to the kernel, which would reset them.
+    let target = "10.0.0.1:80".parse().unwrap();
+    let from = |source_port| Connect { source_port: Some(source_port), ..Connect::default() };
+    assert_eq!(engine.core.connect(target, from(40_001)), Err(CallError::NotClaimed));
+    assert!(engine.core.connect(target, from(40_000)).is_ok());
+    assert_eq!(engine.core.connect(target, Connect::default()), Err(CallError::NoPort), "the only one is in use");
+}
