@@ -310,7 +310,7 @@ pub const KEYS: &[Key] = &[
         Duration::from_millis(499),
     ),
     switch("tcp.no_delay", "send small segments at once (no Nagle)", |s| &mut s.tcp.no_delay),
-    span("tcp.fin_wait_2", "wait for the peer's FIN after ours", |s| &mut s.tcp.fin_wait_2, MS, HOUR),
+    span("tcp.fin_wait_2", "silence that ends FIN-WAIT-2", |s| &mut s.tcp.fin_wait_2, MS, HOUR),
     power("xsk.frames", "frames per queue", |s| &mut s.xsk.frames, 64, 1 << 20),
     Key {
         name: "xsk.frame_size",

@@ -30,7 +30,7 @@ fn every_key_has_an_effect() {
             "auto|off" => "off",
             "auto|2048|4096" => "4096",
             _ if key.name.starts_with("xsk") => "1024",
-            _ => "7",
+            _ => "9",
         };
         let other = if key.name == "arp.expiry" { "5s" } else { other };
         let mut settings = defaults.clone();

@@ -37,7 +37,7 @@ pub struct Config {
     pub delayed_ack: Duration,
     /// Send small segments at once (no Nagle, RFC 9293 3.7.4).
     pub no_delay: bool,
-    /// How long FIN-WAIT-2 lasts when the service can no longer read.
+    /// How long FIN-WAIT-2 lasts without a word from the peer. RFC 9293 sets no limit; without one a peer that vanished holds its TCB for ever.
     pub fin_wait_2: Duration,
 }
 
@@ -60,7 +60,7 @@ impl Default for Config {
             syn_ack_retries: 5,
             delayed_ack: Duration::from_millis(40),
             no_delay: true,
-            fin_wait_2: Duration::from_secs(60),
+            fin_wait_2: Duration::from_secs(300),
         }
     }
 }

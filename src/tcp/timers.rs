@@ -79,7 +79,7 @@ impl Tcb {
         events
     }
 
-    /// TIME-WAIT is over, or the peer never ended its direction although nobody reads it any more.
+    /// TIME-WAIT is over, or the peer fell silent in FIN-WAIT-2.
     fn on_lingered(&mut self) -> Events {
         self.timers.stop();
         //= rfc9293#3.10.8

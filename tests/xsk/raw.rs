@@ -6,7 +6,7 @@ use std::thread;
 
 use ringway::load::raw::{Messages, Path, RawClient, Reflector};
 use ringway::time::Instant;
-use ringway::xsk::{BusyPoll, Config};
+use ringway::xsk::Config;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::world::World;
@@ -43,11 +43,6 @@ impl PingPong {
         let (head, tail) = payload.split_at_mut(8);
         head.copy_from_slice(&number.to_le_bytes());
         tail.iter_mut().enumerate().for_each(|(i, byte)| *byte = (number as usize * 31 + i) as u8);
-    }
-
-    fn percentile_ns(&mut self, share: f64) -> u64 {
-        self.round_trips_ns.sort_unstable();
-        self.round_trips_ns[((self.round_trips_ns.len() - 1) as f64 * share) as usize]
     }
 }
 
@@ -145,20 +140,4 @@ fn every_byte_of_every_size_comes_back() {
 fn many_in_flight_all_come_back() {
     // The veth queue holds 256 frames and drops silently.
     let _ = ping_pong(Config::default(), 20_000, 64, 64);
-}
-
-/// Prints what this machine does; `cargo test --release --test xsk -- --ignored --nocapture round_trip`.
-#[test]
-#[ignore = "a measurement, for a machine that does nothing else"]
-fn round_trip() {
-    let busy = Config { busy_poll: Some(BusyPoll { timeout_us: 20, budget: 64 }), ..Config::default() };
-    for (name, config) in [("spinning", Config::default()), ("preferred busy polling", busy), ("spinning", Config::default())] {
-        for (in_flight, messages) in [(1, 100_000), (64, 300_000)] {
-            let since = std::time::Instant::now();
-            let Some(mut pings) = ping_pong(config, messages, in_flight, 64) else { return };
-            let (p50, p99) = (pings.percentile_ns(0.5), pings.percentile_ns(0.99));
-            let rate = messages as f64 / since.elapsed().as_secs_f64();
-            println!("{name}, {in_flight} in flight, 64 bytes: p50 {p50} ns, p99 {p99} ns, about {rate:.0} round trips a second");
-        }
-    }
 }

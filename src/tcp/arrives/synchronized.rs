@@ -83,6 +83,10 @@ impl<'t, 's> Arriving<'t, 's> {
 
     fn last_checks(&mut self) -> Check {
         // Sixth, check the URG bit: urgent data are data in line, as RFC 6093 has it; the pointer leads to nothing.
+        if self.tcb.state() == State::FinWait2 {
+            // The RFC sets no limit here, but a peer that vanished after it acknowledged our FIN would hold the TCB for ever.
+            self.tcb.timers.linger = self.now + self.config.fin_wait_2;
+        }
         self.seventh_process_text()?;
         self.eighth_check_fin()
     }
@@ -318,9 +322,6 @@ impl<'t, 's> Arriving<'t, 's> {
             //# and continue processing in that state.
             State::FinWait1 if acknowledged => {
                 self.tcb.enter(Cause::AckOfFin, State::FinWait2);
-                if self.tcb.unreadable {
-                    self.tcb.timers.linger = self.now + self.config.fin_wait_2;
-                }
                 Check::Continue(())
             }
             //= rfc9293#3.10.7.4

@@ -234,10 +234,17 @@ fn a_fin_that_comes_again_is_acknowledged_again() {
 }
 
 #[test]
-fn fin_wait_2_waits_for_ever_while_the_service_reads() {
+fn fin_wait_2_lasts_as_long_as_the_peer_is_heard_and_no_longer() {
     let mut peer = Script::fin_wait_2();
-    peer.advance(Duration::from_secs(100_000));
-    peer.expect_state(State::FinWait2);
+    let silence = peer.config.fin_wait_2;
+    for n in 0..5 {
+        peer.advance(silence - Duration::from_secs(1));
+        peer.inject(data(b"x").seq(IRS + 1 + n).ack(ISS + 2));
+        peer.expect_state(State::FinWait2);
+    }
+    peer.advance(silence);
+    peer.expect_events(Events::TIMED_OUT);
+    peer.expect_finished();
 }
 
 //= type=test
