@@ -119,7 +119,7 @@ impl Peers {
                 return Err(error);
             }
         }
-        let unsent = if kind == Kind::Daytime { Content::daytime() } else { Vec::new() };
+        let unsent = if kind == Kind::Daytime { Content::daytime().as_bytes().to_vec() } else { Vec::new() };
         let peer = Peer { kind, stream, unsent, unsent_from: 0, position: 0, closed: None, end_seen: false, is_ready: false };
         self.slots[slot] = Some(peer);
         self.wake(slot, false);

@@ -1,17 +1,15 @@
 //! Datagram services over a kernel socket.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use super::content::Content;
 use super::{Kind, Tally};
+use crate::service::chargen::DATAGRAM_CHARACTERS_MAX;
+use crate::service::safe_to_answer;
 
 /// Datagrams taken from one socket before the others have their turn.
 pub(super) const BURST: usize = 64;
-/// Longest datagram of chargen (RFC 864).
-const CHARGEN_BYTES: u64 = 512;
-/// Ports below may belong to services that answer anything: answering them could loop.
-const FIRST_SAFE_PORT: u16 = 1024;
 
 /// Serves the datagrams that wait, [`BURST`] at most; returns how many there were.
 pub(super) fn serve(
@@ -41,10 +39,11 @@ pub(super) fn serve(
         let sent = match kind {
             Kind::Echo => socket.send_to(&scratch[..len], source),
             Kind::Chargen => {
-                let length = (tally.messages.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % (CHARGEN_BYTES + 1);
-                socket.send_to(content.chargen(tally.messages, length as usize), source)
+                // Scattered over all lengths; it need not be random.
+                let len = (tally.messages.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % (DATAGRAM_CHARACTERS_MAX as u64 + 1);
+                socket.send_to(content.chargen(0, len as usize), source)
             }
-            Kind::Daytime => socket.send_to(&Content::daytime(), source),
+            Kind::Daytime => socket.send_to(Content::daytime().as_bytes(), source),
             Kind::Discard => Ok(0),
         };
         tally.refused += u64::from(sent.is_err());
@@ -52,13 +51,11 @@ pub(super) fn serve(
     BURST
 }
 
-/// False when an answer could loop or amplify: to a well-known port, to one of our own, to many.
+/// The rule of Ringway's own services ([`safe_to_answer`]). Clients on the server's own host are served here, as the kernel does, so that
+/// instead of the own address the own ports are what could loop.
 fn is_safe_to_answer(source: SocketAddr, own_ports: &[u16]) -> bool {
-    let to_many = match source.ip() {
-        IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast() || ip.is_unspecified(),
-        IpAddr::V6(ip) => ip.is_multicast() || ip.is_unspecified(),
-    };
-    !to_many && source.port() >= FIRST_SAFE_PORT && !own_ports.contains(&source.port())
+    let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    safe_to_answer(source, nobody, false) && !own_ports.contains(&source.port())
 }
 
 #[cfg(test)]
