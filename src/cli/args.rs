@@ -378,6 +378,7 @@ const AFTER_LOAD: &str = "\
 Latency is the round trip. With --rate it counts from the moment a message was
 due, with the uncorrected figure beside it; a closed loop has no due time.
 A message is lost when no answer came within 1 s of that moment.
+--churn=server needs a service that closes first, such as daytime.
 --fail-if takes p50 p90 p99 p999 p9999 max mean (durations, of the corrected
 round trip where there is one), lost, late (counts) and rate, with > < >= <=.
 The keys of --set are listed by: ringway serve --help

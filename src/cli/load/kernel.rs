@@ -1,11 +1,9 @@
 //! Load over kernel sockets.
 
-use std::time::Duration;
-
 use ringway::error::SetupError;
 use ringway::launch::Signals;
 use ringway::load::kernel_client::KernelClient;
-use ringway::load::ports::{self, PortRange};
+use ringway::load::ports::{self, KERNEL_MSL, PortRange};
 use ringway::metrics::conditions::{Interface, Side};
 
 use super::{Done, Job, Reporter};
@@ -14,7 +12,7 @@ use crate::cli::failure::Failure;
 pub(super) fn run(job: &Job<'_>, spin: bool) -> Result<Done, Failure> {
     let stack = if spin { "kernel-spin" } else { "kernel" };
     let core = check(job, stack)?;
-    ports::check(&job.plan, PortRange::of_kernel(), MSL)?;
+    ports::check(&job.plan, PortRange::of_kernel(), KERNEL_MSL)?;
     let sources: Vec<_> = super::sources(job.args)?.into_iter().map(|cidr| cidr.address).collect();
     let interface = job.args.engine.interfaces.first().cloned();
     let signals = Signals::take(true)?;
@@ -37,7 +35,7 @@ pub(super) fn run(job: &Job<'_>, spin: bool) -> Result<Done, Failure> {
         idle: None,
         interfaces: interface.iter().map(|name| Interface::of_sysfs(name)).collect(),
     };
-    Ok(Done { outcome, stack, side, time_wait: 2 * MSL, notes: Vec::new() })
+    Ok(Done { outcome, stack, side, time_wait: 2 * KERNEL_MSL, notes: Vec::new() })
 }
 
 /// Of the engine's options only three mean something to kernel sockets: the interface whose packets are counted, source addresses, the core.
@@ -52,6 +50,3 @@ fn check(job: &Job<'_>, stack: &str) -> Result<Option<u32>, SetupError> {
     }
     engine.single_core(stack)
 }
-
-/// TCP_TIMEWAIT_LEN of Linux is 60 s: 2 MSL.
-const MSL: Duration = Duration::from_secs(30);

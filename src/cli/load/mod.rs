@@ -17,7 +17,7 @@ use ringway::load::meter::Live;
 use ringway::load::outcome::{Outcome, RunError};
 use ringway::load::plan::{Carrier, Churn, Pace, Plan};
 use ringway::metrics::conditions::{Conditions, Side};
-use ringway::metrics::report::{Entry, Report};
+use ringway::metrics::report::Report;
 use ringway::metrics::threshold::{Threshold, Verdict};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &LoadArgs, output: Output) -> Result<(), Failure> {
     }
     let job = Job { args, plan, seed: seed(), output };
     let start = SystemTime::now();
-    let done = match (plan_stack(args), args.stack) {
+    let done = match (job.plan.carrier, args.stack) {
         (Carrier::Raw, _) => raw::run(&job)?,
         (_, LoadStack::Ringway) => engine::run(&job)?,
         (_, LoadStack::Kernel) => kernel::run(&job, false)?,
@@ -87,18 +87,12 @@ fn plan(args: &LoadArgs) -> Plan {
     }
 }
 
-fn plan_stack(args: &LoadArgs) -> Carrier {
-    args.carrier.into()
-}
-
 fn report(job: &Job<'_>, done: Done) -> Report {
-    let Outcome { rtt, rtt_uncorrected, connect, close, .. } = done.outcome.clone();
-    let row = done.outcome.into_row(&job.plan, done.stack, "");
     let mut conditions = Conditions::of_this_machine();
     conditions.sides.push(done.side);
     conditions.time_wait_s = job.plan.churn.map(|_| done.time_wait.as_secs_f64());
     conditions.notes = done.notes;
-    Report { conditions, entries: vec![Entry::new(row, rtt, rtt_uncorrected, connect, close)] }
+    Report { conditions, entries: vec![done.outcome.into_entry(&job.plan, done.stack, "")] }
 }
 
 /// Events, files, text.
@@ -137,7 +131,7 @@ fn check_out(folder: &Path) -> Result<(), SetupError> {
 /// The addresses to send from: counted up from the first one that was given. Empty when none was, and one is enough.
 ///
 /// # Errors
-/// Several are wanted and none is given, or they leave the network of the first.
+/// Several are wanted and none is given, they leave the network of the first, or the server's address is among them.
 fn sources(args: &LoadArgs) -> Result<Vec<Cidr>, SetupError> {
     let Some(first) = args.engine.addresses.first().map(|address| address.cidr) else {
         if args.sources > 1 {
@@ -156,6 +150,11 @@ fn sources(args: &LoadArgs) -> Result<Vec<Cidr>, SetupError> {
                 IpAddr::V6(address) => address.to_bits().checked_add(n.into()).map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits))),
             };
             match address.filter(|&address| first.contains(address)) {
+                Some(address) if address == args.target.ip() => {
+                    let why = format!("counted up from {}, they reach {address}, the server's own address", first.address);
+                    Err(SetupError::usage(format!("cannot use {} sources", args.sources), why)
+                        .mend("a first address behind the server's: -a 10.0.0.100/24"))
+                }
                 Some(address) => Ok(Cidr { address, prefix: first.prefix }),
                 None => {
                     let why = format!("counted up from {}, they leave the network of {first}", first.address);
