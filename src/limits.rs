@@ -21,8 +21,6 @@ pub const SERVICE_TIMERS: usize = 65_536;
 pub const MAILBOX: usize = 1024;
 /// Separate blocks of out-of-order data kept for one connection.
 pub const REASSEMBLY_BLOCKS: usize = 32;
-/// Bytes of the buffer in which a datagram of several frames is put together.
-pub const ASSEMBLY_BYTES: usize = 65_536;
 /// ICMP errors a core may send in one second (RFC 1812 4.3.2.8), with bursts of up to [`ICMP_BURST`].
 pub const ICMP_PER_SECOND: u32 = 1000;
 /// ICMP errors that may be sent at once after a quiet time.

@@ -15,7 +15,8 @@ pub(crate) fn block(report: &Map<String, Value>, always: &[&str]) -> String {
             Value::Array(parts) => {
                 for part in parts {
                     if let Value::Object(part) = part {
-                        section(&mut text, &heading(name, part), part, always);
+                        let (heading, rest) = heading(name, part);
+                        section(&mut text, &heading, &rest, always);
                     }
                 }
             }
@@ -29,10 +30,12 @@ pub(crate) fn block(report: &Map<String, Value>, always: &[&str]) -> String {
     text
 }
 
-/// `queue 0` for the parts of `queues`.
-fn heading(name: &str, part: &Map<String, Value>) -> String {
+/// `queue 0` for a part of `queues`, and the part without what the heading says.
+fn heading(name: &str, part: &Map<String, Value>) -> (String, Map<String, Value>) {
     let one = name.strip_suffix('s').unwrap_or(name);
-    part.get(one).map_or_else(|| one.to_owned(), |value| format!("{one} {}", show(value)))
+    let mut rest = part.clone();
+    let heading = rest.shift_remove(one).map_or_else(|| one.to_owned(), |value| format!("{one} {}", show(&value)));
+    (heading, rest)
 }
 
 fn section(text: &mut String, name: &str, part: &Map<String, Value>, always: &[&str]) {

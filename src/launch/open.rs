@@ -234,7 +234,7 @@ fn worker_core(launch: &Launch, checked: &[Checked]) -> Result<Option<u32>, Setu
     if launch.cores.len() > queues {
         return Err(SetupError::usage(
             format!("cannot use the cores {}", number::show_list(&launch.cores)),
-            format!("cores and queues pair by position, and there is only {queues} queue(s)"),
+            format!("cores and queues pair by position; cores: {}, queues: {queues}", launch.cores.len()),
         )
         .mend(format!("--cores {}", number::show_list(launch.cores.get(..queues).unwrap_or_default()))));
     }

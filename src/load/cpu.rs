@@ -1,5 +1,6 @@
 //! CPU time of the calling thread, and the core it runs on.
 
+use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -55,8 +56,13 @@ pub fn pin(core: usize) -> Result<(), SetupError> {
     }
     let mut set = CpuSet::new();
     set.set(core);
-    sched_setaffinity(None, &set)
-        .map_err(|error| SetupError::environment(what(), error.to_string()).mend("grep Cpus_allowed_list /proc/self/status"))
+    sched_setaffinity(None, &set).map_err(|error| {
+        let why = match error {
+            Errno::INVAL => "there is no such core, or this process may not use it".to_owned(),
+            other => other.to_string(),
+        };
+        SetupError::environment(what(), why).mend("grep Cpus_allowed_list /proc/self/status")
+    })
 }
 
 #[cfg(test)]

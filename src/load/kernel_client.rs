@@ -141,8 +141,8 @@ fn cannot(what: impl Into<String>, error: &io::Error) -> RunError {
             SetupError::usage(what.clone(), "no free port is left, or the source address is not one of this machine")
                 .mend("--sources with more addresses, a lower --rate, or --churn=rst"),
         ),
-        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => plain("ip route get ADDR"),
-        io::ErrorKind::PermissionDenied => plain("ip route get ADDR"),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => plain("ip route show"),
+        io::ErrorKind::PermissionDenied => plain("ip route show"),
         _ if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => plain("ulimit -n 100000"),
         _ => RunError::Failed(format!("{what}: {error}")),
     }

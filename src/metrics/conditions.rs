@@ -139,7 +139,7 @@ impl Interface {
         match (&self.queues, self.receive_queues) {
             (Some(queues), Some(all)) => parts.push(format!("queues={queues} of {all}")),
             (Some(queues), None) => parts.push(format!("queues={queues}")),
-            (None, Some(all)) => parts.push(format!("{all} queue(s)")),
+            (None, Some(all)) => parts.push(format!("queues: {all}")),
             (None, None) => {}
         }
         parts.extend(self.mtu.map(|mtu| format!("mtu={mtu}")));

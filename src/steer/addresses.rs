@@ -84,7 +84,7 @@ pub fn check(claim: &Cidr, kernel: &[KernelAddress]) -> Result<(), SetupError> {
     let Cidr { address, prefix } = *claim;
     let what = format!("cannot claim the address {address}/{prefix}");
     if let Some(why) = invalid(claim) {
-        return Err(SetupError::usage(what, why));
+        return Err(SetupError::usage(what, why).mend(EXAMPLE));
     }
     if let Some(owner) = kernel.iter().find(|owner| owner.cidr.address == address) {
         let name = interface_name(owner.ifindex);
@@ -94,10 +94,13 @@ pub fn check(claim: &Cidr, kernel: &[KernelAddress]) -> Result<(), SetupError> {
         )));
     }
     if kernel.iter().any(|owner| owner.broadcast.map(IpAddr::V4) == Some(address)) {
-        return Err(SetupError::usage(what, "it is the broadcast address of a network of the kernel"));
+        return Err(SetupError::usage(what, "it is the broadcast address of a network of the kernel").mend(EXAMPLE));
     }
     Ok(())
 }
+
+/// An address that a host may have.
+const EXAMPLE: &str = "-a 10.0.0.2/24 (an unused address of a host)";
 
 /// Why no host may have the address.
 fn invalid(claim: &Cidr) -> Option<&'static str> {

@@ -106,16 +106,15 @@ fn report_intervals(every: Duration, start: Instant, counters: &Counters, done: 
 }
 
 fn report(counters: &Counters, wall: Duration) -> Value {
-    let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let (turns, busy_turns) = (of(&counters.turns), of(&counters.busy_turns));
+    let now = counters.snapshot();
     json!({
         "counters": {
-            "turns": turns, "busy_turns": busy_turns, "messages": of(&counters.messages), "bytes": of(&counters.bytes),
-            "accepted": of(&counters.accepted), "open": of(&counters.open),
+            "turns": now.turns, "busy_turns": now.busy_turns, "messages": now.messages, "bytes": now.bytes,
+            "accepted": now.accepted, "open": now.open,
         },
-        "drops": { "unsafe_to_answer": of(&counters.unsafe_to_answer), "refused": of(&counters.refused) },
+        "drops": { "unsafe_to_answer": now.unsafe_to_answer, "refused": now.refused },
         "wall_ns": u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
-        "cpu_ns": of(&counters.cpu_ns),
-        "busy_share": busy_turns as f64 / turns.max(1) as f64,
+        "cpu_ns": now.cpu_ns,
+        "busy_share": now.busy_share().unwrap_or(0.0),
     })
 }
