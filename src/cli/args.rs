@@ -1,4 +1,6 @@
 //! The arguments of every sub-command.
+//!
+//! Parsed by clap in [`super::main`]. Holds words, bounds and help; decides nothing else.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

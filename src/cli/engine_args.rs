@@ -1,4 +1,6 @@
 //! The ENGINE options, the same for every command that runs one, and what they come to.
+//!
+//! Read by `serve` and `load`. Checks what can be seen in the arguments alone; what needs the machine is checked by `launch`.
 
 use std::net::IpAddr;
 use std::str::FromStr;

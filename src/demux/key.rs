@@ -1,4 +1,6 @@
 //! The key of a flow: both ends, the interface and the VLAN.
+//!
+//! Made by the engine from each segment, and at connect. A plain value.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,7 @@
 //! The calls of a service: the core as a [`Context`].
+//!
+//! Called by services from inside their callbacks. A call changes state and queues; what it makes ready to send leaves at the end of the
+//! turn. A stale id is answered, never followed; nothing here panics.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,7 @@
 //! Where the engine's time comes from.
+//!
+//! Read by the loop after each burst and before it sends, by nobody else: everything below takes the time as an argument. Tests and benches
+//! bring clocks of their own. Cannot panic.
 
 use crate::time::Instant;
 

@@ -1,4 +1,6 @@
 //! What an engine is told at its start.
+//!
+//! Filled in by whoever starts an engine, read once. Drawing the secrets is the only place where the engine asks for randomness.
 
 use std::time::Duration;
 

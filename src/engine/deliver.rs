@@ -1,4 +1,7 @@
 //! Tells the service what became of a connection: each thing once, and in order.
+//!
+//! Called by the TCP path, the timers and the drain with the events of a TCB; the only place that calls a service about a connection. A
+//! connection may be gone after any callback, so it is looked up anew each time. Nothing here panics.
 
 use super::run::Engine;
 use crate::demux::SlotId;

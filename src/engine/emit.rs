@@ -1,4 +1,6 @@
 //! Builds packets in frames: headers in front, payload already behind or copied once.
+//!
+//! Called by all paths that send something of their own. A frame that is too small is said, not overrun; nothing here panics.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,6 @@
 //! A connection as the engine keeps it: its TCB, and how its packets travel.
+//!
+//! Made by the TCP path and by connect, kept in the core's table. Values only.
 
 use super::wheel;
 use crate::demux::FlowKey;

@@ -1,4 +1,7 @@
 //! What lies between IP and the link: ARP, ICMP, and finding the Ethernet address a packet goes to.
+//!
+//! Called by the turn for frames that are neither TCP nor UDP, by the other paths for the next hop, and by the timers. Errors that are
+//! sent are limited in number ([`crate::link::icmp`]); nothing here panics on what a peer sends.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -1,4 +1,7 @@
 //! What other threads may do to an engine: leave a message, ask it to stop, wake it.
+//!
+//! Used by any thread on one side and by the loop on the other. Bounded: a full mailbox gives the message back. The bell and the flags are
+//! the only memory that an engine shares.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};

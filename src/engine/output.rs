@@ -1,4 +1,7 @@
 //! What TCP wants to send, and what must happen to a flow after each event: send, arm its timer, remove it.
+//!
+//! Called at the end of a turn for the flows that have something to send, and after each event of one. Room in the ring and a frame are
+//! taken before the machine hands a segment out, so that none is lost for want of them. Nothing here panics.
 
 use super::core::{Core, Timer};
 use super::emit::{self, LinkHeader};

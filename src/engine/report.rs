@@ -1,4 +1,6 @@
 //! What an engine says at its end.
+//!
+//! Filled in by the engine, at intervals and at its end; its fields are the contract of `--json`. Values only.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! An engine's life: start, turns, rest, drain, end.
+//!
+//! Called by `launch`, by tests and by benches. Owns the loop around [`super::turn`] and decides when it sleeps; it knows no packet.
 
 use std::io;
 use std::sync::Arc;

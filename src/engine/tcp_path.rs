@@ -1,4 +1,7 @@
 //! TCP: from a checked packet to its TCB, or to a listener, or to a reset.
+//!
+//! Called by the turn for each packet of protocol 6. Finds who a segment is for; what it means is the machine's business ([`crate::tcp`]).
+//! Nothing here panics on what a peer sends.
 
 use super::core::Core;
 use super::emit::{self, LinkHeader};

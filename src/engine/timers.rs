@@ -1,4 +1,6 @@
 //! Expired timers: of TCBs, of services, of neighbours.
+//!
+//! Called once a turn. Nothing here panics.
 
 use super::core::Timer;
 use super::run::Engine;

@@ -2,7 +2,7 @@
 //!
 //! Take a burst from each queue; for each frame: parse, then the TCP, UDP or link path, which gives a verdict; settle it. Then messages
 //! of other threads, expired timers, unread bytes that are to be offered again; then what TCP wants to send, and one flush per
-//! queue: one kick per turn, not per packet. Nothing in a turn allocates, locks or waits.
+//! queue: one kick per turn, not per packet. Nothing on the path of a packet allocates, locks or waits.
 
 use super::clock::Clock;
 use super::run::Engine;

@@ -1,4 +1,7 @@
 //! UDP: from a checked packet to the service, and back in the same frame.
+//!
+//! Called by the turn for each packet of protocol 17, and by the calls that send. A reply in the frame is neither copied nor allocated.
+//! Nothing here panics on what a peer sends.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;

@@ -1,4 +1,7 @@
 //! Taking what a launch needs, in order, and giving it back.
+//!
+//! Called by [`Launch`] alone. Runs once, at start and at the end; every error is the operator's, and what was taken before it is given back
+//! by the fields that hold it.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,6 @@
 //! What an interface came to: the conditions that every report carries.
+//!
+//! Made by `open`, printed by the commands. Values only.
 
 use std::fmt;
 use std::net::IpAddr;

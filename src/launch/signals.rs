@@ -1,4 +1,6 @@
 //! SIGINT and SIGTERM: the first asks for an orderly end, a second one ends the process at once.
+//!
+//! Taken by the commands and by [`super::Launch::run`] before an engine is opened, so that no signal finds an engine half open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,6 @@
 //! CPU time of the calling thread, and the core it runs on.
+//!
+//! Called by both ends of a load run, at the borders of what is measured. Cannot panic.
 
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_setaffinity};

@@ -1,4 +1,7 @@
 //! Connections that come and go over the engine: a service that connects, exchanges once and closes, again and again.
+//!
+//! Run by `ringway load --churn` on an engine of its own; the books are those of [`super::exchanges`], shared with kernel sockets. What a
+//! server sends is checked, never trusted; nothing here panics on it.
 
 use std::sync::mpsc::Receiver;
 

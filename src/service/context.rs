@@ -1,4 +1,6 @@
 //! The engine as a service sees it from inside a callback.
+//!
+//! Used by services inside their callbacks; implemented by the engine (`engine/calls.rs`) and by the double of the unit tests.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

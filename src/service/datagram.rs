@@ -1,4 +1,6 @@
 //! A received datagram, as a service sees it, and what the service may do with it.
+//!
+//! Made by the engine's UDP path, handed to [`super::Service::datagram`]. Lengths are cut to the room there is; nothing here panics.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,6 @@
 //! What goes into a TCB and what comes out of it, as values.
+//!
+//! Made by the engine on one side and by the machine on the other. Values only.
 
 use std::ops::{BitOr, BitOrAssign, Range};
 

@@ -1,4 +1,6 @@
 //! What a comparison comes to: one report of all rows, as text, as events, as files.
+//!
+//! Called by [`super`] after each run of a row and at the end. The figures are the children's; nothing is measured here.
 
 use std::fs;
 use std::path::Path;

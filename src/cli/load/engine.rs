@@ -1,4 +1,6 @@
 //! Load over Ringway's own engine.
+//!
+//! Called by [`super::run`]; the engine runs on the calling thread, the report comes over a channel when its service ends.
 
 use std::sync::mpsc::Receiver;
 

@@ -1,4 +1,6 @@
 //! Load over kernel sockets.
+//!
+//! Called by [`super::run`]; most options of the engine mean nothing here and are refused.
 
 use ringway::error::SetupError;
 use ringway::launch::Signals;

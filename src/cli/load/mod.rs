@@ -1,4 +1,6 @@
 //! `ringway load`: a load run over Ringway's engine, over kernel sockets, or raw, and its report.
+//!
+//! Carries nothing itself: a file of this folder runs the stack, this one checks before, reports after, and judges `--fail-if`.
 
 mod engine;
 mod kernel;

@@ -1,4 +1,6 @@
 //! Raw load: datagrams over bare AF_XDP, with nothing of the engine at this end.
+//!
+//! Called by [`super::run`]; the calling thread drives the one queue.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 

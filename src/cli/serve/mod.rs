@@ -1,4 +1,6 @@
 //! `ringway serve`: services on Ringway's engine, on kernel sockets, or frames sent back bare.
+//!
+//! Carries nothing itself: it turns arguments into a launch or a server, and reports into lines. Errors are the operator's.
 
 mod kernel;
 mod raw;

@@ -1,6 +1,6 @@
 //! The cursors under loom: a producer and a consumer thread, every order of their memory accesses.
 //!
-//! Run with `RUSTFLAGS="--cfg loom" cargo test --lib xsk::cursor`. The slots are loom's cells: reading one that the other side
+//! Run by `scripts/test.sh`, or with `RUSTFLAGS="--cfg loom" cargo test --lib xsk::cursor`, which builds every dependency anew. The slots are loom's cells: reading one that the other side
 //! may still write, or that is not yet visible, fails the model.
 
 use loom::cell::UnsafeCell;
