@@ -313,6 +313,10 @@ fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>
     }
 }
 
+/// The offloads that a report names, where the driver has them: those that merge, cut or finish packets.
+const OFFLOADS: [&str; 6] =
+    ["rx-gro", "rx-lro", "tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-generic-segmentation", "tx-tcp-segmentation"];
+
 /// Offloads that break packets before XDP sees them.
 fn warn_of_hazards(one: &Checked, mode: XdpMode) {
     for hazard in one.nic.hazards(mode == XdpMode::Skb, one.interface.vlan.is_some()) {

@@ -2,6 +2,7 @@
 //!
 //! Made by `open`, printed by the commands. Values only.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -43,6 +44,8 @@ pub struct Ready {
     pub mtu: usize,
     /// `huge` or `ordinary`: the pages under the frames; `none` without sockets.
     pub pages: &'static str,
+    /// Offloads that change what is measured, and whether they are on, by the kernel's names.
+    pub offloads: BTreeMap<&'static str, bool>,
 }
 
 impl fmt::Display for Ready {
@@ -96,6 +99,7 @@ mod tests {
             driver: "veth".to_owned(),
             mtu: 1500,
             pages: "ordinary",
+            offloads: BTreeMap::from([("rx-gro", false)]),
         }
     }
 

@@ -59,7 +59,7 @@ pub struct Interface {
     pub receive_queues: Option<u32>,
     /// Largest IP packet in bytes.
     pub mtu: Option<u32>,
-    /// Offloads and whether they are on, by their `ethtool -k` names.
+    /// Offloads and whether they are on, by the kernel's names (`ethtool -k` shows some under older ones).
     pub offloads: BTreeMap<String, bool>,
 }
 

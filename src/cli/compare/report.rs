@@ -2,6 +2,7 @@
 //!
 //! Called by [`super`] after each run of a row and at the end. The figures are the children's; nothing is measured here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
@@ -94,6 +95,7 @@ fn side(role: &str, ready: &Value) -> Side {
         copy: text("copy"),
         queues: text("queues"),
         mtu: number("mtu"),
+        offloads: offloads(&ready["offloads"]),
         ..Interface::default()
     };
     Side {
@@ -102,4 +104,8 @@ fn side(role: &str, ready: &Value) -> Side {
         idle: Some("spin".to_owned()),
         interfaces: vec![interface],
     }
+}
+
+fn offloads(ready: &Value) -> BTreeMap<String, bool> {
+    ready.as_object().into_iter().flatten().filter_map(|(name, on)| Some((name.clone(), on.as_bool()?))).collect()
 }
