@@ -1,8 +1,8 @@
 //! The loop of one core: receive a burst, run each packet to completion, send what there is to send.
 //!
-//! [`turn`] is the file to read first: it is the path of a packet, top to bottom. An [`Engine`] owns some [`Port`]s (queues of devices), one
-//! service and the protocol state of its core; nothing is shared with other cores but the [`Mailbox`] and the [`Stop`] switch.
-//! It knows nothing of AF_XDP: whatever implements [`crate::device::Device`] will do. Peers cannot make it panic or grow.
+//! `engine/turn.rs` is the file to read first: it is the path of a packet, top to bottom. An [`Engine`] owns some [`Port`]s (queues of
+//! devices), one service and the protocol state of its core; nothing is shared with other cores but the [`Mailbox`] and the [`Stop`]
+//! switch. It knows nothing of AF_XDP: whatever implements [`crate::device::Device`] will do. Peers cannot make it panic or grow.
 
 mod calls;
 pub mod clock;

@@ -1,6 +1,6 @@
 //! Daytime (RFC 867): the date and time as one line of text, in UTC.
 //!
-//! Opened by [`super::Catalog`]; [`line`] is also what the kernel-socket server sends. Over TCP the server sends the
+//! Opened by [`super::Catalog`]; [`line()`] is also what the kernel-socket server sends. Over TCP the server sends the
 //! line and closes first, so TIME-WAIT stays on this side. The clock is passed in at construction: nothing here reads one.
 //! Its table of connections is allocated at construction. Cannot panic.
 
