@@ -283,7 +283,12 @@ impl Device for XskQueue {
         if let Ok(kernel) = self.socket.statistics() {
             stats.fill_ring_empty = kernel.rx_fill_ring_empty_descs;
             stats.receive_ring_full = kernel.rx_ring_full;
-            stats.receive_dropped = kernel.rx_dropped;
+            stats.receive_dropped = if self.identity.zero_copy {
+                kernel.rx_dropped
+            } else {
+                // The copying receive path (__xsk_rcv, net/xdp/xsk.c) counts a frame that found the fill ring empty here once more.
+                kernel.rx_dropped.saturating_sub(kernel.rx_fill_ring_empty_descs)
+            };
             stats.invalid_descriptors += kernel.rx_invalid_descs + kernel.tx_invalid_descs;
         }
         let rings = self.receive.lies() + self.completion.lies() + self.fill.lies() + self.transmit.lies();
