@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::engine::Stop;
 use crate::error::SetupError;
@@ -18,7 +18,8 @@ pub struct Signals {
 
 impl Signals {
     /// Takes SIGINT and SIGTERM over. With `second_ends`, a second one ends the process where it stands, with 130 or 143 (the XDP program goes
-    /// with the process); without, a caller that has more to clean up is only asked again.
+    /// with the process); without, a caller that has more to clean up than the process takes with it is only asked again, and a terminal that
+    /// goes away (SIGHUP, unless it is ignored, as under nohup) asks too.
     ///
     /// # Errors
     /// The kernel refuses a handler.
@@ -32,6 +33,9 @@ impl Signals {
             }
             signal_hook::flag::register(signal, Arc::clone(&asked)).map_err(refused)?;
         }
+        if !second_ends && !is_ignored(SIGHUP) {
+            signal_hook::flag::register(SIGHUP, Arc::clone(&asked)).map_err(refused)?;
+        }
         Ok(Self { asked })
     }
 
@@ -40,17 +44,20 @@ impl Signals {
         Arc::clone(&self.asked)
     }
 
-    /// Has a signal ask this engine to stop, which also wakes it. The thread that waits for the signal ends with the engine's process.
+    /// Has a signal ask this engine to stop, which also wakes it; one that came while the engine was set up counts. The thread that waits for
+    /// the signal ends with the engine's process.
     ///
     /// # Errors
     /// The kernel refuses the pipe the signal is told through.
     pub fn stop_engine(&self, stop: Stop) -> Result<(), SetupError> {
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
             .map_err(|error| SetupError::environment("cannot take signals over", error.to_string()))?;
+        let asked = self.flag();
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                if signals.forever().next().is_some() {
+                // A signal that came before the line above set the flag and is not told again; one that came after it is told here.
+                if asked.load(Ordering::Relaxed) || signals.forever().next().is_some() {
                     stop.ask();
                 }
             })
@@ -61,5 +68,56 @@ impl Signals {
     /// True once a signal came.
     pub fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether the process was started with this signal ignored; what cannot be read counts as not.
+fn is_ignored(signal: i32) -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, signal))
+}
+
+/// Reads the mask `SigIgn` of /proc/PID/status, whose lowest bit is signal 1.
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask.checked_shr(signal.unsigned_abs().wrapping_sub(1)).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::engine::{Config, Engine, Secrets};
+    use crate::service::Service;
+
+    struct Silent;
+    impl Service for Silent {
+        type Message = ();
+    }
+
+    #[test]
+    fn a_signal_that_came_during_the_set_up_stops_the_engine_too() {
+        let engine: Engine<crate::device::memory::MemoryDevice, _> =
+            Engine::new(Config::new(Secrets::fixed()), Vec::new(), Vec::new(), Silent).unwrap();
+        // As if its handler had run: a real one would reach every test of this process.
+        let signals = Signals { asked: Arc::new(AtomicBool::new(true)) };
+        signals.stop_engine(engine.stop()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while engine.stop().asked() == 0 {
+            assert!(Instant::now() < deadline, "the engine was not asked");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(engine.stop().asked(), 1, "in order, not at once");
+    }
+
+    #[test]
+    fn ignored_signals_are_read_from_their_mask() {
+        let status = "Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n";
+        assert_eq!(
+            [1, 2, 13, 14, 64, 65, 0].map(|signal| ignores(status, signal)),
+            [true, false, true, false, false, false, false]
+        );
+        assert!(!ignores("", SIGHUP) && !ignores("SigIgn:\tx", SIGHUP));
     }
 }
