@@ -15,7 +15,7 @@ use super::assembler::{AssembleError, Assembled};
 use super::cause::{Cause, Counters};
 use super::claims::{ClaimKey, Claims};
 use super::program::{self, Kinds};
-use super::rights::{SETCAP, missing};
+use super::rights::denied;
 use crate::error::SetupError;
 use crate::wire::ethernet::Mac;
 use crate::xsk::bpf::{Link, LinkMode, LoadError, Map, MapKind, Program};
@@ -219,10 +219,11 @@ fn refused_attach(interface: &str, ifindex: u32, mode: XdpMode, error: &io::Erro
             .mend(format!("ethtool -L {interface} rx N (or on the peer: ethtool -L PEER tx 1)")),
         Some(libc::ERANGE) => fails("packets of the veth peer's MTU are too large for native XDP (ERANGE)")
             .mend("ip link set PEER mtu 1500 (or -m skb)"),
-        Some(libc::EOPNOTSUPP) => fails("the driver has no native XDP (EOPNOTSUPP)").mend("-m skb"),
-        Some(libc::EPERM | libc::EACCES) => {
-            denied(fails(&missing(&[caps::Capability::CAP_NET_ADMIN, caps::Capability::CAP_BPF])))
+        Some(libc::EOPNOTSUPP) if mode == XdpMode::Native => fails("the driver has no native XDP (EOPNOTSUPP)").mend("-m skb"),
+        Some(libc::EINVAL) if mode == XdpMode::Native => {
+            fails("the driver refuses native XDP as it is configured, often for its MTU (EINVAL)").mend("-m skb")
         }
+        Some(libc::EPERM | libc::EACCES) => denied(what, &[caps::Capability::CAP_NET_ADMIN, caps::Capability::CAP_BPF]),
         Some(libc::ENODEV) => fails("there is no such interface").mend("ip link"),
         _ => fails(&reason(error)),
     }
@@ -262,7 +263,7 @@ fn refused_map(error: &io::Error) -> SetupError {
     let what = "cannot make the maps of the XDP program";
     if error.raw_os_error() == Some(libc::EPERM) {
         // The map of sockets needs CAP_NET_ADMIN too.
-        return denied(SetupError::environment(what, missing(&[caps::Capability::CAP_BPF, caps::Capability::CAP_NET_ADMIN])));
+        return denied(what, &[caps::Capability::CAP_BPF, caps::Capability::CAP_NET_ADMIN]);
     }
     SetupError::environment(what, reason(error))
 }
@@ -270,13 +271,9 @@ fn refused_map(error: &io::Error) -> SetupError {
 fn refused_program(refused: &LoadError) -> SetupError {
     let what = "cannot load the XDP program";
     if refused.error.raw_os_error() == Some(libc::EPERM) {
-        return denied(SetupError::environment(what, missing(&[caps::Capability::CAP_BPF, caps::Capability::CAP_NET_ADMIN])));
+        return denied(what, &[caps::Capability::CAP_BPF, caps::Capability::CAP_NET_ADMIN]);
     }
     SetupError::environment(what, refused.to_string())
-}
-
-fn denied(error: SetupError) -> SetupError {
-    error.mend(SETCAP)
 }
 
 fn assembled<T>(result: Result<T, AssembleError>) -> Result<T, SetupError> {
@@ -307,6 +304,7 @@ mod tests {
             (libc::ENOSPC, "fewer receive queues", "ethtool -L eth0"),
             (libc::ERANGE, "MTU", "ip link set PEER mtu"),
             (libc::EOPNOTSUPP, "no native XDP", "-m skb"),
+            (libc::EINVAL, "refuses native XDP", "-m skb"),
             (libc::ENODEV, "no such interface", "ip link"),
         ] {
             let error = refused(errno);
@@ -321,6 +319,8 @@ mod tests {
     fn an_unknown_refusal_says_what_the_system_says() {
         let error = refused(libc::ENOMEM);
         assert!(error.why().contains("os error 12"), "{error}");
+        let error = refused_attach("eth0", NO_INTERFACE, XdpMode::Skb, &io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        assert_eq!(error.remedy(), None, "skb mode is what was tried: {error}");
     }
 
     #[test]

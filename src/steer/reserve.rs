@@ -5,6 +5,7 @@
 //! claimed frame that XDP had to pass is swallowed instead of answered with RST or ICMP. The filter is attached before the socket is bound: there is no moment
 //! in which it would take anything. It serves nothing and reads nothing; nothing here panics.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +13,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::attach::reason;
 use super::holders;
-use super::rights::{SETCAP, missing};
+use super::rights::denied;
 use crate::error::SetupError;
 use crate::link::interface::{Cidr, PortClaim, Transport};
 
@@ -30,8 +31,13 @@ impl Reservation {
     /// CAP_NET_BIND_SERVICE, an address that is not the kernel's.
     pub fn take(addresses: &[Cidr], ports: &[PortClaim]) -> Result<Self, SetupError> {
         let mut held = Self::default();
+        // Each once: the kernel may have an address under two prefixes, and a claim may be named twice.
+        let mut seen = HashSet::new();
         for address in addresses.iter().map(|cidr| cidr.address).filter(IpAddr::is_ipv4) {
             for claim in ports {
+                if !seen.insert((address, claim.transport.protocol(), claim.port)) {
+                    continue;
+                }
                 let socket = hold(address, *claim).map_err(|error| refused(address, *claim, &error))?;
                 held.sockets.push(socket);
             }
@@ -87,8 +93,11 @@ fn refused(address: IpAddr, claim: PortClaim, error: &io::Error) -> SetupError {
         }
         io::ErrorKind::AddrNotAvailable => SetupError::environment(what, "the kernel has no such address").mend("ip address"),
         io::ErrorKind::PermissionDenied => {
-            let with_bind = SETCAP.replace("cap_net_raw,", "cap_net_bind_service,cap_net_raw,");
-            SetupError::environment(what, missing(&[caps::Capability::CAP_NET_BIND_SERVICE])).mend(with_bind)
+            let error = denied(what, &[caps::Capability::CAP_NET_BIND_SERVICE]);
+            match error.remedy().map(|setcap| setcap.replace("cap_net_raw,", "cap_net_bind_service,cap_net_raw,")) {
+                Some(with_bind) => error.mend(with_bind),
+                None => error,
+            }
         }
         _ => SetupError::environment(what, reason(error)),
     }

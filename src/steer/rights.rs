@@ -2,18 +2,23 @@
 
 use caps::{CapSet, Capability};
 
-/// The command that gives an ordinary user what the engine needs.
-pub(super) const SETCAP: &str = "sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep ./ringway";
+use crate::error::SetupError;
+use crate::xsk::capability::setcap;
 
-/// "the capability CAP_BPF is missing", for those of `needed` that this thread lacks.
-pub(super) fn missing(needed: &[Capability]) -> String {
+/// The error of `what`, which needs these capabilities: names those that this thread lacks, and the command that gives them. When it has
+/// them all, somebody else forbids it, and no command of ours mends that.
+pub(super) fn denied(what: impl Into<String>, needed: &[Capability]) -> SetupError {
     let lacks = |capability: &&Capability| !caps::has_cap(None, CapSet::Effective, **capability).unwrap_or(false);
     let names: Vec<_> = needed.iter().filter(lacks).map(ToString::to_string).collect();
-    match names.as_slice() {
-        [] => "the kernel does not permit it, although the capabilities are there (a container, or a security module)".to_owned(),
+    let why = match names.as_slice() {
+        [] => {
+            let why = "the kernel does not permit it, although the capabilities are there (a container, or a security module)";
+            return SetupError::environment(what, why);
+        }
         [one] => format!("the capability {one} is missing"),
         more => format!("the capabilities {} are missing", more.join(" and ")),
-    }
+    };
+    SetupError::environment(what, why).mend(setcap())
 }
 
 #[cfg(test)]
@@ -24,9 +29,14 @@ mod tests {
     fn names_what_this_thread_lacks() {
         std::thread::spawn(|| {
             caps::clear(None, CapSet::Effective).unwrap();
-            assert_eq!(missing(&[Capability::CAP_BPF]), "the capability CAP_BPF is missing");
-            let two = missing(&[Capability::CAP_BPF, Capability::CAP_NET_ADMIN]);
-            assert_eq!(two, "the capabilities CAP_BPF and CAP_NET_ADMIN are missing");
+            let one = denied("cannot do it", &[Capability::CAP_BPF]);
+            assert_eq!(one.why(), "the capability CAP_BPF is missing");
+            let two = denied("cannot do it", &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN]);
+            assert_eq!(two.why(), "the capabilities CAP_BPF and CAP_NET_ADMIN are missing");
+            let program = std::env::current_exe().unwrap().display().to_string();
+            assert!(two.remedy().unwrap().ends_with(&program), "the program that runs, wherever it lies: {two}");
+            let none = denied("cannot do it", &[]);
+            assert_eq!(none.remedy(), None, "capabilities that are there need not be given: {none}");
         })
         .join()
         .unwrap();

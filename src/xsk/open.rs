@@ -160,10 +160,10 @@ impl Opening<'_> {
             Step::Rings => SetupError::environment(format!("cannot make the AF_XDP rings of {name}"), failed.error.to_string()),
             Step::BusyPoll if errno == Some(Errno::PERM) => {
                 let error = Right::NetAdmin.missing_for("prefer busy polling");
-                error.mend(format!("{}, or --idle adaptive", setcap()))
+                error.mend(format!("{}, or --set xsk.busy_poll=off", setcap()))
             }
             Step::BusyPoll => SetupError::environment("cannot prefer busy polling", failed.error.to_string())
-                .mend("--idle adaptive; busy polling needs Linux 5.11"),
+                .mend("--set xsk.busy_poll=off; busy polling needs Linux 5.11"),
             Step::Bind(queue) => self.no_bind(queue, failed),
         }
     }
@@ -179,7 +179,7 @@ impl Opening<'_> {
             // The count of queues may have changed since it was read.
             Some(Errno::INVAL) => match Nic::find(name).and_then(|now| now.require_queues(&[queue])) {
                 Err(error) => error,
-                Ok(()) => SetupError::environment(what, format!("the kernel says: {}", failed.error)).mend("--zerocopy off"),
+                Ok(()) => self.or_without_zero_copy(SetupError::environment(what, format!("the kernel says: {}", failed.error))),
             },
             Some(Errno::OPNOTSUPP) => {
                 let driver = self.nic.driver();
@@ -187,8 +187,13 @@ impl Opening<'_> {
             }
             Some(Errno::PERM) => Right::NetRaw.missing_for(what.trim_start_matches("cannot ")),
             Some(Errno::NODEV) => SetupError::environment(what, "the interface is gone").mend("ip -brief link"),
-            _ => SetupError::environment(what, failed.error.to_string()).mend("--zerocopy off"),
+            _ => self.or_without_zero_copy(SetupError::environment(what, failed.error.to_string())),
         }
+    }
+
+    /// Only who insists on zero-copy has something to give up: `Auto` has tried without it already.
+    fn or_without_zero_copy(&self, error: SetupError) -> SetupError {
+        if self.config.zero_copy == ZeroCopy::On { error.mend("--zerocopy off") } else { error }
     }
 
     fn no_memory(&self, error: &io::Error) -> SetupError {

@@ -48,6 +48,21 @@ fn nobody_else_can_take_a_held_port_and_ss_shows_the_holder() {
 }
 
 #[test]
+fn what_is_named_twice_is_held_once() {
+    if !root() {
+        return;
+    }
+    let pair = Pair::new();
+    pair.server.ip(&format!("address add {KERNEL}/32 dev s0"));
+    pair.server.enter(|| {
+        let kernel = addresses::of_interface("s0", pair.ifindex).unwrap();
+        assert_eq!(kernel.len(), 2, "the same address under two prefixes: {kernel:?}");
+        let held = Reservation::take(&kernel, &[port(Tcp, 80), port(Tcp, 80), port(Udp, 80)]).unwrap();
+        assert_eq!(held.len(), 2);
+    });
+}
+
+#[test]
 fn a_held_port_is_silent_where_the_kernel_would_refuse() {
     if !root() {
         return;

@@ -120,7 +120,7 @@ fn without_cap_net_admin_there_is_no_busy_polling() {
     let Some(error) = without(Capability::CAP_NET_ADMIN, config) else { return };
     assert_eq!(error.what(), "cannot prefer busy polling");
     assert_eq!(error.why(), "the capability CAP_NET_ADMIN is missing");
-    assert!(error.remedy().unwrap().ends_with("or --idle adaptive"));
+    assert!(error.remedy().unwrap().ends_with("or --set xsk.busy_poll=off"));
 }
 
 /// What `setcap` gives is enough to begin, and nothing at all is needed to go on.
