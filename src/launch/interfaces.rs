@@ -29,6 +29,10 @@ pub(super) fn check(launch: &Launch) -> Result<Vec<Checked>, SetupError> {
     if launch.interfaces.is_empty() {
         return Err(SetupError::usage("cannot run the engine", "no interface is given").mend("-i eth0 (ip -br link lists them)"));
     }
+    let names: Vec<&str> = launch.interfaces.iter().map(|wanted| wanted.name.as_str()).collect();
+    if let Some((_, name)) = names.iter().enumerate().find(|(n, name)| names.iter().take(*n).any(|other| other == *name)) {
+        return Err(SetupError::usage(format!("cannot use the interface {name} twice"), "an interface is named once"));
+    }
     let kernel = addresses::kernel_addresses()?;
     let mut claimed: Vec<IpAddr> = Vec::new();
     launch.interfaces.iter().map(|wanted| check_one(launch, wanted, &kernel, &mut claimed)).collect()
@@ -154,6 +158,12 @@ mod tests {
             .map(|(driver, wanted)| not_all_queues("eth0", driver, wanted, 4).to_string())
             .collect();
         insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn an_interface_named_twice_is_a_usage_error() {
+        let error = check(&Launch::new().interface("lo").interface("eth9").interface("lo")).unwrap_err();
+        assert_eq!((error.exit_code(), error.what()), (2, "cannot use the interface lo twice"));
     }
 
     #[test]
