@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::packet::{
     ARP_FRAME, End, HEADERS, IPV4_UDP, Received, answer_arp, arp_reply_of, read, write_arp_request, write_headers,
 };
-use super::{Messages, now};
+use super::{IDLE_FLUSH, Messages, now};
 use crate::device::{Device, Frame};
 use crate::error::SetupError;
 use crate::limits::BURST;
@@ -113,10 +113,10 @@ impl<F: Frame> RawClient<F> {
         self.burst = frames;
         let sent = self.send_due(device, messages);
         let busy = received > 0 || sent > 0;
-        if busy || device.pending() {
+        self.counters.turns += 1;
+        if busy || device.pending() || self.counters.turns.is_multiple_of(IDLE_FLUSH) {
             device.flush();
         }
-        self.counters.turns += 1;
         self.counters.busy_turns += u64::from(busy);
         busy
     }

@@ -43,6 +43,10 @@ pub trait Messages {
     fn is_done(&self, now: Instant) -> bool;
 }
 
+/// A turn without work flushes now and then all the same: a device that completes what was sent late, after the last flush, would
+/// otherwise never get those frames back, and with an empty fill ring never receive again.
+const IDLE_FLUSH: u64 = 1024;
+
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

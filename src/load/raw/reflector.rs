@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::IDLE_FLUSH;
 use super::packet::{answer_arp, turn_round};
 use crate::device::{Device, Frame};
 use crate::limits::BURST;
@@ -42,7 +43,7 @@ impl<F: Frame> Reflector<F> {
     pub fn turn<D: Device<Frame = F>>(&mut self, device: &mut D) -> usize {
         let received = device.receive(&mut self.burst, BURST);
         self.counts.turns += 1;
-        if received == 0 && !device.pending() {
+        if received == 0 && !device.pending() && !self.counts.turns.is_multiple_of(IDLE_FLUSH) {
             return 0;
         }
         self.counts.busy_turns += u64::from(received > 0);

@@ -49,6 +49,7 @@ struct CableEnd {
     queued: Vec<Vec<u8>>,
     outside: usize,
     ring: usize,
+    flushes: usize,
 }
 
 fn cable() -> (CableEnd, CableEnd) {
@@ -60,6 +61,7 @@ fn cable() -> (CableEnd, CableEnd) {
         queued: Vec::new(),
         outside: 0,
         ring: 4,
+        flushes: 0,
     };
     (end(CLIENT.mac, &queues[0], &queues[1]), end(SERVER.mac, &queues[1], &queues[0]))
 }
@@ -101,6 +103,7 @@ impl Device for CableEnd {
     }
 
     fn flush(&mut self) {
+        self.flushes += 1;
         self.outgoing.borrow_mut().extend(self.queued.drain(..));
     }
 
@@ -223,6 +226,20 @@ fn run_ends_when_told_to_stop() {
     client.run(&mut device, &mut messages, &stop);
     Reflector::new(SERVER.address).run(&mut server_device, &stop);
     assert_eq!(messages.left, 1);
+}
+
+#[test]
+fn idle_ends_look_after_their_frames_now_and_then() {
+    let (mut client, mut device, mut server_device) = connected(8);
+    server_device.incoming.borrow_mut().clear();
+    let mut server = Reflector::new(SERVER.address);
+    (device.flushes, server_device.flushes) = (0, 0);
+    for _ in 0..2 * IDLE_FLUSH {
+        client.turn(&mut device, &mut Few::default());
+        server.turn(&mut server_device);
+    }
+    assert_eq!((device.flushes, server_device.flushes), (2, 2));
+    assert_eq!((client.counters().busy_turns, server.counts().busy_turns), (0, 0));
 }
 
 #[test]
