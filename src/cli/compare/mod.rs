@@ -221,6 +221,8 @@ struct Scratch(std::path::PathBuf);
 impl Scratch {
     fn new() -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("ringway-compare-{}", std::process::id()));
+        // What bears our own number is of a process that is gone: one that was killed could not remove it.
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir(&folder).map_err(|error| {
             SetupError::environment(format!("cannot make the folder {}", folder.display()), error.to_string())
         })?;

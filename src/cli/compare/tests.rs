@@ -103,3 +103,12 @@ fn the_servers_drops_and_costs_are_added_to_the_row() {
     add_server(&mut reflected, Row { server: rows::Stack::XdpTx, carrier: "raw", ..udp }, Some(1000), None, &summary);
     assert_eq!(reflected.cpu_ns_per_message.server, None);
 }
+
+#[test]
+fn a_folder_that_a_killed_comparison_of_the_same_number_left_is_no_obstacle() {
+    let left = Scratch::new().map(|scratch| scratch.0.clone()).unwrap_or_default().join("udp-ringway-1-1");
+    assert!(!left.exists(), "removed at the end");
+    std::fs::create_dir_all(&left).unwrap();
+    let scratch = Scratch::new().unwrap_or_else(|failure| panic!("{}: {}", failure.what(), failure.why()));
+    assert!(scratch.0.exists() && !left.exists());
+}
