@@ -87,6 +87,7 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
         }
         let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
         warn_of_hazards(&one, attached.mode);
+        say_ordinary_pages(launch, &one, &queues);
         opened.ready.push(describe(&one, &queues, attached.mode, core));
         let position =
             u16::try_from(position).map_err(|_| SetupError::usage("cannot run on so many interfaces", "65536 is the most"))?;
@@ -321,6 +322,18 @@ const OFFLOADS: [&str; 6] =
 fn warn_of_hazards(one: &Checked, mode: XdpMode) {
     for hazard in one.nic.hazards(mode == XdpMode::Skb, one.interface.vlan.is_some()) {
         tracing::warn!("{}: {} is on: {}; try: {}", one.interface.name, hazard.feature, hazard.why, hazard.mend);
+    }
+}
+
+/// Huge pages are taken when there are any. That there were none is said here; the reports say what it came to.
+fn say_ordinary_pages(launch: &Launch, one: &Checked, queues: &[XskQueue]) {
+    const HUGE_PAGE: usize = 2 << 20;
+    if launch.settings.xsk.huge_pages == HugePages::Auto && queues.iter().any(|queue| queue.pages() == Pages::Ordinary) {
+        let needed = queues.first().map_or(0, |queue| queue.umem_bytes().div_ceil(HUGE_PAGE));
+        let name = &one.interface.name;
+        tracing::info!(
+            "{name}: the frames lie on ordinary pages: {needed} free huge pages of 2 MiB are needed (vm.nr_hugepages)"
+        );
     }
 }
 

@@ -52,3 +52,16 @@ fn the_summary_carries_its_conditions() {
         assert!(text.contains(condition), "{condition} is missing: {text}");
     }
 }
+
+/// Where huge pages were wanted and there are none, the log says so; who has turned them off is told nothing.
+#[test]
+fn frames_on_ordinary_pages_are_said() {
+    let Some(world) = World::new() else { return };
+    for (setting, wanted) in [("xsk.huge_pages=auto", true), ("xsk.huge_pages=off", false)] {
+        let server = Server::with(&world, &["-a", SERVER_CIDR, "--set", setting, "echo:7"]);
+        let ordinary = server.ready["pages"] == "ordinary";
+        assert!(ordinary || wanted, "{}", server.ready);
+        let log = server.stop().log;
+        assert_eq!(log.contains("ordinary pages"), ordinary && wanted, "{setting}: {log}");
+    }
+}
