@@ -311,6 +311,7 @@ fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>
             _ if all(|queue| queue.pages() == Pages::Huge) => "huge",
             _ => "ordinary",
         },
+        offloads: OFFLOADS.into_iter().filter_map(|name| Some((name, one.nic.feature(name)?))).collect(),
     }
 }
 
