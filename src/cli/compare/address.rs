@@ -26,7 +26,15 @@ impl KernelAddress {
             Ok(output) if output.status.success() => {
                 Ok(Self { netns: netns.to_owned(), interface: interface.to_owned(), address })
             }
-            Ok(output) => Err(SetupError::environment(what(), String::from_utf8_lossy(&output.stderr).trim())),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let error = SetupError::environment(what(), said.trim());
+                Err(if stands_already(&said) {
+                    error.mend(format!("sudo ip -n {netns} address del {address} dev {interface}"))
+                } else {
+                    error
+                })
+            }
             Err(error) => {
                 Err(SetupError::environment(what(), format!("ip cannot be run: {error}")).mend("sudo apt-get install iproute2"))
             }
@@ -43,7 +51,14 @@ fn ip(verb: &str, netns: &str, interface: &str, address: Cidr) -> Command {
     let mut command = Command::new("ip");
     command.args(["-n", netns, "address", verb, &address.to_string(), "dev", interface]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // A group of its own: Ctrl-C must not end it halfway, with an address in place that nobody knows of, or one that nobody takes away.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command
+}
+
+/// Whether `ip` refused because the address is there (EEXIST, in its older and its newer words).
+fn stands_already(said: &str) -> bool {
+    said.contains("File exists") || said.contains("already assigned")
 }
 
 impl Drop for KernelAddress {

@@ -34,6 +34,7 @@ pub(crate) fn die_with_parent() {
 pub(super) struct Running {
     /// What it is, for messages: `the server of udp-ringway-1`.
     title: String,
+    netns: String,
     child: Child,
     events: Receiver<(Instant, Value)>,
     /// Interval events that passed by, with the time they came.
@@ -74,7 +75,7 @@ impl Running {
                 let _ = complaint.send(last_lines(stderr));
             }));
         }
-        Ok(Self { title: title.to_owned(), child, events, intervals: Vec::new(), readers, complaints })
+        Ok(Self { title: title.to_owned(), netns: netns.to_owned(), child, events, intervals: Vec::new(), readers, complaints })
     }
 
     /// The process id.
@@ -101,7 +102,11 @@ impl Running {
                     return Err(Failure::run(format!("{} does not go on", self.title), why));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                    // Its output has ended; it may need a moment more to end itself.
+                    let status = match self.status(Instant::now() + super::END_LIMIT, signals)? {
+                        Some(status) => status.to_string(),
+                        None => "it says nothing any more and does not end".to_owned(),
+                    };
                     let said = self.complaints.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
                     return Err(Failure::run(format!("{} ended early", self.title), format!("{status} {said}").trim()));
                 }
@@ -131,13 +136,18 @@ impl Running {
     /// # Errors
     /// It does not end within `limit`, or a signal asks the comparison to end.
     pub(super) fn wait(mut self, limit: Duration, signals: &Signals) -> Result<ExitStatus, Failure> {
-        let deadline = Instant::now() + limit;
+        let status = self.status(Instant::now() + limit, signals)?;
+        status.ok_or_else(|| Failure::run(format!("{} does not end", self.title), format!("waited {limit:?}")))
+    }
+
+    /// How it ended; `None` when it still runs at the deadline.
+    fn status(&mut self, deadline: Instant, signals: &Signals) -> Result<Option<ExitStatus>, Failure> {
         loop {
             super::check_signals(signals)?;
             match self.child.try_wait() {
-                Ok(Some(status)) => return Ok(status),
+                Ok(Some(status)) => return Ok(Some(status)),
                 Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
-                Ok(None) => return Err(Failure::run(format!("{} does not end", self.title), format!("waited {limit:?}"))),
+                Ok(None) => return Ok(None),
                 Err(error) => return Err(Failure::run(format!("cannot wait for {}", self.title), error)),
             }
         }
@@ -153,10 +163,17 @@ impl Running {
             _ => return Failure::run(what, text("why")),
         };
         Failure::Setup(match event["mend"].as_str() {
-            Some(command) => setup.mend(command),
+            Some(command) => setup.mend(in_namespace(&self.netns, command)),
             None => setup,
         })
     }
+}
+
+/// A command that a child names works in the child's namespace; an option it names is none of ours, and stays as it is.
+fn in_namespace(netns: &str, command: &str) -> String {
+    let plain = command.strip_prefix("sudo ").unwrap_or(command);
+    let acts_on_interfaces = ["ip ", "ethtool ", "bpftool "].iter().any(|tool| plain.starts_with(tool));
+    if acts_on_interfaces { format!("sudo ip netns exec {netns} {plain}") } else { command.to_owned() }
 }
 
 impl Drop for Running {
@@ -186,3 +203,20 @@ fn last_lines(stream: impl Read) -> String {
 
 /// Lines of a child's stderr that an error repeats.
 const LINES_KEPT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_mends_a_childs_namespace_is_run_in_it() {
+        assert_eq!(in_namespace("srv", "sudo ip link set veth0 up"), "sudo ip netns exec srv ip link set veth0 up");
+        assert_eq!(
+            in_namespace("srv", "ip address del 10.0.0.2/24 dev veth0 (or ...)"),
+            "sudo ip netns exec srv ip address del 10.0.0.2/24 dev veth0 (or ...)"
+        );
+        for everywhere in ["sudo setcap cap_net_raw+ep ./ringway", "--zerocopy off", "sudo ipset list"] {
+            assert_eq!(in_namespace("srv", everywhere), everywhere);
+        }
+    }
+}
