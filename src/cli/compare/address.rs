@@ -3,7 +3,9 @@
 //! Ringway's rows need addresses that the kernel does not own, the kernel's rows the same addresses in the kernel's hands. What was
 //! added is taken away on drop, so also after a failure or a signal. An address that stands there already was not ours to add.
 
-use std::process::{Command, Stdio};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Output, Stdio};
 
 use ringway::error::SetupError;
 use ringway::link::interface::Cidr;
@@ -22,7 +24,7 @@ impl KernelAddress {
     /// `ip` is not there or refuses.
     pub(super) fn add(netns: &str, interface: &str, address: Cidr) -> Result<Self, SetupError> {
         let what = || format!("cannot give {address} to the kernel on {interface} in {netns}");
-        match ip("add", netns, interface, address).output() {
+        match ip("add", netns, interface, address) {
             Ok(output) if output.status.success() => {
                 Ok(Self { netns: netns.to_owned(), interface: interface.to_owned(), address })
             }
@@ -47,14 +49,25 @@ impl KernelAddress {
     }
 }
 
-fn ip(verb: &str, netns: &str, interface: &str, address: Cidr) -> Command {
+/// Runs `ip` to its end.
+///
+/// It has a group of its own: Ctrl-C must not end it halfway, with an address in place that nobody knows of, or one that nobody takes away.
+/// A signal to our group may still meet the child before it has left that group, and so before it is `ip`: then it is started again.
+fn ip(verb: &str, netns: &str, interface: &str, address: Cidr) -> io::Result<Output> {
     let mut command = Command::new("ip");
     command.args(["-n", netns, "address", verb, &address.to_string(), "dev", interface]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // A group of its own: Ctrl-C must not end it halfway, with an address in place that nobody knows of, or one that nobody takes away.
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    for _ in 0..STARTS {
+        let output = command.output()?;
+        if output.status.signal().is_none() {
+            return Ok(output);
+        }
+    }
+    command.output()
 }
+
+/// How often a signal may come in the microseconds in which `ip` is started.
+const STARTS: usize = 20;
 
 /// Whether `ip` refused because the address is there (EEXIST, in its older and its newer words).
 fn stands_already(said: &str) -> bool {
@@ -63,7 +76,7 @@ fn stands_already(said: &str) -> bool {
 
 impl Drop for KernelAddress {
     fn drop(&mut self) {
-        match ip("del", &self.netns, &self.interface, self.address).output() {
+        match ip("del", &self.netns, &self.interface, self.address) {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
                 tracing::warn!("{} stays on {}: {}", self.address, self.interface, String::from_utf8_lossy(&output.stderr).trim())
