@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::clock::Clock as _;
 use super::core::{Core, Timer};
 use super::flow::{Flow, Hop, Listener, Told};
 use crate::demux::ports::Refused;
@@ -23,6 +24,10 @@ const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 32_768..=65_535;
 impl<D: Device> Context for Core<D> {
     fn now(&self) -> Instant {
         self.now
+    }
+
+    fn read_clock(&self) -> Instant {
+        self.clock.map_or(self.now, |clock| clock.now())
     }
 
     fn listen(&mut self, at: Local, options: Listen) -> Result<ListenerId, CallError> {

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::clock::MonotonicClock;
 use super::config::Config;
 use super::counters::Counters;
 use super::flow::{Flow, Listener};
@@ -91,6 +92,8 @@ impl<F> Link<F> {
 pub(super) struct Core<D: Device> {
     /// The time of this turn.
     pub(super) now: Instant,
+    /// The machine's clock, while the engine runs by itself; who turns it by hand has a clock of his own.
+    pub(super) clock: Option<MonotonicClock>,
     pub(super) config: Config,
     pub(super) ports: Vec<Port<D>>,
     pub(super) links: Vec<Link<D::Frame>>,
@@ -127,6 +130,7 @@ impl<D: Device> Core<D> {
         let frames: usize = ports.iter().map(|port| port.device.frames().total).sum();
         Self {
             now: Instant::ZERO,
+            clock: None,
             config,
             ports,
             links: interfaces.into_iter().map(|interface| Link::new(interface, &config)).collect(),

@@ -134,6 +134,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub fn run_watched(&mut self, every: Duration, mut watch: impl FnMut(&Report)) -> io::Result<Report> {
         let clock = MonotonicClock::start();
         let cpu_at_start = thread_cpu_ns();
+        self.core.clock = Some(clock);
         self.start(&clock);
         let mut last_work = clock.now();
         let mut next_watch = last_work + every;

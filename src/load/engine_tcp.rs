@@ -107,8 +107,10 @@ impl TcpLoad {
         let now = cx.now();
         while let Some(chunk) = self.streams.chunk(number, now) {
             let len = chunk.len();
+            // As late as a message can be stamped: what went before is this generator's own work.
+            let leaving = cx.read_clock();
             let taken = cx.send(connection, chunk);
-            self.streams.wrote(number, taken, now);
+            self.streams.wrote(number, taken, leaving);
             if taken < len {
                 return;
             }

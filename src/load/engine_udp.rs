@@ -79,8 +79,10 @@ impl UdpLoad {
         while let Some(number) = datagrams.schedule.ready(now) {
             let Some(&(endpoint, source)) = self.endpoints.get(number as usize) else { continue };
             while let Some(payload) = datagrams.payload(number, now) {
+                // As late as a message can be stamped: what went before is this generator's own work.
+                let leaving = cx.read_clock();
                 match send(cx, endpoint, source, self.client.plan.target, payload) {
-                    Ok(()) => datagrams.schedule.sent(number, now),
+                    Ok(()) => datagrams.schedule.sent(number, leaving),
                     Err(CallError::WouldBlock) => {
                         datagrams.schedule.defer(number);
                         break;
@@ -182,7 +184,7 @@ impl Service for UdpLoad {
             Some(payload) if payload.len() <= room.len() => {
                 let len = payload.len();
                 room[..len].copy_from_slice(payload);
-                datagrams.schedule.sent(number, now);
+                datagrams.schedule.sent(number, cx.read_clock());
                 if datagrams.schedule.due(number, now).is_some() {
                     datagrams.schedule.defer(number);
                     self.course.arm(cx, now + RETRY);
