@@ -100,6 +100,8 @@ pub(super) struct Core<D: Device> {
     pub(super) hash: KeyedHash,
     pub(super) directory: Directory,
     pub(super) flows: Slab<Flow>,
+    /// The flow whose segment came last; stale when that has ended.
+    pub(super) recent: SlotId,
     pub(super) listeners: PortTable<Listener>,
     pub(super) endpoints: Endpoints,
     pub(super) pool: BufferPool,
@@ -137,6 +139,7 @@ impl<D: Device> Core<D> {
             hash: KeyedHash::new(&config.secrets.directory),
             directory: Directory::with_capacity(connections),
             flows: Slab::with_capacity(connections),
+            recent: SlotId { slot: u32::MAX, generation: 0 },
             listeners: PortTable::with_capacity(limits::LISTENERS),
             endpoints: PortTable::with_capacity(limits::ENDPOINTS),
             pool: BufferPool::new(config.tcp.memory),
@@ -155,6 +158,16 @@ impl<D: Device> Core<D> {
             stop_asked: false,
             unfilled_reported: false,
         }
+    }
+
+    /// The flow of a received segment. Segments of one flow come in rows: the one found last is compared before anything is hashed.
+    pub(super) fn find_flow_again(&mut self, key: &FlowKey) -> Option<SlotId> {
+        if self.flows.find(self.recent).is_some_and(|flow| flow.key == *key) {
+            return Some(self.recent);
+        }
+        let found = self.find_flow(key)?;
+        self.recent = found;
+        Some(found)
     }
 
     /// The flow of a key, if there is one.

@@ -55,6 +55,8 @@ pub struct Engine<D: Device, S: Service> {
     pub(super) service: S,
     /// The frames of the burst in work; empty between bursts.
     pub(super) burst: Vec<D::Frame>,
+    /// Frames received in this turn.
+    pub(super) frames_in_turn: usize,
     mailbox: Mailbox<S::Message>,
     bell: Arc<Bell>,
     stop: Stop,
@@ -76,6 +78,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             core: Core::new(config, interfaces, ports),
             service,
             burst: Vec::with_capacity(limits::BURST),
+            frames_in_turn: 0,
             mailbox: Mailbox::new(Arc::clone(&bell)),
             stop: Stop::new(Arc::clone(&bell)),
             bell,

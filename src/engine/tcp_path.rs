@@ -48,7 +48,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             remote_port: ports.source,
             link: self.core.link_key(at),
         };
-        let answer = match self.core.find_flow(&key) {
+        let answer = match self.core.find_flow_again(&key) {
             Some(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
             None => self.core.segment_without_flow(at, &packet, &key, &segment, None),
         };

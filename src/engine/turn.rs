@@ -22,6 +22,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// The same; `look` says whether the clock is read, and timers are looked at, also when no frame has come.
     pub(super) fn turn_after(&mut self, clock: &impl Clock, look: bool) -> bool {
         let mut worked = false;
+        self.frames_in_turn = 0;
         for at in 0..self.core.ports.len() {
             worked |= self.receive_burst(at, clock);
         }
@@ -33,9 +34,11 @@ impl<D: Device, S: Service> Engine<D, S> {
             worked |= self.expire_timers();
         }
         self.offer_unread();
-        // The clock once more: segments are stamped as late as possible, because a burst and its callbacks take time.
         if !self.core.ready.is_empty() {
-            self.core.now = clock.now();
+            // Segments are stamped as late as possible: a burst and its callbacks take time. A short one takes less than a microsecond.
+            if self.frames_in_turn > SHORT_TURN {
+                self.core.now = clock.now();
+            }
             worked |= self.core.send_ready();
         }
         for port in &mut self.core.ports {
@@ -57,6 +60,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             self.core.settle(at, verdict);
         }
         self.burst = burst;
+        self.frames_in_turn += count;
         count > 0
     }
 
@@ -74,3 +78,6 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
     }
 }
+
+/// Frames whose work takes less time than it would be worth to read the clock again for.
+const SHORT_TURN: usize = 2;
