@@ -79,6 +79,7 @@ impl<D: Device> Context for Core<D> {
             tcb: Tcb::open(&self.config.tcp, self.opening(at, &key), self.now),
             port: at,
             hop: Hop::Routed { mac: None, until: Instant::ZERO },
+            progress: false,
             listener: None,
             tag: options.tag,
             timer: None,

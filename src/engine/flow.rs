@@ -19,6 +19,8 @@ pub(super) struct Flow {
     /// Position of the port that the peer's segments last came in by; ours leave there.
     pub(super) port: usize,
     pub(super) hop: Hop,
+    /// The peer has acknowledged something since the hop was looked up: the neighbour carries our packets.
+    pub(super) progress: bool,
     /// The listener that accepted it.
     pub(super) listener: Option<ListenerId>,
     /// The tag of the listener or the connect call.

@@ -184,6 +184,13 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// TCP has heard that its packets arrive: the neighbour need not be asked again (RFC 1122 2.3.2.1, advice from a higher layer).
+    pub(super) fn confirm_neighbor(&mut self, at: usize, hop: IpAddr) {
+        let now = self.now;
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        link.neighbors.confirm(now, link.hop(hop));
+    }
+
     /// Finds where a frame for `target` goes: it is sent, waits for the neighbour's answer, or is dropped.
     pub(super) fn resolve(&mut self, at: usize, mut frame: D::Frame, target: IpAddr) -> Verdict<D::Frame> {
         let Some(hop) = self.next_hop(at, target) else { return Verdict::Drop(frame, Drop::NoRoute) };

@@ -109,6 +109,9 @@ impl<D: Device> Core<D> {
                 let hop = self.next_hop(at, remote)?;
                 // A neighbour that must be asked for first is left to `resolve`, which sends the request and holds the segment.
                 self.link_of(at).neighbors.known(self.link_of(at).hop(hop))?;
+                if self.flows.find_mut(id).is_some_and(|flow| std::mem::take(&mut flow.progress)) {
+                    self.confirm_neighbor(at, hop);
+                }
                 let Lookup::Mac(mac) = self.lookup_neighbor(at, hop) else { return None };
                 if let Some(flow) = self.flows.find_mut(id) {
                     flow.hop = Hop::Routed { mac: Some(mac), until: now + HOP_BELIEVED };

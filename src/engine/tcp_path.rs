@@ -66,7 +66,9 @@ impl<D: Device, S: Service> Engine<D, S> {
         let Core { config, now, flows, pool, .. } = &mut self.core;
         let Some(flow) = flows.find_mut(id) else { return Answer::Drop(Drop::TcpPortClosed) };
         flow.port = at;
+        let unacknowledged = flow.tcb.unacknowledged();
         let arrival = flow.tcb.on_segment(&config.tcp, *now, segment, pool);
+        flow.progress |= flow.tcb.unacknowledged() < unacknowledged;
         if let Disposition::Reopen { iss_after } = arrival.then {
             if !self.core.may_reopen(id) {
                 return Answer::Drop(Drop::TcpSynInTimeWait);
@@ -154,6 +156,7 @@ impl<D: Device> Core<D> {
             tcb,
             port: at,
             hop: Hop::Fixed(packet.ethernet.source),
+            progress: false,
             listener: Some(ListenerId(listener)),
             tag,
             timer: None,

@@ -409,3 +409,45 @@ fn a_connection_to_many_is_refused() {
         assert_eq!(refused, Err(crate::service::CallError::NoRoute), "{target}");
     }
 }
+
+/// Says a byte every half second.
+#[derive(Default)]
+struct Metronome(Option<Connection>);
+
+impl Service for Metronome {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.connect("10.0.0.2:7".parse().unwrap(), Connect::default()).unwrap();
+    }
+
+    fn connected(&mut self, cx: &mut impl Context, connection: Connection) {
+        self.0 = Some(connection);
+        self.timer(cx, 0);
+    }
+
+    fn timer(&mut self, cx: &mut impl Context, token: u64) {
+        cx.send(self.0.unwrap(), b"tick");
+        cx.set_timer(cx.now() + Duration::from_millis(500), token).unwrap();
+    }
+}
+
+#[test]
+fn a_neighbor_that_carries_a_connection_is_not_asked_again() {
+    let (left, right) = memory::cable(64);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Metronome::default());
+    let mut server = engine(right, 2, Echo::default());
+    server.start(&clock);
+    server.turn(&clock);
+    client.turn(&clock);
+    client.start(&clock);
+    for _ in 0..15_000 {
+        client.turn(&clock);
+        server.turn(&clock);
+        clock.advance(Duration::from_millis(10));
+    }
+    assert!(clock.now().as_ns() > 2 * crate::time::span_ns(client.core.config.neighbor_expiry));
+    assert!(client.core.counters.tcp_sent > 250);
+    assert_eq!(client.core.counters.arp_requests, 1);
+}
