@@ -52,8 +52,10 @@ impl Stack {
 /// When messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// So many unanswered messages.
+    /// So many unanswered messages on one connection or socket.
     InFlight(u32),
+    /// One unanswered message on each of so many connections or sockets.
+    Connections(u32),
     /// So many messages a second.
     PerSecond(u32),
 }
@@ -78,10 +80,11 @@ impl Row {
         }
     }
 
-    /// A name for files and for people: `udp-ringway-1`, `tcp-kernel-20000ps`.
+    /// A name for files and for people: `udp-ringway-1`, `tcp-ringway-64c`, `tcp-kernel-20000ps`.
     pub(super) fn name(self) -> String {
         let pace = match self.pace {
             Pace::InFlight(n) => n.to_string(),
+            Pace::Connections(n) => format!("{n}c"),
             Pace::PerSecond(n) => format!("{n}ps"),
         };
         match self.server {
@@ -121,16 +124,21 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
         rows.extend(pair(stack, Pace::InFlight(1)));
     }
     let open = Pace::PerSecond(OPEN_PER_S);
-    let many = Pace::InFlight(MANY_IN_FLIGHT);
     rows.extend(pair(Stack::Ringway, open));
     if !quick {
         rows.extend(pair(Stack::Kernel, open));
-        rows.push(raw(Stack::Raw, many));
     }
-    rows.extend(pair(Stack::Ringway, many));
-    rows.extend(pair(Stack::Kernel, many));
+    // Many connections also give many connects and closes to take percentiles of.
+    let connections = Pace::Connections(MANY);
+    rows.extend(pair(Stack::Ringway, connections));
+    rows.extend(pair(Stack::Kernel, connections));
     if !quick {
-        rows.extend(pair(Stack::KernelSpin, many));
+        rows.extend(pair(Stack::KernelSpin, connections));
+        let in_flight = Pace::InFlight(MANY);
+        rows.push(raw(Stack::Raw, in_flight));
+        for stack in [Stack::Ringway, Stack::Kernel, Stack::KernelSpin] {
+            rows.extend(pair(stack, in_flight));
+        }
     }
     rows
 }
@@ -176,6 +184,7 @@ pub(super) fn lines(args: &CompareArgs, program: &Path, row: Row, effort: Effort
     }
     client.extend(match row.pace {
         Pace::InFlight(n) => words(&["--in-flight", &n.to_string()]),
+        Pace::Connections(n) => words(&["--connections", &n.to_string()]),
         Pace::PerSecond(n) => words(&["--rate", &n.to_string()]),
     });
     client.extend(words(&["-l", &SIZE.to_string(), "-t", &number::show_duration(effort.duration)]));
@@ -201,5 +210,5 @@ const PORT: u16 = 7;
 const SIZE: usize = 64;
 /// Rate of the open-loop rows: modest, so that no stack is near its limit.
 const OPEN_PER_S: u32 = 20_000;
-/// Unanswered messages of the throughput rows.
-const MANY_IN_FLIGHT: u32 = 64;
+/// Unanswered messages of the throughput rows, on as many connections or on one.
+const MANY: u32 = 64;
