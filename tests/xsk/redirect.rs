@@ -29,7 +29,7 @@ impl Redirect {
         text.load_map(Register::R1, MapName { position: 0, name: "sockets" }, "AF_XDP sockets by queue");
         text.set(Register::R3, PASS, "when there is no socket");
         text.call(Helper::RedirectMap, "to the queue's socket");
-        text.exit("");
+        text.exit("redirected, or passed");
         let instructions =
             text.finish().and_then(|program| program.link(&[map.as_fd().as_raw_fd()])).map_err(io::Error::other)?;
         let program = Program::load("redirect_all", &instructions).map_err(|refused| io::Error::other(refused.to_string()))?;
