@@ -459,10 +459,12 @@ impl<'t, 's> Arriving<'t, 's> {
 }
 
 /// The four cases of RFC 9293 table 6; and a segment that covers the whole window and more, which the table forgets.
+/// One step wider than the RFC's table for segments without text: SEG.SEQ may also be the window's right edge itself, as it may when the
+/// window is zero. That is where the pure ACKs of a peer stand that has filled our window. When both sides have, and both lost an ACK, each
+/// would refuse the other's for ever.
 fn is_acceptable(seq: SeqNum, len: u32, nxt: SeqNum, wnd: u32) -> bool {
     match (len, wnd) {
-        (0, 0) => seq == nxt,
-        (0, _) => seq.within(nxt, wnd),
+        (0, _) => seq.within(nxt, wnd) || seq == nxt + wnd,
         (_, 0) => false,
         _ => {
             let last = seq + (len - 1);
@@ -488,7 +490,8 @@ mod tests {
             (-1, 0, 0, false),
             (0, 0, 10, true),
             (9, 0, 10, true),
-            (10, 0, 10, false),
+            (10, 0, 10, true),
+            (11, 0, 10, false),
             (-1, 0, 10, false),
             (0, 1, 0, false),
             (0, 1, 10, true),

@@ -210,7 +210,7 @@ fn run(birth: usize, steps: &[Step]) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.saturating_mul(8), ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_breaks_in_any_state(birth in 0usize..16, steps in prop::collection::vec(step(), 1..60)) {
