@@ -459,6 +459,7 @@ impl<'t, 's> Arriving<'t, 's> {
 }
 
 /// The four cases of RFC 9293 table 6; and a segment that covers the whole window and more, which the table forgets.
+///
 /// One step wider than the RFC's table for segments without text: SEG.SEQ may also be the window's right edge itself, as it may when the
 /// window is zero. That is where the pure ACKs of a peer stand that has filled our window. When both sides have, and both lost an ACK, each
 /// would refuse the other's for ever.
