@@ -21,6 +21,7 @@ use crate::link::neighbor::{Hop, NeighborCache};
 use crate::service::Connection;
 use crate::tcp::State;
 use crate::tcp::pool::BufferPool;
+use crate::tcp::tally::Tally;
 use crate::time::Instant;
 use crate::udp::{Endpoints, KeptDatagrams};
 
@@ -119,6 +120,8 @@ pub(super) struct Core<D: Device> {
     pub(super) next_port: u32,
     pub(super) counters: Counters,
     pub(super) drops: DropCounters,
+    /// What happened to connections.
+    pub(super) tally: Tally,
     /// Set once a stop began: no new connections.
     pub(super) stopping: bool,
     /// A service asked for the stop.
@@ -154,6 +157,7 @@ impl<D: Device> Core<D> {
             next_port: 0,
             counters: Counters::default(),
             drops: DropCounters::default(),
+            tally: Tally::default(),
             stopping: false,
             stop_asked: false,
             unfilled_reported: false,
@@ -207,6 +211,7 @@ impl<D: Device> Core<D> {
         let flows = &self.flows;
         self.directory.remove(hash, id.slot, |slot| flows.at(slot).map_or(0, |(_, flow)| flow.hash));
         if let Some(mut flow) = self.flows.remove(id) {
+            self.tally.count_all(flow.tcb.take_noted());
             flow.tcb.release(&mut self.pool);
             self.counters.tcp_removed += 1;
             self.counters.tcp_retransmitted += flow.tcb.retransmitted();

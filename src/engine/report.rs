@@ -16,6 +16,8 @@ pub struct Report {
     pub counters: Counters,
     /// Drops by cause.
     pub drops: BTreeMap<&'static str, u64>,
+    /// What happened to connections ([`crate::tcp::tally`]).
+    pub tcp_events: BTreeMap<&'static str, u64>,
     /// Connections that were left.
     pub tcp: TcpReport,
     /// Each queue.

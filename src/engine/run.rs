@@ -221,6 +221,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         Report {
             counters,
             drops: self.core.drops.nonzero().map(|(why, count)| (why.name(), count)).collect(),
+            tcp_events: self.core.tally.nonzero().map(|(what, count)| (what.name(), count)).collect(),
             tcp: TcpReport { open, time_wait, buffered_bytes: self.core.pool.in_use(), buffer_bytes: self.core.pool.allocated() },
             queues,
             kept: self.core.kept.len(),

@@ -63,11 +63,12 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     fn segment_for_flow(&mut self, id: SlotId, at: usize, packet: &Packet, key: &FlowKey, segment: &Segment<'_>) -> Answer {
-        let Core { config, now, flows, pool, .. } = &mut self.core;
+        let Core { config, now, flows, pool, tally, .. } = &mut self.core;
         let Some(flow) = flows.find_mut(id) else { return Answer::Drop(Drop::TcpPortClosed) };
         flow.port = at;
         let unacknowledged = flow.tcb.unacknowledged();
         let arrival = flow.tcb.on_segment(&config.tcp, *now, segment, pool);
+        tally.count_all(flow.tcb.take_noted());
         flow.progress |= flow.tcb.unacknowledged() < unacknowledged;
         if let Disposition::Reopen { iss_after } = arrival.then {
             if !self.core.may_reopen(id) {
@@ -181,6 +182,7 @@ impl<D: Device> Core<D> {
         Opening {
             iss: isn::initial_sequence(secret, &octets, self.now),
             timestamp_offset: isn::timestamp_offset(secret, &octets),
+            congestion: self.config.tcp.congestion,
             mss: self.link_of(at).interface.mtu.saturating_sub(HEADERS).min(usize::from(u16::MAX)) as u16,
         }
     }

@@ -42,6 +42,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         flow.timer = None;
         if flow.tcb.poll_timeout() <= now {
             let events = flow.tcb.on_timeout(&self.core.config.tcp, now);
+            self.core.tally.count_all(flow.tcb.take_noted());
             self.deliver(id, events, &[]);
         }
         self.core.touch(id);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::error::SetupError;
 use crate::tcp;
+use crate::tcp::congestion::Algorithm;
 
 /// The value of every key.
 ///
@@ -288,7 +289,11 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "tcp.congestion",
         what: "congestion control",
-        value: Value::Word { words: &["reno"], read: |_| "reno", write: |_, _| () },
+        value: Value::Word {
+            words: Algorithm::NAMES,
+            read: |s| s.tcp.congestion.name(),
+            write: |s, word| s.tcp.congestion = Algorithm::named(word).unwrap_or_default(),
+        },
     },
     bytes("tcp.send_buffer", "bytes to send, per connection", |s| &mut s.tcp.send_buffer, 2 * K, G),
     bytes("tcp.receive_buffer", "bytes not yet read, per connection", |s| &mut s.tcp.receive_buffer, 2 * K, G),
@@ -296,6 +301,7 @@ pub const KEYS: &[Key] = &[
     count("tcp.connections", "connections of one core", |s| &mut s.tcp.connections, 1, 1 << 24),
     switch("tcp.timestamps", "offer timestamps (RFC 7323)", |s| &mut s.tcp.timestamps),
     switch("tcp.window_scaling", "offer window scaling (RFC 7323)", |s| &mut s.tcp.window_scaling),
+    switch("tcp.sack", "offer selective ACKs (RFC 2018)", |s| &mut s.tcp.sack),
     span("tcp.rto_min", "shortest retransmission timeout", |s| &mut s.tcp.rto_min, MS, HOUR),
     span("tcp.rto_initial", "the same before the first sample", |s| &mut s.tcp.rto_initial, MS, HOUR),
     span("tcp.rto_max", "longest retransmission timeout", |s| &mut s.tcp.rto_max, MS, HOUR),

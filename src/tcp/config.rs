@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::congestion::Algorithm;
+
 /// The settings of all connections of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -21,6 +23,10 @@ pub struct Config {
     pub timestamps: bool,
     /// Offer window scaling (RFC 7323 2).
     pub window_scaling: bool,
+    /// Offer selective acknowledgments (RFC 2018).
+    pub sack: bool,
+    /// Congestion control of connections that do not choose their own.
+    pub congestion: Algorithm,
     /// Shortest retransmission timeout. RFC 6298 2.4 says one second; 200 ms is what Linux uses, and delayed ACKs are shorter.
     pub rto_min: Duration,
     /// Retransmission timeout before the first sample (RFC 6298 2.1).
@@ -52,6 +58,8 @@ impl Default for Config {
             connections: 65_536,
             timestamps: true,
             window_scaling: true,
+            sack: true,
+            congestion: Algorithm::Reno,
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),

@@ -4,6 +4,7 @@
 
 use std::ops::{BitOr, BitOrAssign, Range};
 
+use super::congestion::Algorithm;
 use super::seq::SeqNum;
 use crate::device::Drop;
 use crate::wire::tcp::{Flags, Options};
@@ -17,6 +18,8 @@ pub struct Opening {
     pub timestamp_offset: u32,
     /// Largest segment payload the link carries to this peer, without options: MTU - 40 for IPv4.
     pub mss: u16,
+    /// How its congestion is controlled.
+    pub congestion: Algorithm,
 }
 
 /// Things the service must be told of, as a set.

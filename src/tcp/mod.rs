@@ -14,6 +14,7 @@
 //! timestamps.rs   TS.Recent and PAWS    rtt.rs, rto.rs  round trip   congestion/   how much may be in flight
 //! pool.rs, ring.rs, ranges.rs, send_queue.rs, receive_queue.rs       the memory of the streams
 //! isn.rs          initial sequence numbers                           challenge.rs  the limit on challenge ACKs
+//! rate.rs         how fast data is delivered    pacing.rs  when the next segment may leave    tally.rs  what happened, to be counted
 //! ```
 
 mod acknowledge;
@@ -26,8 +27,10 @@ pub mod event;
 pub mod isn;
 mod options;
 mod output;
+mod pacing;
 pub mod pool;
 mod ranges;
+pub mod rate;
 mod receive_queue;
 mod recovery;
 mod ring;
@@ -36,6 +39,7 @@ mod rtt;
 mod send_queue;
 pub mod seq;
 pub mod state;
+pub mod tally;
 mod tcb;
 mod timers;
 mod timestamps;

@@ -26,6 +26,10 @@ impl Tcb {
                 true => self.timestamps.ok.then(|| self.timestamps.option(now)),
                 false => self.offers.timestamps.then(|| (self.timestamps.value(now), 0)),
             },
+            //= rfc2018#2
+            //# This two-byte option may be sent in a SYN by a TCP that has been extended to receive (and presumably process) the SACK
+            //# option once the connection has opened.
+            sack_permitted: self.offers.sack,
             ..Options::default()
         }
     }
@@ -60,6 +64,10 @@ impl Tcb {
                 self.rcv.shift = WindowScale::NONE;
             }
         }
+        //= rfc2018#4
+        //# If the data receiver has not received a SACK-Permitted option for a given connection, it MUST NOT send SACK options on that
+        //# connection.
+        self.offers.sack &= options.sack_permitted;
         if self.offers.timestamps {
             self.timestamps.negotiate(options.timestamps, now);
         }
@@ -92,6 +100,8 @@ pub(super) struct Offers {
     pub(super) window_scale: bool,
     /// Timestamps.
     pub(super) timestamps: bool,
+    /// Selective acknowledgments; once the peer's SYN is known: both ends may send them.
+    pub(super) sack: bool,
 }
 
 /// The send MSS of a peer that names none (RFC 9293 3.7.1, IPv4).

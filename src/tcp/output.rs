@@ -35,18 +35,22 @@ struct Text {
 }
 
 impl Tcb {
-    /// True when [`Tcb::poll_transmit`] has something to do. Cheap. Without pacing the answer does not depend on the time.
-    pub fn wants_transmit(&self, _now: Instant) -> bool {
-        self.due() != Due::Nothing
+    /// True when [`Tcb::poll_transmit`] has something to do. Cheap.
+    pub fn wants_transmit(&self, now: Instant) -> bool {
+        self.due(now) != Due::Nothing
     }
 
     /// The next segment; it counts as sent. `None` when there is none: then a timer may have been armed, so ask
     /// [`Tcb::poll_timeout`] afterwards.
     pub fn poll_transmit(&mut self, config: &Config, now: Instant) -> Option<Transmit<'_>> {
-        match self.due() {
+        match self.due(now) {
             Due::Nothing => None,
             Due::Timer => {
-                self.arm_send(config, now);
+                if self.pacer.allows(now) {
+                    self.arm_send(config, now);
+                } else {
+                    self.timers.pace = self.pacer.deadline();
+                }
                 None
             }
             Due::Reset(seq) => Some(self.transmit_reset(seq, now)),
@@ -55,7 +59,7 @@ impl Tcb {
         }
     }
 
-    fn due(&self) -> Due {
+    fn due(&self, now: Instant) -> Due {
         if let Some(seq) = self.reset_pending {
             return Due::Reset(seq);
         }
@@ -64,7 +68,7 @@ impl Tcb {
             State::SynSent | State::SynReceived if self.snd.nxt == self.iss || self.recovery.pending() => Due::Syn,
             State::SynSent => Due::Nothing,
             State::SynReceived | State::TimeWait => self.due_ack(),
-            _ => self.due_text(),
+            _ => self.due_text(now),
         }
     }
 
@@ -72,7 +76,7 @@ impl Tcb {
         if self.ack_now { Due::Text(Text { seq: self.snd.nxt, len: 0, fin: false }) } else { Due::Nothing }
     }
 
-    fn due_text(&self) -> Due {
+    fn due_text(&self, now: Instant) -> Due {
         if self.probe {
             //= rfc9293#3.8.6.1
             //# The sending TCP peer must regularly transmit at least one octet of new data (if available), or retransmit to the
@@ -80,18 +84,20 @@ impl Tcb {
             let len = self.queue.len().min(1);
             return Due::Text(Text { seq: self.snd.una, len, fin: len == 0 && self.fin_queued });
         }
-        if self.recovery.pending()
-            && let Some(text) = self.due_again()
-        {
-            return Due::Text(text);
-        }
-        if !self.recovery.pending()
-            && let Some(text) = self.due_new()
-        {
-            return Due::Text(text);
+        let next = if self.recovery.pending() { self.due_again() } else { self.due_new() };
+        if let Some(text) = next {
+            if self.pacer.allows(now) {
+                return Due::Text(text);
+            }
+            if !self.ack_now && self.timers.pace == Instant::NEVER {
+                return Due::Timer;
+            }
         }
         if self.ack_now {
             return self.due_ack();
+        }
+        if next.is_some() {
+            return Due::Nothing;
         }
         let waiting = self.snd.outstanding() > 0 || self.queue.len() > 0 || (self.fin_queued && !self.fin_sent);
         if waiting && self.timers.send == Instant::NEVER { Due::Timer } else { Due::Nothing }
@@ -227,6 +233,9 @@ impl Tcb {
             self.timing.sent(end, now);
         }
         self.snd.nxt = self.snd.nxt.latest(end);
+        if let Some(pace) = self.congestion.pace() {
+            self.pacer.sent(end - seq, pace, now);
+        }
         self.probe = false;
         self.override_avoidance = false;
         self.last_sent = now;
@@ -249,7 +258,7 @@ impl Tcb {
         //# Therefore, a TCP SHOULD set cwnd to no more than RW before beginning transmission if the TCP has not sent data in an
         //# interval exceeding the retransmission timeout.
         if self.snd.outstanding() == 0 && now.since(self.last_sent) > self.rto.backed_off(0, config) {
-            self.congestion.on_idle();
+            self.congestion.on_idle(now);
         }
     }
 

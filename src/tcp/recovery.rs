@@ -4,8 +4,9 @@
 //! inflated meanwhile. What is to be sent again is one range of sequence numbers, from SND.UNA on, that `output` works off;
 //! SND.NXT never goes back.
 
-use super::congestion::{Acked, Congestion};
+use super::congestion::{Acked, Congestion, Signal};
 use super::seq::SeqNum;
+use super::tally::Happening;
 use super::tcb::Tcb;
 use crate::time::Instant;
 
@@ -65,7 +66,18 @@ impl Tcb {
         recovery.resend = recovery.resend.latest(una);
         if !recovery.fast {
             let srtt_ns = self.rtt.srtt_ns();
-            self.congestion.on_ack(&Acked { bytes, in_flight, now, srtt_ns });
+            let (rtt_ns, rate) = (None, None);
+            self.congestion.on_ack(&Acked {
+                bytes,
+                delivered: bytes,
+                in_flight,
+                now,
+                srtt_ns,
+                rtt_ns,
+                rate,
+                recovering: false,
+                lost: 0,
+            });
             return;
         }
         if una.after(recovery.recover) {
@@ -83,6 +95,7 @@ impl Tcb {
         //# In this case, retransmit the first unacknowledged segment.  Deflate the congestion window by the amount of new data
         //# acknowledged by the Cumulative Acknowledgment field.  If the partial ACK acknowledges at least one SMSS of new data,
         //# then add back SMSS bytes to the congestion window.
+        self.noted.note(Happening::PartialAck);
         let segment = self.payload_max();
         let recovery = &mut self.recovery;
         recovery.inflation = recovery.inflation.saturating_sub(bytes);
@@ -117,7 +130,8 @@ impl Tcb {
         //# The lost segment starting at SND.UNA MUST be retransmitted and cwnd set to ssthresh plus 3*SMSS.
         recovery.send_again(self.snd.una, self.snd.nxt.earliest(self.snd.una + segment));
         recovery.inflation = u32::from(DUPLICATES) * segment;
-        self.congestion.on_loss(in_flight, now);
+        self.noted.note(Happening::FastRetransmit);
+        self.congestion.on_congestion(Signal::Loss, in_flight, now);
     }
 
     /// The retransmission timer expired: everything outstanding is to be sent again, as the window allows.

@@ -7,9 +7,10 @@
 
 use super::challenge::ChallengeLimit;
 use super::config::Config;
-use super::congestion::Reno;
+use super::congestion::Control;
 use super::event::{Events, Opening};
 use super::options::Offers;
+use super::pacing::Pacer;
 use super::pool::BufferPool;
 use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
@@ -18,6 +19,7 @@ use super::rtt::{Rtt, Timing};
 use super::send_queue::SendQueue;
 use super::seq::SeqNum;
 use super::state::{Cause, Current, State};
+use super::tally::Noted;
 use super::timers::Timers;
 use super::timestamps::Timestamps;
 use super::window::{ReceiveSpace, SendSpace};
@@ -52,12 +54,15 @@ pub struct Tcb {
     pub(super) rto: Rto,
     pub(super) timers: Timers,
     pub(super) recovery: Recovery,
-    pub(super) congestion: Reno,
+    pub(super) congestion: Control,
+    pub(super) pacer: Pacer,
     pub(super) challenges: ChallengeLimit,
     /// When data was last sent (RFC 5681 4.1).
     pub(super) last_sent: Instant,
     /// Segments sent again.
     pub(super) resent: u64,
+    /// What happened since the engine last asked.
+    pub(super) noted: Noted,
 
     pub(super) queue: SendQueue,
     pub(super) received: ReceiveQueue,
@@ -125,13 +130,15 @@ impl Tcb {
             rto: Rto::initial(config),
             timers: Timers::NONE,
             recovery: Recovery::new(iss),
-            congestion: Reno::new(),
+            congestion: Control::new(opening.congestion),
+            pacer: Pacer::NONE,
             challenges: ChallengeLimit::default(),
             last_sent: now,
             resent: 0,
+            noted: Noted::NONE,
             queue: SendQueue::default(),
             received: ReceiveQueue::default(),
-            offers: Offers { window_scale: config.window_scaling, timestamps: config.timestamps },
+            offers: Offers { window_scale: config.window_scaling, timestamps: config.timestamps, sack: config.sack },
             passive: false,
             syn_seen: false,
             fin_queued: false,
@@ -199,6 +206,11 @@ impl Tcb {
     /// Segments that were sent more than once, SYN, FIN and probes included.
     pub const fn retransmitted(&self) -> u64 {
         self.resent
+    }
+
+    /// What happened to the connection since the last call, to be counted.
+    pub const fn take_noted(&mut self) -> Noted {
+        std::mem::replace(&mut self.noted, Noted::NONE)
     }
 
     /// The sequence number of our FIN: the one after the last byte given to send. Meaningless once the FIN is acknowledged.

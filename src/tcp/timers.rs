@@ -1,8 +1,9 @@
 //! The timers of a connection and what happens when they expire (RFC 9293 3.8, 3.10.8; RFC 6298 5).
 //!
-//! The engine asks for the earliest deadline and calls back at or after it; an early call does nothing. Four deadlines are
+//! The engine asks for the earliest deadline and calls back at or after it; an early call does nothing. Five deadlines are
 //! kept: one for whatever is outstanding or blocked (retransmission, zero-window probe, silly-window override: never two at once), one for a
-//! delayed ACK, one for the states that end by themselves, one to try again when there was no memory.
+//! delayed ACK, one for the states that end by themselves, one to try again when there was no memory, one for a
+//! segment that pacing holds back.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::congestion::Congestion;
 use super::event::Events;
 use super::rto::Rto;
 use super::state::{Cause, State};
+use super::tally::Happening;
 use super::tcb::Tcb;
 use crate::time::Instant;
 
@@ -25,6 +27,8 @@ pub(super) struct Timers {
     pub(super) linger: Instant,
     /// The service was refused memory and nothing else will wake it.
     pub(super) room: Instant,
+    /// The next segment may leave (pacing).
+    pub(super) pace: Instant,
     /// When `room` last expired.
     pub(super) woken: Instant,
     /// How often the send timer has doubled.
@@ -40,6 +44,7 @@ impl Timers {
         ack: Instant::NEVER,
         linger: Instant::NEVER,
         room: Instant::NEVER,
+        pace: Instant::NEVER,
         woken: Instant::ZERO,
         backoff: 0,
         unanswered: 0,
@@ -54,7 +59,7 @@ impl Timers {
 impl Tcb {
     /// The earliest deadline; [`Instant::NEVER`] when there is none.
     pub fn poll_timeout(&self) -> Instant {
-        self.timers.send.min(self.timers.ack).min(self.timers.linger).min(self.timers.room)
+        self.timers.send.min(self.timers.ack).min(self.timers.linger).min(self.timers.room).min(self.timers.pace)
     }
 
     /// Lets expired timers act. May be called at any time; does nothing before a deadline.
@@ -63,6 +68,10 @@ impl Tcb {
         if self.timers.ack <= now {
             self.timers.ack = Instant::NEVER;
             self.ack_now = true;
+        }
+        if self.timers.pace <= now {
+            // Whoever asks next finds that the segment may leave.
+            self.timers.pace = Instant::NEVER;
         }
         if self.timers.room <= now {
             self.timers.room = Instant::NEVER;
@@ -133,6 +142,7 @@ impl Tcb {
             if u32::from(self.timers.unanswered) >= retries {
                 return self.give_up();
             }
+            self.noted.note(Happening::RetransmissionTimeout);
             self.count_timeout();
             self.recovery.send_again(self.iss, self.iss + 1);
         }
@@ -152,6 +162,7 @@ impl Tcb {
         //# timeout period (SHLD-29) (Section 3.8.1), and SHOULD increase exponentially the interval between successive probes
         //# (SHLD-30).
         self.probe = true;
+        self.noted.note(Happening::ZeroWindowProbe);
         self.count_timeout();
         self.arm_send(config, now);
         Events::NONE
@@ -167,6 +178,7 @@ impl Tcb {
         //# For any state if the retransmission timeout expires on a segment in the retransmission queue, send the segment at the
         //# front of the retransmission queue again, reinitialize the retransmission timer, and return.
         let first = self.timers.unanswered == 0;
+        self.noted.note(Happening::RetransmissionTimeout);
         self.recover_on_timeout(now, first);
         self.count_timeout();
         self.arm_send(config, now);

@@ -7,6 +7,7 @@ use crate::tcp::config::Config;
 use crate::tcp::event::{Arrival, Events};
 use crate::tcp::pool::BufferPool;
 use crate::tcp::state::{Cause, State};
+use crate::tcp::tally::Happening;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Segment};
@@ -76,6 +77,7 @@ fn on_syn(tcb: &mut Tcb, config: &Config, now: Instant, segment: &Segment<'_>) -
     //# -   <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>
     //# -   and send it.
     tcb.snd.set_window(u32::from(segment.window), segment.seq, tcb.iss);
+    tcb.noted.note(Happening::SimultaneousOpen);
     tcb.enter(Cause::Syn, State::SynReceived);
     if tcb.snd.outstanding() > 0 {
         tcb.recovery.send_again(tcb.iss, tcb.iss + 1);

@@ -10,6 +10,7 @@ use crate::tcp::event::{Arrival, Disposition, Events};
 use crate::tcp::pool::BufferPool;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::state::{Cause, State};
+use crate::tcp::tally::Happening;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Segment};
@@ -134,7 +135,7 @@ impl<'t, 's> Arriving<'t, 's> {
             //# If there is a Timestamps option in the arriving segment, SEG.TSval < TS.Recent, TS.Recent is valid (see later
             //# discussion), and if the RST bit is not set, then treat the arriving segment as not acceptable
             Some((value, _)) if self.tcb.timestamps.is_old(value, self.now) => {
-                self.answer_unacceptable();
+                self.answer_unacceptable(Happening::PawsRefused);
                 self.drop(Drop::TcpPaws)
             }
             Some(_) => Check::Continue(()),
@@ -174,7 +175,7 @@ impl<'t, 's> Arriving<'t, 's> {
         if self.tcb.state() == State::TimeWait && is_late_fin(self.tcb, self.segment) {
             self.tcb.restart_time_wait(self.config, self.now);
         }
-        self.answer_unacceptable();
+        self.answer_unacceptable(if self.syn { Happening::ChallengeSyn } else { Happening::ChallengeAck });
         self.drop(if self.syn { Drop::TcpSynChallenged } else { Drop::TcpOutOfWindow })
     }
 
@@ -205,7 +206,7 @@ impl<'t, 's> Arriving<'t, 's> {
             //= rfc9293#3.10.7.4
             //# If the RST bit is set and the sequence number does not exactly match the next expected sequence value, yet is within
             //# the current receive window, TCP endpoints MUST send an acknowledgment (challenge ACK)
-            self.challenge();
+            self.challenge(Happening::ChallengeRst);
             return self.drop(Drop::TcpRstIgnored);
         }
         //= rfc9293#3.10.7.4
@@ -240,7 +241,7 @@ impl<'t, 's> Arriving<'t, 's> {
         //# RFC 5961 recommends that in these synchronized states, if the SYN bit is set, irrespective of the sequence number, TCP
         //# endpoints MUST send a "challenge ACK" to the remote peer:
         //# <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>
-        self.challenge();
+        self.challenge(Happening::ChallengeSyn);
         self.drop(Drop::TcpSynChallenged)
     }
 
@@ -296,7 +297,7 @@ impl<'t, 's> Arriving<'t, 's> {
         //# ((SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT).  All incoming segments whose ACK value doesn't satisfy the above
         //# condition MUST be discarded and an ACK sent back.
         if ack.after(tcb.snd.nxt) || ack.before(tcb.snd.una - tcb.snd.max_wnd) {
-            self.challenge();
+            self.challenge(Happening::ChallengeAck);
             return self.drop(Drop::TcpAckInvalid);
         }
         let window_before = tcb.snd.wnd;
@@ -414,7 +415,10 @@ impl<'t, 's> Arriving<'t, 's> {
             //= rfc9293#3.10.7.4
             //# If our FIN has been ACKed (perhaps in this segment), then enter TIME-WAIT, start the time-wait timer, turn off the
             //# other timers; otherwise, enter the CLOSING state.
-            State::FinWait1 => tcb.enter(Cause::Fin, State::Closing),
+            State::FinWait1 => {
+                tcb.noted.note(Happening::SimultaneousClose);
+                tcb.enter(Cause::Fin, State::Closing);
+            }
             //= rfc9293#3.10.7.4
             //# Enter the TIME-WAIT state.  Start the time-wait timer, turn off the other timers.
             _ => {
@@ -443,17 +447,21 @@ impl<'t, 's> Arriving<'t, 's> {
 
     /// An ACK in answer to an unacceptable segment. Those without data are limited: two ends that disagree would answer each
     /// other for ever.
-    fn answer_unacceptable(&mut self) {
+    fn answer_unacceptable(&mut self, why: Happening) {
         if self.segment.payload.is_empty() && !self.fin {
-            self.challenge();
+            self.challenge(why);
         } else {
+            self.tcb.noted.note(why);
             self.tcb.ack_now = true;
         }
     }
 
-    fn challenge(&mut self) {
+    fn challenge(&mut self, why: Happening) {
         if self.tcb.challenges.allows(self.now) {
+            self.tcb.noted.note(why);
             self.tcb.ack_now = true;
+        } else {
+            self.tcb.noted.note(Happening::ChallengeLimited);
         }
     }
 }

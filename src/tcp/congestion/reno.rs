@@ -1,6 +1,6 @@
 //! Reno: slow start and congestion avoidance (RFC 5681), ten segments at the start (RFC 6928).
 
-use super::{Acked, Congestion};
+use super::{Acked, Congestion, Signal};
 use crate::time::Instant;
 
 /// The state of the algorithm.
@@ -11,6 +11,8 @@ pub struct Reno {
     /// Bytes acknowledged since cwnd last grew in congestion avoidance.
     counted: u32,
     smss: u32,
+    /// cwnd and ssthresh before the last reduction, to be restored if that was a mistake.
+    before: Option<(u32, u32)>,
 }
 
 impl Reno {
@@ -18,7 +20,7 @@ impl Reno {
     pub const fn new() -> Self {
         //= rfc5681#3.1
         //# The initial value of ssthresh SHOULD be set arbitrarily high
-        Self { cwnd: 536, ssthresh: u32::MAX, counted: 0, smss: 536 }
+        Self { cwnd: 536, ssthresh: u32::MAX, counted: 0, smss: 536, before: None }
     }
 
     fn initial_window(&self) -> u32 {
@@ -28,6 +30,7 @@ impl Reno {
     }
 
     fn halve(&mut self, in_flight: u32) {
+        self.before = Some((self.cwnd, self.ssthresh));
         //= rfc5681#3.1
         //# ssthresh = max (FlightSize / 2, 2*SMSS)            (4)
         self.ssthresh = (in_flight / 2).max(2 * self.smss);
@@ -54,6 +57,9 @@ impl Congestion for Reno {
     }
 
     fn on_ack(&mut self, acked: &Acked) {
+        if acked.recovering {
+            return;
+        }
         // A window that is not used says nothing about the path, so it does not grow (RFC 7661's reason, in its simplest form).
         if acked.in_flight < self.cwnd / 2 {
             return;
@@ -73,7 +79,7 @@ impl Congestion for Reno {
         }
     }
 
-    fn on_loss(&mut self, in_flight: u32, _: Instant) {
+    fn on_congestion(&mut self, _: Signal, in_flight: u32, _: Instant) {
         self.halve(in_flight);
         self.cwnd = self.ssthresh;
     }
@@ -98,7 +104,14 @@ impl Congestion for Reno {
         self.counted = 0;
     }
 
-    fn on_idle(&mut self) {
+    fn on_spurious(&mut self, _: Instant) {
+        if let Some((cwnd, ssthresh)) = self.before.take() {
+            self.cwnd = self.cwnd.max(cwnd);
+            self.ssthresh = self.ssthresh.max(ssthresh);
+        }
+    }
+
+    fn on_idle(&mut self, _: Instant) {
         //= rfc5681#4.1
         //# For the purposes of this standard, we define RW = min(IW,cwnd).
         self.cwnd = self.cwnd.min(self.initial_window());
@@ -123,8 +136,13 @@ mod tests {
         reno
     }
 
+    fn acked(bytes: u32, in_flight: u32) -> Acked {
+        let (srtt_ns, rtt_ns, rate) = (None, None, None);
+        Acked { bytes, delivered: bytes, in_flight, now: NOW, srtt_ns, rtt_ns, rate, recovering: false, lost: 0 }
+    }
+
     fn ack(reno: &mut Reno, bytes: u32) {
-        reno.on_ack(&Acked { bytes, in_flight: reno.window(), now: NOW, srtt_ns: None });
+        reno.on_ack(&acked(bytes, reno.window()));
     }
 
     #[test]
@@ -146,7 +164,7 @@ mod tests {
     #[test]
     fn avoidance_adds_a_segment_per_window() {
         let mut reno = reno(1000);
-        reno.on_loss(20_000, NOW);
+        reno.on_congestion(Signal::Loss, 20_000, NOW);
         assert_eq!((reno.window(), reno.threshold()), (10_000, 10_000));
         for _ in 0..9 {
             ack(&mut reno, 1000);
@@ -166,9 +184,21 @@ mod tests {
     }
 
     #[test]
+    fn a_mistaken_reduction_is_taken_back_once() {
+        let mut reno = reno(1000);
+        reno.on_timeout(10_000, true, NOW);
+        reno.on_spurious(NOW);
+        assert_eq!((reno.window(), reno.threshold()), (10_000, u32::MAX));
+        reno.on_congestion(Signal::Loss, 8_000, NOW);
+        reno.on_spurious(NOW);
+        reno.on_spurious(NOW);
+        assert_eq!((reno.window(), reno.threshold()), (10_000, u32::MAX));
+    }
+
+    #[test]
     fn an_unused_window_does_not_grow() {
         let mut reno = reno(1000);
-        reno.on_ack(&Acked { bytes: 1000, in_flight: 4_999, now: NOW, srtt_ns: None });
+        reno.on_ack(&acked(1000, 4_999));
         assert_eq!(reno.window(), 10_000);
     }
 
@@ -177,7 +207,7 @@ mod tests {
         let mut reno = reno(1000);
         (0..50).for_each(|_| ack(&mut reno, 1000));
         assert_eq!(reno.window(), 60_000);
-        reno.on_idle();
+        reno.on_idle(NOW);
         assert_eq!(reno.window(), 10_000);
     }
 }

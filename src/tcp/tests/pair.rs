@@ -164,6 +164,7 @@ fn run(weather: Weather) -> u64 {
         iss: SeqNum(u32::MAX - rng.below(20_000) as u32),
         timestamp_offset: rng.next_u32(),
         mss: weather.mss,
+        congestion: config.congestion,
     };
     let client = Tcb::open(&config, opening(&mut rng), START);
     let server_opening = opening(&mut rng);

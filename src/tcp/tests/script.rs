@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::device::Drop;
 use crate::tcp::arrives::listen::{self, Listen};
+use crate::tcp::congestion::Algorithm;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::{Arrival, BufferPool, Config, Disposition, Events, Opening, State, Tcb, Transmit};
 use crate::time::Instant;
@@ -20,7 +21,14 @@ pub(super) const WINDOW: u16 = 60_000;
 
 /// No timestamps and no scaling, which tests add where they matter; quick close.
 pub(super) fn plain() -> Config {
-    Config { timestamps: false, window_scaling: false, receive_buffer: 20_000, send_buffer: 20_000, ..Config::default() }
+    Config {
+        timestamps: false,
+        window_scaling: false,
+        sack: false,
+        receive_buffer: 20_000,
+        send_buffer: 20_000,
+        ..Config::default()
+    }
 }
 
 /// A segment as a test writes it down. What is not said is not compared (`expect`) or has its default (`inject`).
@@ -130,7 +138,7 @@ pub(super) struct Script {
 
 pub(super) const START: Instant = Instant::from_ns(1_000_000_000_000);
 
-pub(super) const OPENING: Opening = Opening { iss: ISS, timestamp_offset: 500, mss: MSS };
+pub(super) const OPENING: Opening = Opening { iss: ISS, timestamp_offset: 500, mss: MSS, congestion: Algorithm::Reno };
 
 impl Script {
     fn of(tcb: Tcb, config: Config, pool: BufferPool) -> Self {

@@ -1,0 +1,140 @@
+//! What happened to connections, by name: timeouts, recoveries, probes, challenge ACKs, cookies.
+//!
+//! A TCB notes what happens to it in a small set ([`Noted`]), which the engine takes after each event and counts per core ([`Tally`]); reports
+//! print the counts under the names here (`tcp_events`). Nothing depends on them but tests and people. Values only; nothing panics.
+
+macro_rules! happenings {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Something worth counting in the life of a connection.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Happening {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Happening {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name of the counter, as reports print it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+happenings! {
+    /// Both ends opened at once (RFC 9293 3.5).
+    SimultaneousOpen = "simultaneous_open",
+    /// Both ends closed at once (RFC 9293 3.6).
+    SimultaneousClose = "simultaneous_close",
+    /// The retransmission timer expired (RFC 6298).
+    RetransmissionTimeout = "retransmission_timeout",
+    /// A loss was found by acknowledgments, and repair began (RFC 5681 3.2).
+    FastRetransmit = "fast_retransmit",
+    /// An acknowledgment of a part of what is being repaired, without SACK (RFC 6582).
+    PartialAck = "partial_ack",
+    /// A zero-window probe was sent (RFC 9293 3.8.6.1).
+    ZeroWindowProbe = "zero_window_probe",
+    /// We offered a window of zero.
+    ZeroWindowOffered = "zero_window_offered",
+    /// A RST in the window, but not at its left edge, was answered with a challenge ACK (RFC 5961 3).
+    ChallengeRst = "challenge_rst",
+    /// A SYN on a synchronized connection was answered with a challenge ACK (RFC 5961 4).
+    ChallengeSyn = "challenge_syn",
+    /// An acknowledgment out of range was answered with a challenge ACK (RFC 5961 5).
+    ChallengeAck = "challenge_ack",
+    /// A challenge ACK was not sent: this connection had its share of the second (RFC 5961 7).
+    ChallengeLimited = "challenge_limited",
+    /// A segment that PAWS refused was answered with an ACK (RFC 7323 5.3).
+    PawsRefused = "paws_refused",
+}
+
+/// A set of happenings of one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted(u64);
+
+const _: () = assert!(Happening::COUNT <= 64);
+
+impl Noted {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// Adds one.
+    pub const fn note(&mut self, what: Happening) {
+        self.0 |= 1 << what as u8;
+    }
+
+    /// True when it is in the set.
+    pub const fn contains(self, what: Happening) -> bool {
+        self.0 & (1 << what as u8) != 0
+    }
+
+    /// True when the set is empty.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// One counter per happening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally([u64; Happening::COUNT]);
+
+impl Tally {
+    /// Counts one.
+    pub const fn count(&mut self, what: Happening) {
+        self.0[what as usize] += 1;
+    }
+
+    /// Counts each member of a set once.
+    pub fn count_all(&mut self, noted: Noted) {
+        let mut rest = noted.0;
+        while rest != 0 {
+            self.0[rest.trailing_zeros() as usize] += 1;
+            rest &= rest - 1;
+        }
+    }
+
+    /// How often it happened.
+    pub const fn of(&self, what: Happening) -> u64 {
+        self.0[what as usize]
+    }
+
+    /// What happened, with how often, in the order of the list.
+    pub fn nonzero(&self) -> impl Iterator<Item = (Happening, u64)> + '_ {
+        Happening::ALL.iter().map(|&what| (what, self.of(what))).filter(|&(_, n)| n > 0)
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self([0; Happening::COUNT])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_happening_has_a_name_of_its_own() {
+        let mut names: Vec<_> = Happening::ALL.iter().map(|what| what.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Happening::COUNT);
+    }
+
+    #[test]
+    fn a_set_is_counted_once_a_member() {
+        let (mut noted, mut tally) = (Noted::NONE, Tally::default());
+        noted.note(Happening::ChallengeRst);
+        noted.note(Happening::ChallengeRst);
+        noted.note(Happening::PawsRefused);
+        tally.count_all(noted);
+        tally.count(Happening::PawsRefused);
+        assert_eq!(tally.nonzero().collect::<Vec<_>>(), [(Happening::ChallengeRst, 1), (Happening::PawsRefused, 2)]);
+    }
+}
