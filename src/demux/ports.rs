@@ -41,6 +41,9 @@ impl<T> PortTable<T> {
     ///
     /// # Errors
     /// The same address and port are taken, or the table is full.
+    //= rfc9293#3.9.1.1
+    //# Every passive OPEN call either creates a new connection record in LISTEN state, or it returns an error; it MUST NOT
+    //# affect any previously created connection record (MUST-41).
     pub fn open(&mut self, address: Option<Address>, port: u16, value: T) -> Result<u16, Refused> {
         if self.chain(port).any(|(_, entry)| entry.address == address) {
             return Err(Refused::InUse);
@@ -118,6 +121,10 @@ mod tests {
         assert_eq!((ports.at(one), ports.name(all)), (Some(&"one"), Some((None, 53))));
     }
 
+    //= type=test
+    //= rfc9293#3.9.1.1
+    //# Every passive OPEN call either creates a new connection record in LISTEN state, or it returns an error; it MUST NOT
+    //# affect any previously created connection record (MUST-41).
     #[test]
     fn a_port_is_taken_once_and_the_table_is_bounded() {
         let mut ports = PortTable::with_capacity(2);

@@ -30,6 +30,10 @@ impl<D: Device> Context for Core<D> {
         self.clock.map_or(self.now, |clock| clock.now())
     }
 
+    //= rfc9293#3.9.1.1
+    //# A TCP implementation that supports multiple concurrent connections MUST provide an OPEN call that will functionally
+    //# allow an application to LISTEN on a port while a connection block with the same local port is in SYN-SENT or
+    //# SYN-RECEIVED state (MUST-42).
     fn listen(&mut self, at: Local, options: Listen) -> Result<ListenerId, CallError> {
         self.check_local(at, Transport::Tcp)?;
         let listener =
@@ -47,6 +51,19 @@ impl<D: Device> Context for Core<D> {
     }
 
     fn connect(&mut self, remote: SocketAddr, options: Connect) -> Result<Connection, CallError> {
+        //= rfc9293#3.9.1.1
+        //# The optional "local IP address" parameter MUST be supported to allow the specification of the local IP address
+        //# (MUST-43).
+        //= rfc9293#3.9.1.1
+        //# If an application on a multihomed host does not specify the local IP address when actively opening a TCP connection,
+        //# then the TCP implementation MUST ask the IP layer to select a local IP address before sending the (first) SYN
+        //# (MUST-44).
+        //= type=exception
+        //= rfc9293#3.9.2.1 SHLD-24 MUST-53
+        //# An application MUST be able to specify a source route when it actively opens a TCP connection (MUST-51), and this
+        //# MUST take precedence over a source route received in a datagram (MUST-52).
+        // Source routes are dropped by nearly every router and host of today (RFC 7126 4.3.1); whoever could set one could lead
+        // our answers anywhere.
         let (interface, source) = self.source_for(remote.ip(), options.source)?;
         let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
         //= rfc9293#3.9.1.1
@@ -73,6 +90,9 @@ impl<D: Device> Context for Core<D> {
         if self.find_flow(&key).is_some() {
             return Err(CallError::PortInUse);
         }
+        //= rfc9293#3.9.1.1
+        //# At all other times, a previous segment has either been sent or received on this connection, and TCP implementations
+        //# MUST use the same local address that was used in those previous segments (MUST-45).
         let flow = Flow {
             key,
             hash: self.hash.of(&key),

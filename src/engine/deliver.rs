@@ -124,6 +124,9 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
     }
 
+    //= rfc9293#3.6
+    //# If the local TCP connection is closed by the remote side due to a FIN or RST received from the remote side, then the
+    //# local application MUST be informed whether it closed normally or was aborted (MUST-12).
     /// The end of the peer's stream once all was read, and the end of the connection after that.
     fn tell_ends(&mut self, id: SlotId) {
         let Some(flow) = self.core.flows.find_mut(id) else { return };

@@ -67,6 +67,9 @@ impl<D: Device, S: Service> Engine<D, S> {
                     remote_port: quoted.target_port,
                     link: self.core.link_key(at),
                 };
+                //= rfc9293#3.9.2.2
+                //# TCP implementations MUST act on an ICMP error message passed up from the IP layer, directing it to the
+                //# connection that created the error (MUST-54).
                 if let Some(id) = self.core.find_flow(&key) {
                     self.unreachable(id, quoted.seq);
                 }

@@ -183,6 +183,9 @@ impl<D: Device> Core<D> {
             iss: isn::initial_sequence(secret, &octets, self.now),
             timestamp_offset: isn::timestamp_offset(secret, &octets),
             congestion: self.config.tcp.congestion,
+            //= rfc9293#3.7.1
+            //# The MSS value to be sent in an MSS Option must be less than or equal to: [...] where MMS_R is the maximum size
+            //# for a transport-layer message that can be received (and reassembled at the IP layer) (MUST-67).
             mss: self.link_of(at).interface.mtu.saturating_sub(HEADERS).min(usize::from(u16::MAX)) as u16,
         }
     }

@@ -24,6 +24,12 @@ impl<D: Device, S: Service> Engine<D, S> {
         let mut worked = false;
         self.frames_in_turn = 0;
         for at in 0..self.core.ports.len() {
+            //= rfc9293#3.10.7.4
+            //# if the TCP endpoint is processing a series of queued segments, it MUST process them all before sending any ACK
+            //# segments (MUST-59).
+            //= rfc9293#3.10.7.4
+            //# In general, the processing of received segments MUST be implemented to aggregate ACK segments whenever possible
+            //# (MUST-58).
             worked |= self.receive_burst(at, clock);
         }
         if look && !worked {

@@ -214,8 +214,8 @@ mod tests {
         }
     }
 
-    //= rfc1122#3.2.2
     //= type=test
+    //= rfc1122#3.2.2
     //# An ICMP error message MUST NOT be sent as the result of
     //# receiving:
     #[test]

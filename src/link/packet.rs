@@ -71,6 +71,8 @@ fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Resul
     if !ours && !to_many {
         return Err(Drop::Ipv4NotOurs);
     }
+    //= rfc9293#3.9.2.3
+    //# An incoming SYN with an invalid source address MUST be ignored either by TCP or by the IP layer [(MUST-63)]
     route::check_source(interface, IpAddr::V4(ip.source))?;
     if ip.is_fragment() {
         return Err(Drop::Ipv4Fragment);
@@ -126,6 +128,9 @@ mod tests {
         }
     }
 
+    //= type=test
+    //= rfc9293#3.9.2.3
+    //# An incoming SYN with an invalid source address MUST be ignored either by TCP or by the IP layer [(MUST-63)]
     #[test]
     fn each_check_has_its_own_reason() {
         let cases = [

@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_the_rfc() {
-        //= rfc864
         //= type=test
+        //= rfc864
         //# End each line with carriage return and line feed.
         let bytes = stream(0, LINE_BYTES * 2);
         let (first, second) = bytes.split_at(LINE_BYTES);

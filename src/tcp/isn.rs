@@ -22,7 +22,7 @@ use crate::time::Instant;
 pub fn initial_sequence(secret: &[u8; 16], flow: &[u8; 40], now: Instant) -> SeqNum {
     //= rfc6528#3
     //# ISN = M + F(localip, localport, remoteip, remoteport, secretkey)
-    //= rfc9293#3.4.1
+    //= rfc9293#3.4.1 SHLD-1
     //# A TCP implementation MUST use the above type of "clock" for clock-driven selection of initial sequence numbers (MUST-8), and
     //# SHOULD generate its initial sequence numbers with the expression:
     SeqNum(hash(secret, flow, SEQUENCE)) + (now.as_ns() / TICK_NS) as u32
@@ -45,6 +45,9 @@ pub fn port_offset(secret: &[u8; 16], flow: &[u8; 40]) -> u32 {
 
 fn hash(secret: &[u8; 16], flow: &[u8; 40], purpose: u8) -> u32 {
     let mut hasher = SipHasher13::new_with_key(secret);
+    //= rfc9293#3.4.1
+    //# F() MUST NOT be computable from the outside (MUST-9), or an attacker could still guess at sequence numbers from the ISN
+    //# used for some other connection.
     hasher.write(flow);
     hasher.write_u8(purpose);
     hasher.finish() as u32
@@ -64,6 +67,9 @@ mod tests {
     const SECRET: [u8; 16] = *b"sixteen secrets!";
 
     //= type=test
+    //= rfc9293#3.4.1 SHLD-1
+    //# A TCP implementation MUST use the above type of "clock" for clock-driven selection of initial sequence numbers (MUST-8)
+    //= type=test
     //= rfc6528#3
     //# where M is the 4 microsecond timer
     #[test]
@@ -74,6 +80,9 @@ mod tests {
         assert_eq!(at((1 << 32) * 4_000), at(0));
     }
 
+    //= type=test
+    //= rfc9293#3.4.1
+    //# F() MUST NOT be computable from the outside (MUST-9)
     #[test]
     fn flows_secrets_and_purposes_give_different_numbers() {
         let now = Instant::ZERO;

@@ -14,6 +14,8 @@ impl Tcb {
             //= rfc9293#3.7.1
             //# TCP implementations SHOULD send an MSS Option in every SYN segment when its receive MSS differs from the default 536
             //# for IPv4 or 1220 for IPv6 (SHLD-5), and MAY send it always
+            //= rfc9293#3.7.1
+            //# TCP endpoints MUST implement both sending and receiving the MSS Option (MUST-14).
             mss: Some(self.rcv.mss),
             //= rfc7323#2.3
             //# If a TCP receives a <SYN> segment containing a Window Scale option, it SHOULD send its own Window Scale option in
@@ -36,6 +38,8 @@ impl Tcb {
 
     /// The options of every other segment.
     pub(super) fn options(&self, now: Instant) -> Options {
+        //= rfc9293#3.2
+        //# in segments with the SYN control bit set) and MUST NOT be sent in other segments (MUST-65).
         //= rfc7323#3.2
         //# Once TSopt has been successfully negotiated, that is both <SYN> and <SYN,ACK> contain TSopt, the TSopt MUST be sent in
         //# every non-<RST> segment for the duration of the connection, and SHOULD be sent in an <RST> segment
@@ -44,7 +48,7 @@ impl Tcb {
 
     /// Takes in the options of the peer's SYN.
     pub(super) fn settle_options(&mut self, options: &Options, now: Instant) {
-        //= rfc9293#3.7.1
+        //= rfc9293#3.7.1 MUST-15
         //# If an MSS Option is not received at connection setup, TCP implementations MUST assume a default send MSS of 536 (576 -
         //# 40) for IPv4 or 1220 (1280 - 60) for IPv6
         let peer_mss = options.mss.unwrap_or(DEFAULT_MSS);

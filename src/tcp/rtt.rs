@@ -122,6 +122,10 @@ mod tests {
     }
 
     //= type=test
+    //= rfc9293#3.8.1
+    //# The RTO MUST be computed according to the algorithm in [10], including Karn's algorithm for taking RTT samples
+    //# (MUST-18).
+    //= type=test
     //= rfc6298#3
     //# That is, RTT samples MUST NOT be made using segments that were retransmitted
     #[test]

@@ -69,7 +69,7 @@ impl SendSpace {
 
     /// Room from `seq` to the right edge of the window; 0 when the edge lies left of it.
     pub(super) fn room_from(&self, seq: SeqNum) -> u32 {
-        //= rfc9293#3.8.6
+        //= rfc9293#3.8.6 MUST-34
         //# However, a sending TCP peer MUST be robust against window shrinking, which may cause the "usable window" (see
         //# Section 3.8.6.2.1) to become negative
         self.wnd.saturating_sub(seq - self.una)
@@ -178,7 +178,7 @@ impl ReceiveSpace {
 
     /// The smallest opening worth telling.
     fn step(&self) -> u32 {
-        //= rfc9293#3.8.6.2.2
+        //= rfc9293#3.8.6.2.2 MUST-39
         //# RCV.BUFF - RCV.USER - RCV.WND  >= min( Fr * RCV.BUFF, Eff.snd.MSS )
         (self.limit / 2).min(u32::from(self.mss)).max(1)
     }

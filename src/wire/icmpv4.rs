@@ -221,8 +221,8 @@ mod tests {
         assert_eq!(mtu(TIME_EXCEEDED, CODE_FRAGMENTATION_NEEDED), None);
     }
 
-    //= rfc1122#3.2.2.6
     //= type=test
+    //= rfc1122#3.2.2.6
     //# Data received in an ICMP Echo Request MUST be entirely
     //# included in the resulting Echo Reply.
     #[test]

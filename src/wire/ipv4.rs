@@ -100,6 +100,9 @@ pub fn parse(bytes: &[u8]) -> Result<Ipv4, Drop> {
     if raw.version_ihl >> 4 != 4 || header_len < HEADER_LEN {
         return Err(Drop::Ipv4HeaderMalformed);
     }
+    //= rfc9293#3.9.2
+    //# When received options are passed up to TCP from the IP layer, a TCP implementation MUST ignore options that it does not
+    //# understand (MUST-50).
     let header = bytes.get(..header_len).ok_or(Drop::Ipv4Truncated)?;
     let total_len = usize::from(raw.total_len.get());
     if total_len < header_len || total_len > bytes.len() {
@@ -262,6 +265,10 @@ mod tests {
         assert!(parse(&frame).unwrap().payload(&frame[..21]).is_empty());
     }
 
+    //= type=test
+    //= rfc9293#3.9.2
+    //# When received options are passed up to TCP from the IP layer, a TCP implementation MUST ignore options that it does not
+    //# understand (MUST-50).
     #[test]
     fn options_are_stepped_over_and_summed() {
         let mut bytes = [0; 32];

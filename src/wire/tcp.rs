@@ -97,6 +97,9 @@ pub struct Segment<'a> {
     /// Control bits.
     pub flags: Flags,
     /// SEG.WND as on the wire, not scaled.
+    //= rfc9293#3.1
+    //# The window size MUST be treated as an unsigned number, or else large window sizes will appear like negative windows and
+    //# TCP will not work (MUST-1).
     pub window: u16,
     /// SEG.UP; meaningful with [`Flags::URG`] only.
     pub urgent: u16,
@@ -177,6 +180,8 @@ pub fn parse<'a>(bytes: &'a [u8], pseudo: &PseudoHeader) -> Result<(Ports, Segme
         flags: Flags(raw.flags),
         window: raw.window.get(),
         urgent: raw.urgent.get(),
+        //= rfc9293#3.1
+        //# A TCP implementation MUST be able to receive a TCP Option in any segment (MUST-5).
         options: options::parse(options),
         payload,
     };

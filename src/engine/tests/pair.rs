@@ -400,6 +400,10 @@ fn a_timer_that_is_always_due_does_not_hold_up_the_turn() {
     assert!((1..engine.service().calls).contains(&first), "it goes on in the next turn");
 }
 
+//= type=test
+//= rfc9293#3.9.1.1
+//# A TCP implementation MUST reject as an error a local OPEN call for an invalid remote IP address (e.g., a broadcast or
+//# multicast address) (MUST-46).
 #[test]
 fn a_connection_to_many_is_refused() {
     let (left, _right) = memory::cable(16);

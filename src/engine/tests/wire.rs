@@ -149,6 +149,10 @@ fn a_syn_that_no_listener_would_take_does_not_end_time_wait() {
     assert_eq!((peer.segments(), engine.core.count_states()), (vec![], (0, 1)));
 }
 
+//= type=test
+//= rfc9293#3.9.2.3
+//# A TCP implementation MUST silently discard an incoming SYN segment that is addressed to a broadcast or multicast address
+//# [(MUST-57)].
 /// Whoever answers such a frame sends to all stations, or in the name of all.
 #[test]
 fn a_group_address_is_neither_answered_nor_answered_from() {

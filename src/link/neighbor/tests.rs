@@ -65,8 +65,8 @@ fn a_neighbor_is_asked_for_once_and_the_frames_wait_for_its_answer() {
     assert_eq!((script.cache.held(), script.cache.deadline()), (0, Instant::NEVER));
 }
 
-//= rfc1122#2.3.2.1
 //= type=test
+//= rfc1122#2.3.2.1
 //# A mechanism to prevent ARP flooding (repeatedly sending an
 //# ARP Request for the same IP address, at a high rate) MUST be
 //# included.  The recommended maximum rate is 1 per second per

@@ -77,6 +77,8 @@ fn on_syn(tcb: &mut Tcb, config: &Config, now: Instant, segment: &Segment<'_>) -
     //# -   <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>
     //# -   and send it.
     tcb.snd.set_window(u32::from(segment.window), segment.seq, tcb.iss);
+    //= rfc9293#3.5
+    //# A TCP implementation MUST support simultaneous open attempts (MUST-10).
     tcb.noted.note(Happening::SimultaneousOpen);
     tcb.enter(Cause::Syn, State::SynReceived);
     if tcb.snd.outstanding() > 0 {

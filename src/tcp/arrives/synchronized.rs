@@ -147,6 +147,8 @@ impl<'t, 's> Arriving<'t, 's> {
             return self.own_syn_again();
         }
         let (nxt, wnd) = (self.tcb.rcv.nxt, self.tcb.rcv.wnd);
+        //= rfc9293#3.5.3
+        //# TCP implementations SHOULD allow a received RST segment to include data (SHLD-2).
         // A RST is acceptable by where it begins; what it carries is text for people (RFC 9293 SHLD-2).
         let len = if self.has(Flags::RST) { 0 } else { self.segment.len() };
         if is_acceptable(self.segment.seq, len, nxt, wnd) {
@@ -162,6 +164,9 @@ impl<'t, 's> Arriving<'t, 's> {
         //= rfc9293#3.10.7.4
         //# If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid ACKs, URGs,
         //# and RSTs.
+        //= rfc9293#3.4
+        //# A TCP receiver MUST process the RST and URG fields of all incoming segments, even when the receive window is zero
+        //# (MUST-66).
         let reaches_nxt = self.segment.seq.at_or_before(nxt) && (self.segment.seq + len).after(nxt);
         if wnd == 0 && reaches_nxt && !self.syn {
             self.tcb.ack_now = true;

@@ -24,7 +24,7 @@ pub(super) fn accept_in_order(tcb: &mut Tcb, config: &Config, now: Instant, len:
     //# Once the TCP endpoint takes responsibility for the data, it advances RCV.NXT over the data accepted, and adjusts RCV.WND as
     //# appropriate to the current buffer availability.  The total of RCV.NXT and RCV.WND should not be reduced.
     tcb.rcv.advance(len);
-    //= rfc9293#3.8.6.3
+    //= rfc9293#3.8.6.3 SHLD-19
     //# An ACK SHOULD be generated for at least every second full-sized segment or 2*RMSS bytes of new data
     if tcb.rcv.nxt - tcb.rcv.acked >= 2 * tcb.peer_payload_max() {
         tcb.ack_now = true;

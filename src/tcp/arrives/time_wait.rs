@@ -39,6 +39,9 @@ pub(super) fn may_reopen(tcb: &Tcb, config: &Config, syn: &Segment<'_>) -> bool 
     // The FIN, the last the peer sent, stands before RCV.NXT.
     let sequence_is_new = syn.seq.at_or_after(tcb.rcv.nxt);
     let new_value = if config.timestamps { syn.options.timestamps.map(|(value, _)| SeqNum(value)) } else { None };
+    //= rfc9293#3.6.1
+    //# This algorithm for reducing TIME-WAIT is a Best Current Practice that SHOULD be implemented since Timestamp Options are
+    //# commonly used, and using them to reduce TIME-WAIT provides benefits for busy Internet servers (SHLD-4).
     match (tcb.timestamps.ok, new_value) {
         (true, Some(value)) => {
             let last = SeqNum(tcb.timestamps.recent());

@@ -8,6 +8,13 @@ use crate::tcp::{Events, State};
 use crate::wire::tcp::Flags;
 
 //= type=test
+//= rfc9293#3.2 MUST-65
+//# in segments with the SYN control bit set) and MUST NOT be sent in other segments (MUST-65).
+//= type=test
+//= rfc9293#3.7.1
+//# TCP implementations SHOULD send an MSS Option in every SYN segment when its receive MSS differs from the default 536 for
+//# IPv4 or 1220 for IPv6 (SHLD-5)
+//= type=test
 //= rfc9293#3.10.7.3
 //# If SND.UNA > ISS (our SYN has been ACKed), change the connection state to ESTABLISHED, form an ACK segment
 #[test]
@@ -124,6 +131,10 @@ fn a_repeated_syn_gets_the_syn_ack_again() {
     peer.expect_state(State::SynReceived);
 }
 
+//= type=test
+//= rfc9293#3.5
+//# Note that a TCP implementation MUST keep track of whether a connection has reached SYN-RECEIVED state as the result of a
+//# passive OPEN or an active OPEN (MUST-11).
 #[test]
 fn a_new_syn_in_syn_received_gives_the_place_back() {
     let mut peer = Script::syn_received();
@@ -178,6 +189,10 @@ fn syn_sent_drops_what_is_neither_syn_nor_rst() {
     peer.expect_state(State::SynSent);
 }
 
+//= type=test
+//= rfc9293#3.8.3 MUST-22
+//# In particular, R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least 3 minutes
+//# (MUST-23).
 //= type=test
 //= rfc9293#3.8.3
 //# In particular, R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least 3 minutes

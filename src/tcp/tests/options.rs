@@ -20,6 +20,13 @@ const VALUE: u32 = 1_000_000 + 500;
 
 //= type=test
 //= rfc9293#3.7.1
+//# If an MSS Option is not received at connection setup, TCP implementations MUST assume a default send MSS of 536 (576 - 40)
+//# for IPv4 or 1220 (1280 - 60) for IPv6 (MUST-15).
+//= type=test
+//= rfc9293#3.7.1 MUST-16
+//# TCP endpoints MUST implement both sending and receiving the MSS Option (MUST-14).
+//= type=test
+//= rfc9293#3.7.1
 //# If an MSS Option is not received at connection setup, TCP implementations MUST assume a default send MSS of 536
 #[test]
 fn the_mss_is_the_smaller_of_both() {

@@ -10,6 +10,9 @@ use crate::wire::tcp::Flags;
 
 //= type=test
 //= rfc9293#3.8.6.3
+//# the delay MUST be less than 0.5 seconds (MUST-40).
+//= type=test
+//= rfc9293#3.8.6.3
 //# A TCP endpoint SHOULD implement a delayed ACK (SHLD-18), but an ACK should not be excessively delayed
 #[test]
 fn one_segment_is_acknowledged_after_the_delay() {
@@ -23,6 +26,9 @@ fn one_segment_is_acknowledged_after_the_delay() {
     peer.expect_nothing();
 }
 
+//= type=test
+//= rfc9293#3.8.6.3 SHLD-19
+//# An ACK SHOULD be generated for at least every second full-sized segment or 2*RMSS bytes of new data
 //= type=test
 //= rfc9293#3.8.6.3
 //# An ACK SHOULD be generated for at least every second full-sized segment
@@ -163,6 +169,9 @@ fn a_closed_window_still_takes_acks() {
     assert_eq!(peer.tcb.unread_len(), 20_000);
 }
 
+//= type=test
+//= rfc9293#3.8.6.2.2
+//# A TCP implementation MUST include a SWS avoidance algorithm in the receiver (MUST-39).
 //= type=test
 //= rfc9293#3.8.6.2.2
 //# When the inequality is satisfied, RCV.WND is set to RCV.BUFF-RCV.USER.

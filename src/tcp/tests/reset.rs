@@ -31,6 +31,10 @@ fn a_listener_takes_only_a_syn() {
 }
 
 //= type=test
+//= rfc9293#3.6
+//# If the local TCP connection is closed by the remote side due to a FIN or RST received from the remote side, then the local
+//# application MUST be informed whether it closed normally or was aborted (MUST-12).
+//= type=test
 //= rfc9293#3.10.7.4
 //# If the RST bit is set and the sequence number exactly matches the next expected sequence number (RCV.NXT), then TCP endpoints
 //# MUST reset the connection in the manner prescribed below according to the connection state.
@@ -92,6 +96,12 @@ fn a_rst_outside_the_window_is_dropped_in_silence() {
     }
 }
 
+//= type=test
+//= rfc9293#3.5.3
+//# TCP implementations SHOULD allow a received RST segment to include data (SHLD-2).
+//= type=test
+//= rfc9293#3.4
+//# A TCP receiver MUST process the RST and URG fields of all incoming segments, even when the receive window is zero (MUST-66).
 #[test]
 fn a_rst_with_text_at_a_closed_window_resets() {
     let mut peer = Script::established();

@@ -19,6 +19,12 @@ fn in_flight(segments: u32) -> Script {
 }
 
 //= type=test
+//= rfc9293#3.8.3
+//# The following procedure MUST be used to handle excessive retransmissions of data segments (MUST-20)
+//= type=test
+//= rfc9293#3.8.3
+//# The value of R2 SHOULD correspond to at least 100 seconds (SHLD-11).
+//= type=test
 //= rfc6298#5.5
 //# The host MUST set RTO <- RTO * 2 ("back off the timer").
 //= type=test

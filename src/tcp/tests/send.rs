@@ -6,6 +6,12 @@ use super::script::*;
 use crate::tcp::{BufferPool, Config, Events, State};
 use crate::wire::tcp::Flags;
 
+//= type=test
+//= rfc9293#3.9.1.2
+//# a TCP implementation SHOULD send a maximum-sized segment whenever possible (SHLD-28) to improve performance
+//= type=test
+//= rfc9293#3.9.1.2
+//# MUST set the PSH bit in the last buffered segment (i.e., when there is no more queued data to be sent) (MUST-61).
 #[test]
 fn a_stream_is_cut_into_full_segments_and_pushed_at_its_end() {
     let mut peer = Script::established();
@@ -21,6 +27,12 @@ fn a_stream_is_cut_into_full_segments_and_pushed_at_its_end() {
     assert_eq!(peer.tcb.poll_timeout(), crate::time::Instant::NEVER);
 }
 
+//= type=test
+//= rfc9293#3.9.1.2
+//# The transmitter SHOULD collapse successive bits when it packetizes data, to send the largest possible segment (SHLD-27).
+//= type=test
+//= rfc9293#3.7.4
+//# A TCP implementation SHOULD implement the Nagle algorithm to coalesce short segments (SHLD-7).
 //= type=test
 //= rfc9293#3.7.4
 //# If there is unacknowledged data (i.e., SND.NXT > SND.UNA), then the sending TCP endpoint buffers all user data (regardless of the PSH
@@ -85,6 +97,9 @@ fn the_window_of_a_segment_that_fills_a_hole_counts() {
     peer.expect_nothing();
 }
 
+//= type=test
+//= rfc9293#3.9.1.2
+//# (1) MUST NOT buffer data indefinitely (MUST-60)
 //= type=test
 //= rfc9293#3.8.6.2.1
 //# A TCP implementation MUST include a SWS avoidance algorithm in the sender (MUST-38).
@@ -164,6 +179,9 @@ fn closed_window() -> Script {
     peer
 }
 
+//= type=test
+//= rfc9293#3.8.6.1
+//# Probing of zero (offered) windows MUST be supported (MUST-36).
 //= type=test
 //= rfc9293#3.8.6.1
 //# The transmitting host SHOULD send the first zero-window probe when a zero window has existed for the retransmission timeout period
@@ -288,6 +306,9 @@ fn a_fin_probes_too() {
     peer.expect_state(State::FinWait2);
 }
 
+//= type=test
+//= rfc9293#3.8.6 MUST-35 SHLD-16 SHLD-17
+//# If this happens, the sender SHOULD NOT send new data (SHLD-15)
 //= type=test
 //= rfc9293#3.8.6
 //# However, a sending TCP peer MUST be robust against window shrinking, which may cause the "usable window" (see Section 3.8.6.2.1) to

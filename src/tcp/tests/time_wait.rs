@@ -97,6 +97,10 @@ fn without_timestamps_the_sequence_number_decides() {
 }
 
 //= type=test
+//= rfc9293#3.6.1
+//# This algorithm for reducing TIME-WAIT is a Best Current Practice that SHOULD be implemented since Timestamp Options are
+//# commonly used, and using them to reduce TIME-WAIT provides benefits for busy Internet servers (SHLD-4).
+//= type=test
 //= rfc6191#2
 //# If TCP Timestamps would be enabled for the new incarnation of the connection, and the timestamp contained in the incoming SYN segment is
 //# greater than the last timestamp seen on the previous incarnation of the connection

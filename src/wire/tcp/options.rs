@@ -34,6 +34,9 @@ pub(super) fn parse_any(mut bytes: &[u8]) -> Options {
     while let Some((&kind, rest)) = bytes.split_first() {
         match kind {
             END => break,
+            //= rfc9293#3.1
+            //# There is no guarantee that senders will use this option, so receivers MUST be prepared to process options even
+            //# if they do not begin on a word boundary (MUST-64).
             NOP => bytes = rest,
             _ => {
                 //= rfc9293#3.1
@@ -55,6 +58,8 @@ pub(super) fn parse_any(mut bytes: &[u8]) -> Options {
 
 fn take(options: &mut Options, kind: u8, data: &[u8]) {
     match (kind, data) {
+        //= rfc9293#3.1
+        //# the following options MUST be supported (MUST-4
         (MSS, &[a, b]) => options.mss = Some(u16::from_be_bytes([a, b])),
         (WINDOW_SCALE, &[shift]) => options.window_scale = Some(shift),
         (SACK_PERMITTED, []) => options.sack_permitted = true,
@@ -71,10 +76,15 @@ fn take(options: &mut Options, kind: u8, data: &[u8]) {
                 options.sack_count = blocks.len().min(options.sack.len()) as u8;
             }
         }
+        //= rfc9293#3.1
+        //# A TCP implementation MUST (MUST-6) ignore without error any TCP Option it does not implement, assuming that the
+        //# option has a length field.
         _ => {}
     }
 }
 
+//= rfc9293#3.1
+//# The content of the header beyond the End of Option List Option MUST be header padding of zeros (MUST-69).
 /// The bytes [`emit`] writes, a multiple of 4, at most 40.
 #[inline]
 pub(super) fn len(options: &Options) -> usize {
@@ -85,6 +95,9 @@ pub(super) fn len(options: &Options) -> usize {
 
 /// Writes the options to the begin of `bytes` and returns how many bytes they take; 0, and nothing written, when they do not fit.
 #[inline]
+//= rfc9293#3.1
+//# All TCP Options except End of Option List Option (EOL) and No-Operation (NOP) MUST have length fields, including all future
+//# options (MUST-68)
 pub(super) fn emit(bytes: &mut [u8], options: &Options) -> usize {
     let Some(bytes) = bytes.get_mut(..len(options)) else { return 0 };
     let mut words = bytes.as_chunks_mut::<4>().0.iter_mut();

@@ -91,6 +91,9 @@ fn an_offset_below_the_header_is_malformed_and_beyond_the_segment_truncated() {
     }
 }
 
+//= type=test
+//= rfc9293#3.1
+//# The sender MUST generate it (MUST-2) and the receiver MUST check it (MUST-3).
 #[test]
 fn every_wrong_bit_is_found() {
     let good = build(&header(Options { timestamps: Some((1, 2)), ..Options::default() }), b"odd");
@@ -133,8 +136,8 @@ fn the_acknowledgment_is_written_with_its_bit_only() {
     assert_eq!(parse(&build(&header(Options::default()), b""), &pseudo()).unwrap().1.ack, SeqNum(5));
 }
 
-//= rfc9293#3.1
 //= type=test
+//= rfc9293#3.1
 //# TCP implementations MUST be
 //# prepared to handle an illegal option length (e.g., zero); a
 //# suggested procedure is to reset the connection and log the error
@@ -149,8 +152,8 @@ fn an_illegal_length_ends_the_options_and_keeps_what_stood_before() {
     assert_eq!(options_of(&[3, 3, 7, 2]), scale);
 }
 
-//= rfc9293#3.1
 //= type=test
+//= rfc9293#3.1
 //# A TCP implementation MUST (MUST-6) ignore without error
 //# any TCP Option it does not implement, assuming that the option has a
 //# length field.
@@ -171,8 +174,11 @@ fn unknown_options_and_known_ones_of_a_wrong_length_are_skipped() {
     }
 }
 
-//= rfc9293#3.1
 //= type=test
+//= rfc9293#3.1
+//# the following options MUST be supported (MUST-4
+//= type=test
+//= rfc9293#3.1
 //# receivers
 //# MUST be prepared to process options even if they do not
 //# begin on a word boundary (MUST-64).
@@ -183,6 +189,9 @@ fn options_may_begin_anywhere_and_end_early() {
     assert_eq!(options_of(&[2, 4, 2, 24, 4, 2, 3, 3, 255, 0, 2, 4, 9, 9]), expected, "nothing counts behind the end of the list");
 }
 
+//= type=test
+//= rfc9293#3.1
+//# A TCP implementation MUST be able to receive a TCP Option in any segment (MUST-5).
 #[test]
 fn sack_blocks_are_read_up_to_four() {
     let mut bytes = vec![5, 34];
@@ -195,6 +204,10 @@ fn sack_blocks_are_read_up_to_four() {
     assert_eq!(options_of(&[5, 2]).sack_blocks(), []);
 }
 
+//= type=test
+//= rfc9293#3.1
+//# All TCP Options except End of Option List Option (EOL) and No-Operation (NOP) MUST have length fields, including all future
+//# options (MUST-68)
 #[test]
 fn options_stand_in_the_order_of_linux() {
     let syn = Options {
@@ -274,6 +287,9 @@ proptest! {
         prop_assert_eq!(without(segment.options), without(header.options));
     }
 
+    //= type=test
+    //= rfc9293#3.1
+    //# The content of the header beyond the End of Option List Option MUST be header padding of zeros (MUST-69).
     #[test]
     fn others_read_the_same(header in headers(), payload in proptest::collection::vec(any::<u8>(), 0..100)) {
         let bytes = build(&header, &payload);
