@@ -40,7 +40,8 @@ missed=$(count missed)
 explained=0
 while IFS= read -r line; do
     # A line and column change with every edit: what was done to which function stays.
-    what=$(sed 's/^\([^:]*\):[0-9]*:[0-9]*: /\1: /' <<<"$line")
+    what=$line
+    [[ $line =~ ^([^:]*):[0-9]+:[0-9]+:\ (.*)$ ]] && what="${BASH_REMATCH[1]}: ${BASH_REMATCH[2]}"
     if grep -qF "$what" scripts/mutants.txt; then
         explained=$((explained + 1))
     else
