@@ -1,6 +1,8 @@
-//! Which options go into which segment, and what the options of a SYN settle (RFC 9293 3.7.1, RFC 7323 2 and 3).
+//! Which options go into which segment, and what the options of a SYN settle (RFC 9293 3.7.1, RFC 7323 2 and 3, RFC 2018, RFC 2883).
 
 use super::congestion::Congestion;
+use super::ranges::SACK_BLOCKS;
+use super::tally::Happening;
 use super::tcb::Tcb;
 use super::window::WindowScale;
 use crate::limits::SEND_MSS_MIN;
@@ -36,14 +38,47 @@ impl Tcb {
         }
     }
 
-    /// The options of every other segment.
+    /// The options of a segment that is neither SYN nor RST.
     pub(super) fn options(&self, now: Instant) -> Options {
+        //= rfc2018#4
+        //# If sent at all, SACK options SHOULD be included in all ACKs which do not ACK the highest sequence number in the data
+        //# receiver's queue.
+        let most = self.sack_blocks_max();
+        if most == 0 || self.received.sack_count(most) == 0 {
+            return self.reset_options(now);
+        }
+        let (sack, count) = self.received.sack_blocks(most);
+        Options { sack, sack_count: count as u8, ..self.reset_options(now) }
+    }
+
+    /// The options of a RST.
+    pub(super) fn reset_options(&self, now: Instant) -> Options {
         //= rfc9293#3.2
         //# in segments with the SYN control bit set) and MUST NOT be sent in other segments (MUST-65).
         //= rfc7323#3.2
         //# Once TSopt has been successfully negotiated, that is both <SYN> and <SYN,ACK> contain TSopt, the TSopt MUST be sent in
         //# every non-<RST> segment for the duration of the connection, and SHOULD be sent in an <RST> segment
         Options { timestamps: self.timestamps.ok.then(|| self.timestamps.option(now)), ..Options::default() }
+    }
+
+    /// A segment with [`Tcb::options`] has left.
+    pub(super) fn sack_reported(&mut self) {
+        if self.received.sack_count(self.sack_blocks_max()) == 0 {
+            return;
+        }
+        self.noted.note(if self.received.has_duplicate() { Happening::DsackSent } else { Happening::SackSent });
+        self.received.reported();
+    }
+
+    /// SACK blocks that a segment has room for; 0 when the peer did not permit them.
+    const fn sack_blocks_max(&self) -> usize {
+        //= rfc2018#3
+        //# thus a maximum of 3 SACK blocks will be allowed in this case.
+        match (self.offers.sack, self.timestamps.ok) {
+            (false, _) => 0,
+            (true, true) => SACK_BLOCKS - 1,
+            (true, false) => SACK_BLOCKS,
+        }
     }
 
     /// Takes in the options of the peer's SYN.
@@ -78,22 +113,28 @@ impl Tcb {
         self.congestion.set_mss(self.payload_max());
     }
 
-    /// Eff.snd.MSS: the largest payload of a segment, its options taken off.
+    /// Eff.snd.MSS: the largest payload of a segment that leaves now, its options taken off. While there is something to report selectively
+    /// it is smaller than otherwise.
     pub(super) fn payload_max(&self) -> u32 {
         //= rfc9293#3.7.1
         //# When TCP is used in a situation where either the IP or TCP headers are not fixed, the sender must reduce the amount of
         //# TCP data in any given packet by the number of octets used by the IP and TCP options.
-        u32::from(self.snd.mss) - self.option_bytes()
+        u32::from(self.snd.mss) - self.timestamp_bytes() - self.sack_bytes()
     }
 
     /// The payload of a full-sized segment of the peer.
     pub(super) fn peer_payload_max(&self) -> u32 {
-        u32::from(self.rcv.mss).saturating_sub(self.option_bytes()).max(1)
+        u32::from(self.rcv.mss).saturating_sub(self.timestamp_bytes()).max(1)
     }
 
-    /// Bytes of options in a segment that is not a SYN.
-    const fn option_bytes(&self) -> u32 {
+    const fn timestamp_bytes(&self) -> u32 {
         if self.timestamps.ok { TIMESTAMP_BYTES } else { 0 }
+    }
+
+    /// Bytes of the SACK option of a segment that leaves now.
+    fn sack_bytes(&self) -> u32 {
+        let blocks = self.received.sack_count(self.sack_blocks_max()) as u32;
+        if blocks == 0 { 0 } else { 4 + 8 * blocks }
     }
 }
 
@@ -112,4 +153,4 @@ pub(super) struct Offers {
 const DEFAULT_MSS: u16 = 536;
 /// Timestamps, padded to a multiple of four (RFC 7323 appendix A).
 const TIMESTAMP_BYTES: u32 = 12;
-const _: () = assert!(SEND_MSS_MIN as u32 > TIMESTAMP_BYTES);
+const _: () = assert!(SEND_MSS_MIN as u32 > 40, "options take 40 bytes at most");

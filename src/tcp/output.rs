@@ -169,7 +169,7 @@ impl Tcb {
         //= rfc7323#5.2
         //# If an <RST> is being generated because of a user abort, and Snd.TS.OK is set, then a Timestamps option SHOULD be included
         //# in the <RST>.
-        let options = self.options(now);
+        let options = self.reset_options(now);
         Transmit { seq, ack: SeqNum(0), flags: Flags::RST, window: 0, options, payload: [&[], &[]] }
     }
 
@@ -212,6 +212,7 @@ impl Tcb {
             self.note_sent(seq, end, fin, config, now);
         }
         let options = self.options(now);
+        self.sack_reported();
         let window = self.rcv.offer(self.received.unread());
         self.acknowledged_all();
         let payload = self.queue.slices(seq - self.snd.una, len);

@@ -2,7 +2,8 @@
 //!
 //! Called by the receive queue. Sorted, disjoint, not touching; at most [`REASSEMBLY_BLOCKS`] of them, so that neither memory
 //! nor the work per segment can be driven up by a peer. All numbers lie within one receive window, so that the wrapping order
-//! of [`SeqNum`] is a true order here. Nothing panics.
+//! of [`SeqNum`] is a true order here. The list also remembers where data arrived last, which is the order in which selective
+//! acknowledgments report it. Nothing panics.
 
 use super::seq::SeqNum;
 use crate::limits::REASSEMBLY_BLOCKS;
@@ -14,11 +15,38 @@ pub(super) struct Range {
     pub(super) right: SeqNum,
 }
 
+impl Range {
+    /// True when there is no number in it.
+    pub(super) const fn is_empty(self) -> bool {
+        self.left.at_or_after(self.right)
+    }
+
+    /// The numbers in both.
+    pub(super) fn overlap(self, other: Self) -> Self {
+        Self { left: self.left.latest(other.left), right: self.right.earliest(other.right) }
+    }
+
+    /// All numbers of both, if they overlap or touch.
+    pub(super) fn union(self, other: Self) -> Option<Self> {
+        let joined = Self { left: self.left.earliest(other.left), right: self.right.latest(other.right) };
+        touches(self, other).then_some(joined)
+    }
+
+    /// True when `seq` is one of its numbers.
+    pub(super) const fn contains(self, seq: SeqNum) -> bool {
+        seq.at_or_after(self.left) && seq.before(self.right)
+    }
+}
+
 /// The ranges received beyond a hole, nearest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ranges {
     list: [Range; REASSEMBLY_BLOCKS],
     count: usize,
+    /// A number in each of the ranges that were touched last, the latest first. A range only grows until it is taken out, so that the
+    /// number finds it whatever it has been joined with.
+    recent: [SeqNum; SACK_BLOCKS],
+    recent_count: usize,
 }
 
 impl Ranges {
@@ -35,6 +63,48 @@ impl Ranges {
     /// Forgets all.
     pub(super) const fn clear(&mut self) {
         self.count = 0;
+        self.recent_count = 0;
+    }
+
+    /// The range that holds a number.
+    pub(super) fn around(&self, seq: SeqNum) -> Option<Range> {
+        self.as_slice().iter().copied().find(|range| range.contains(seq))
+    }
+
+    /// The first part of `new` that is already here; empty when there is none.
+    pub(super) fn duplicate(&self, new: Range) -> Range {
+        self.as_slice().iter().map(|range| range.overlap(new)).find(|both| !both.is_empty()).unwrap_or_default()
+    }
+
+    /// A segment that lies in the range around `seq` has just arrived.
+    pub(super) fn touch(&mut self, seq: SeqNum) {
+        let Some(range) = self.around(seq) else { return };
+        let mut kept = 0;
+        let old = self.recent;
+        let mut recent = [seq; SACK_BLOCKS];
+        for &other in &old[..self.recent_count] {
+            // One number for each range, and none for ranges that are gone.
+            if kept + 1 < SACK_BLOCKS && !range.contains(other) && self.around(other).is_some() {
+                kept += 1;
+                recent[kept] = other;
+            }
+        }
+        self.recent = recent;
+        self.recent_count = kept + 1;
+    }
+
+    /// The ranges in the order in which they are to be reported, each once: the latest touched first, then the nearest.
+    pub(super) fn report(&self) -> impl Iterator<Item = Range> {
+        //= rfc2018#4
+        //# The SACK option SHOULD be filled out by repeating the most recently reported SACK blocks (based on first SACK blocks in
+        //# previous SACK options) that are not subsets of a SACK block already included in the SACK option being constructed.
+        let recent = &self.recent[..self.recent_count];
+        let latest = recent
+            .iter()
+            .enumerate()
+            .filter_map(|(n, &seq)| self.around(seq).filter(|range| !recent[..n].iter().any(|&other| range.contains(other))));
+        let nearest = self.as_slice().iter().copied().filter(|range| !recent.iter().any(|&seq| range.contains(seq)));
+        latest.chain(nearest)
     }
 
     /// True when [`Ranges::insert`] of this range would succeed.
@@ -87,13 +157,16 @@ impl Ranges {
 
 impl Default for Ranges {
     fn default() -> Self {
-        Self { list: [Range::default(); REASSEMBLY_BLOCKS], count: 0 }
+        Self { list: [Range::default(); REASSEMBLY_BLOCKS], count: 0, recent: [SeqNum(0); SACK_BLOCKS], recent_count: 0 }
     }
 }
 
 const fn touches(a: Range, b: Range) -> bool {
     a.left.at_or_before(b.right) && b.left.at_or_before(a.right)
 }
+
+/// The most blocks a SACK option has room for (RFC 2018 3).
+pub(super) const SACK_BLOCKS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -133,7 +206,46 @@ mod tests {
         assert_eq!(ranges.as_slice()[0], range(0, 6));
     }
 
+    #[test]
+    fn what_was_touched_last_is_reported_first() {
+        let mut ranges = Ranges::default();
+        let report = |ranges: &Ranges| ranges.report().collect::<Vec<_>>();
+        for n in [4, 0, 3, 1, 2] {
+            assert!(ranges.insert(range(20 * n, 20 * n + 10)));
+            ranges.touch(BASE + 20 * n);
+        }
+        assert_eq!(report(&ranges), [range(40, 50), range(20, 30), range(60, 70), range(0, 10), range(80, 90)]);
+        // Joined, two are one; the numbers that found them still do.
+        assert!(ranges.insert(range(50, 60)));
+        ranges.touch(BASE + 50);
+        assert_eq!(report(&ranges), [range(40, 70), range(20, 30), range(0, 10), range(80, 90)]);
+        ranges.touch(BASE + 85);
+        assert_eq!(ranges.reach(BASE), BASE + 10);
+        assert_eq!(report(&ranges), [range(80, 90), range(40, 70), range(20, 30)]);
+        ranges.clear();
+        assert_eq!(report(&ranges), []);
+    }
+
     proptest! {
+        /// The report is the list in another order.
+        #[test]
+        fn the_report_leaves_out_nothing_and_adds_nothing(steps in prop::collection::vec((0u32..300, 1u32..20, any::<bool>()), 0..40)) {
+            let mut ranges = Ranges::default();
+            let mut next = 0;
+            for (left, len, reach) in steps {
+                if reach {
+                    next = next.max(left / 4);
+                    next = next.max(ranges.reach(BASE + next) - BASE);
+                } else if left > next && ranges.insert(range(left, left + len)) {
+                    ranges.touch(BASE + left);
+                    prop_assert_eq!(ranges.report().next(), ranges.around(BASE + left));
+                }
+                let mut report: Vec<_> = ranges.report().collect();
+                report.sort_by_key(|range| range.left - BASE);
+                prop_assert_eq!(&report, ranges.as_slice());
+            }
+        }
+
         /// The list holds exactly the numbers that a plain set of the same insertions holds.
         #[test]
         fn it_is_a_set(inserts in prop::collection::vec((0u32..300, 1u32..40), 0..24), next in 0u32..300) {

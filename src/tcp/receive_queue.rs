@@ -4,10 +4,11 @@
 //! copies nothing. In-order bytes that the service takes at once never come here.
 
 use super::pool::BufferPool;
-use super::ranges::{Range, Ranges};
+use super::ranges::{Range, Ranges, SACK_BLOCKS};
 use super::ring::Ring;
 use super::seq::SeqNum;
 use crate::device::Drop;
+use crate::wire::tcp::SackBlock;
 
 /// Unread and out-of-order bytes. Offsets are relative to RCV.NXT, which the caller knows.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(super) struct ReceiveQueue {
     /// Bytes in order, before RCV.NXT.
     unread: u32,
     beyond: Option<Box<Ranges>>,
+    /// What the last segment brought that was here already, until the peer is told; empty when there is nothing to tell.
+    duplicate: Range,
 }
 
 impl ReceiveQueue {
@@ -33,6 +36,67 @@ impl ReceiveQueue {
     /// The sequence number after the farthest byte beyond a hole.
     pub(super) fn farthest(&self) -> Option<SeqNum> {
         self.beyond.as_ref().and_then(|ranges| ranges.end())
+    }
+
+    /// Remembers what of an arriving segment is here already: the first such part, before `next` or beyond a hole. Nothing before `first`,
+    /// which has never been received, counts. True when there is something. Duplicates that touch are told of as one when they come
+    /// before an acknowledgment can leave, as the segments of one burst do.
+    pub(super) fn note_duplicate(&mut self, first: SeqNum, next: SeqNum, segment: Range) -> bool {
+        let before = Range { left: segment.left, right: segment.right.earliest(next) };
+        let duplicate = if !before.is_empty() {
+            // After 2^32 bytes this leaves out duplicates for a moment; it never lets one in that was not received.
+            if before.left - first > next - first { Range::default() } else { before }
+        } else {
+            self.beyond.as_ref().map_or(Range::default(), |ranges| ranges.duplicate(segment))
+        };
+        if duplicate.is_empty() {
+            return false;
+        }
+        if let Some(ranges) = &mut self.beyond {
+            ranges.touch(duplicate.left);
+        }
+        let waiting = self.duplicate;
+        self.duplicate = if waiting.is_empty() { duplicate } else { waiting.union(duplicate).unwrap_or(duplicate) };
+        true
+    }
+
+    /// What a SACK option is to report, at most `most` blocks, and how many those are.
+    pub(super) fn sack_blocks(&self, most: usize) -> ([SackBlock; SACK_BLOCKS], usize) {
+        let mut blocks = [SackBlock::default(); SACK_BLOCKS];
+        //= rfc2883#4
+        //# When D-SACK is used, the first block of the SACK option should be a D-SACK block specifying the sequence numbers for the
+        //# duplicate segment that triggers the acknowledgement.
+        let duplicate = Some(self.duplicate).filter(|range| !range.is_empty());
+        //= rfc2883#4
+        //# If the D-SACK block reports a duplicate contiguous sequence from a (possibly larger) block of data in the receiver's data
+        //# queue above the cumulative acknowledgement, then the second SACK block in that SACK option should specify that (possibly
+        //# larger) block of data.
+        let around = duplicate.and_then(|range| self.beyond.as_ref()?.around(range.left));
+        let held = self.beyond.iter().flat_map(|ranges| ranges.report()).filter(|&range| Some(range) != around);
+        let mut count = 0;
+        for (block, range) in blocks.iter_mut().take(most).zip(duplicate.into_iter().chain(around).chain(held)) {
+            *block = SackBlock { left: range.left, right: range.right };
+            count += 1;
+        }
+        (blocks, count)
+    }
+
+    /// How many blocks [`ReceiveQueue::sack_blocks`] gives. Cheap.
+    pub(super) fn sack_count(&self, most: usize) -> usize {
+        let held = self.beyond.as_ref().map_or(0, |ranges| ranges.as_slice().len());
+        (held + usize::from(self.has_duplicate())).min(most)
+    }
+
+    /// True when a duplicate is to be reported.
+    pub(super) const fn has_duplicate(&self) -> bool {
+        !self.duplicate.is_empty()
+    }
+
+    /// A segment with the report has left.
+    pub(super) fn reported(&mut self) {
+        //= rfc2883#4
+        //# Each duplicate contiguous sequence of data received is reported in at most one D-SACK block.
+        self.duplicate = Range::default();
     }
 
     /// Makes sure that `n` more in-order bytes can be kept.
@@ -64,6 +128,7 @@ impl ReceiveQueue {
             return Err(Drop::TcpNoBuffer);
         };
         ranges.insert(range);
+        ranges.touch(seq);
         self.ring.write(self.unread as usize + offset, bytes);
         Ok(())
     }
@@ -104,6 +169,7 @@ impl ReceiveQueue {
     /// Forgets everything.
     pub(super) fn release(&mut self, pool: &mut BufferPool) {
         self.unread = 0;
+        self.duplicate = Range::default();
         if let Some(ranges) = self.beyond.take() {
             pool.give_ranges(ranges);
         }

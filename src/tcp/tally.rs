@@ -51,6 +51,10 @@ happenings! {
     ChallengeLimited = "challenge_limited",
     /// A segment that PAWS refused was answered with an ACK (RFC 7323 5.3).
     PawsRefused = "paws_refused",
+    /// What lies beyond a hole was reported (RFC 2018).
+    SackSent = "sack_sent",
+    /// A duplicate was reported (RFC 2883).
+    DsackSent = "dsack_sent",
 }
 
 /// A set of happenings of one connection.

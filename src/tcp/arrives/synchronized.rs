@@ -356,6 +356,7 @@ impl<'t, 's> Arriving<'t, 's> {
     }
 
     fn seventh_process_text(&mut self) -> Check {
+        self.note_duplicate();
         let Some(bytes) = self.segment.payload.get(self.new.clone()).filter(|bytes| !bytes.is_empty()) else {
             return Check::Continue(());
         };
@@ -456,9 +457,16 @@ impl<'t, 's> Arriving<'t, 's> {
         if self.segment.payload.is_empty() && !self.fin {
             self.challenge(why);
         } else {
+            self.note_duplicate();
             self.tcb.noted.note(why);
             self.tcb.ack_now = true;
         }
+    }
+
+    /// Looks for text that came before: RFC 2883 4.3 lets PAWS have no say in it.
+    fn note_duplicate(&mut self) {
+        let seq = self.segment.seq + u32::from(self.has(Flags::SYN));
+        text::note_duplicate(self.tcb, seq, self.segment.payload.len());
     }
 
     fn challenge(&mut self, why: Happening) {

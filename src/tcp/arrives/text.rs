@@ -6,6 +6,7 @@ use crate::device::Drop;
 use crate::tcp::config::Config;
 use crate::tcp::event::Events;
 use crate::tcp::pool::BufferPool;
+use crate::tcp::ranges;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
@@ -62,6 +63,17 @@ pub(super) fn in_order(
         tcb.ack_now = true;
     }
     Ok((0..0, Events::READABLE))
+}
+
+/// Text that is here already is acknowledged at once, and reported if the peer permits it.
+pub(super) fn note_duplicate(tcb: &mut Tcb, seq: SeqNum, len: usize) {
+    if len == 0 || !tcb.offers.sack {
+        return;
+    }
+    let segment = ranges::Range { left: seq, right: seq + len as u32 };
+    if tcb.received.note_duplicate(tcb.irs + 1, tcb.rcv.nxt, segment) {
+        tcb.ack_now = true;
+    }
 }
 
 /// Keeps text that lies beyond a hole.

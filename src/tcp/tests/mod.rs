@@ -8,6 +8,7 @@ mod pair;
 mod receive;
 mod reset;
 mod retransmit;
+mod sack;
 mod script;
 mod send;
 mod time_wait;

@@ -8,7 +8,7 @@ use crate::tcp::congestion::Algorithm;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::{Arrival, BufferPool, Config, Disposition, Events, Opening, State, Tcb, Transmit};
 use crate::time::Instant;
-use crate::wire::tcp::{Flags, Options, Segment};
+use crate::wire::tcp::{Flags, Options, SackBlock, Segment};
 
 /// Our initial sequence number: the first bytes sent cross the wrap.
 pub(super) const ISS: SeqNum = SeqNum(u32::MAX - 2);
@@ -119,6 +119,20 @@ impl Seg {
 
     pub(super) fn ts(self, value: u32, echo: u32) -> Self {
         self.option(|options| options.timestamps = Some((value, echo)))
+    }
+
+    pub(super) fn sack_permitted(self) -> Self {
+        self.option(|options| options.sack_permitted = true)
+    }
+
+    /// Selective acknowledgments: left and right edge of each block.
+    pub(super) fn sack(self, blocks: &[(SeqNum, SeqNum)]) -> Self {
+        self.option(|options| {
+            for (place, &(left, right)) in options.sack.iter_mut().zip(blocks) {
+                *place = SackBlock { left, right };
+            }
+            options.sack_count = blocks.len() as u8;
+        })
     }
 }
 
