@@ -12,7 +12,7 @@ use crate::wire::checksum::{PseudoHeader, checksum};
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::tcp::{self, Flags, Header, Options};
-use crate::wire::udp;
+use crate::wire::{arp, udp};
 
 const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
 const OURS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2);
@@ -21,9 +21,30 @@ const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const LINK: LinkHeader = LinkHeader { source: PEER_MAC, target: OUR_MAC, vlan: None };
 
 /// The far end of the cable.
-struct Peer(MemoryDevice);
+pub(super) struct Peer(MemoryDevice);
 
 impl Peer {
+    pub(super) fn new(device: MemoryDevice) -> Self {
+        Self(device)
+    }
+
+    /// Answers the questions of ARP that have come.
+    pub(super) fn answer_arp(&mut self) {
+        let mut burst = Vec::new();
+        self.0.receive(&mut burst, 64);
+        let asked: Vec<_> = burst.iter().filter_map(|frame| arp::parse(frame.bytes().get(14..)?).ok()).collect();
+        burst.into_iter().for_each(|frame| self.0.recycle(frame));
+        for question in asked.iter().filter(|question| question.target == PEER) {
+            let (target, target_mac) = (question.sender, question.sender_mac);
+            let answer = arp::Arp { operation: arp::REPLY, sender_mac: PEER_MAC, sender: PEER, target_mac, target };
+            let mut bytes = vec![0; 14 + arp::LEN];
+            let header = Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: None, ethertype: ethernet::ETHERTYPE_ARP };
+            ethernet::emit(&mut bytes, &header);
+            arp::emit(&mut bytes[14..], &answer);
+            self.send(&bytes);
+        }
+    }
+
     fn send(&mut self, bytes: &[u8]) {
         let mut frame = self.0.allocate().unwrap();
         frame.set_len(bytes.len());
@@ -33,7 +54,7 @@ impl Peer {
     }
 
     /// What came back, announcements and questions of ARP left out.
-    fn answers(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn answers(&mut self) -> Vec<Vec<u8>> {
         let mut burst = Vec::new();
         self.0.receive(&mut burst, 64);
         let frames = burst.iter().map(|frame| frame.bytes().to_vec()).filter(|bytes| bytes[12..14] == [8, 0]).collect();
@@ -41,7 +62,7 @@ impl Peer {
         frames
     }
 
-    fn segment(&mut self, flags: Flags, seq: SeqNum, ack: SeqNum, payload: &[u8]) {
+    pub(super) fn segment(&mut self, flags: Flags, seq: SeqNum, ack: SeqNum, payload: &[u8]) {
         let key = FlowKey {
             local: Address::from(PEER),
             remote: Address::from(OURS),
@@ -58,7 +79,7 @@ impl Peer {
     }
 
     /// Flags, SEG.SEQ and SEG.ACK of the segments that came back.
-    fn segments(&mut self) -> Vec<(Flags, SeqNum, SeqNum)> {
+    pub(super) fn segments(&mut self) -> Vec<(Flags, SeqNum, SeqNum)> {
         let pseudo = PseudoHeader { source: OURS.into(), target: PEER.into(), protocol: PROTOCOL_TCP };
         let parsed = |frame: Vec<u8>| {
             let ip = ipv4::parse(&frame[14..]).unwrap();
@@ -91,7 +112,7 @@ fn ping() -> Vec<u8> {
     bytes
 }
 
-fn serve<S: Service>(service: S) -> (Engine<MemoryDevice, S>, Peer, ManualClock) {
+pub(super) fn serve<S: Service>(service: S) -> (Engine<MemoryDevice, S>, Peer, ManualClock) {
     let (near, far) = memory::cable(64);
     let clock = ManualClock::default();
     // The far end of a cable has the second address.
