@@ -34,3 +34,21 @@ pub const SEGMENTS_PER_TURN: usize = 32;
 pub const SEND_MSS_MIN: u16 = 64;
 /// Challenge ACKs and answers to unacceptable segments without data that one connection sends in a second (RFC 5961 7).
 pub const CHALLENGE_ACKS_PER_SECOND: u8 = 10;
+/// Bytes of the head of an HTTP request, from its first line to the empty one.
+pub const HTTP_HEAD_BYTES: usize = 16_384;
+/// Bytes of the target in it (RFC 9110 4.1 asks for at least 8000).
+pub const HTTP_TARGET_BYTES: usize = 8000;
+/// Fields of a head.
+pub const HTTP_FIELDS: usize = 100;
+/// Heads that arrive in pieces at once on one core: with [`HTTP_HEAD_BYTES`] their memory is 64 MiB at most.
+pub const HTTP_PARTIAL_HEADS: usize = 4096;
+/// Bytes of a request's body that are read and thrown away to keep the connection.
+pub const HTTP_BODY_BYTES: u64 = 65_536;
+/// Ranges that one request may ask for.
+pub const HTTP_RANGES: usize = 16;
+/// Requests of one connection answered at a stretch; then it is the others' turn.
+pub const HTTP_PIPELINED: usize = 16;
+/// Bytes of files read for one connection at a stretch: what a core copies from the page cache in some 10 us.
+pub const HTTP_PIECE_BYTES: usize = 65_536;
+/// Files that answers in work on one core may hold open.
+pub const HTTP_OPEN_FILES: usize = 4096;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use ringway::error::SetupError;
@@ -25,25 +26,28 @@ pub(crate) enum ServiceSpec {
 pub(crate) struct AtPort {
     /// Which service.
     pub(crate) name: Name,
-    /// One transport, or both.
+    /// One transport, or all that the service runs over.
     pub(crate) transport: Option<Transport>,
     /// One address, or all.
     pub(crate) address: Option<IpAddr>,
     /// The port.
     pub(crate) port: u16,
+    /// The folder, of a service that has one.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl AtPort {
     /// The transports it is served on.
     pub(crate) fn transports(&self) -> impl Iterator<Item = Transport> + use<> {
-        let only = self.transport;
-        [Transport::Tcp, Transport::Udp].into_iter().filter(move |&transport| only.is_none_or(|only| only == transport))
+        let (name, only) = (self.name, self.transport);
+        let wanted = move |&transport: &Transport| only.map_or(name.runs_over(transport), |only| only == transport);
+        [Transport::Tcp, Transport::Udp].into_iter().filter(wanted)
     }
 
     /// What the catalog of services takes: an entry for each transport.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         let (service, at) = (self.name, Local { address: self.address, port: self.port });
-        self.transports().map(move |transport| Entry { service, transport, at })
+        self.transports().map(move |transport| Entry { service, transport, at, folder: self.folder.clone() })
     }
 }
 
@@ -74,8 +78,12 @@ impl FromStr for ServiceSpec {
                 (Some(transport), rest)
             }
         };
+        if let Some(other) = transport.filter(|&transport| !name.runs_over(transport)) {
+            let (word, rest) = if other == Transport::Udp { ("tcp", rest) } else { ("udp", rest) };
+            return Err(bad(format!("{name} runs over {word} alone")).mend(format!("{name}/{word}{rest}")));
+        }
         let (rest, argument) = rest.split_once('=').map_or((rest, None), |(rest, argument)| (rest, Some(argument)));
-        if argument.is_some() {
+        if argument.is_some() && !name.needs_folder() {
             return Err(bad(format!("{} takes no argument", name)).mend(if rest.contains(':') {
                 text.split('=').next().unwrap_or_default().to_owned()
             } else {
@@ -90,19 +98,23 @@ impl FromStr for ServiceSpec {
             }
         };
         let Some(port) = port else {
-            return Err(bad("the port is missing".to_owned()).mend(format!("{text}:{}", default_port(name))));
+            let place = text.split('=').next().unwrap_or_default();
+            let ending = ending(name, argument);
+            return Err(bad("the port is missing".to_owned()).mend(format!("{place}:{}{ending}", default_port(name))));
         };
         let port = match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => {
-                return Err(bad("the port is a number between 1 and 65535".to_owned()).mend(format!(
-                    "{}:{}",
-                    name,
-                    default_port(name)
-                )));
+                let mend = format!("{name}:{}{}", default_port(name), ending(name, argument));
+                return Err(bad("the port is a number between 1 and 65535".to_owned()).mend(mend));
             }
         };
-        Ok(Self::AtPort(AtPort { name, transport, address, port }))
+        let folder = argument.filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        if name.needs_folder() && folder.is_none() {
+            let place = text.trim_end_matches('=');
+            return Err(bad(format!("{name} needs the folder whose files it serves")).mend(format!("{place}=DIR")));
+        }
+        Ok(Self::AtPort(AtPort { name, transport, address, port, folder }))
     }
 }
 
@@ -113,8 +125,12 @@ impl fmt::Display for AtPort {
             write!(f, "/{transport}")?;
         }
         match self.address {
-            Some(address) => write!(f, "@{}", SocketAddr::new(address, self.port)),
-            None => write!(f, ":{}", self.port),
+            Some(address) => write!(f, "@{}", SocketAddr::new(address, self.port))?,
+            None => write!(f, ":{}", self.port)?,
+        }
+        match &self.folder {
+            Some(folder) => write!(f, "={}", folder.display()),
+            None => Ok(()),
         }
     }
 }
@@ -155,6 +171,12 @@ fn unknown(name: &str, rest: &str) -> SetupError {
     }
 }
 
+/// What a suggested word ends in: the folder, or that one is needed.
+fn ending(name: Name, folder: Option<&str>) -> String {
+    let folder = folder.filter(|folder| !folder.is_empty()).unwrap_or("DIR");
+    if name.needs_folder() { format!("={folder}") } else { String::new() }
+}
+
 /// The port the RFC of the service gives it.
 const fn default_port(name: Name) -> u16 {
     match name {
@@ -162,6 +184,7 @@ const fn default_port(name: Name) -> u16 {
         Name::Discard => 9,
         Name::Chargen => 19,
         Name::Daytime => 13,
+        Name::Http => 80,
     }
 }
 
@@ -172,7 +195,12 @@ mod tests {
     use super::*;
 
     fn at(name: Name, transport: Option<Transport>, address: Option<&str>, port: u16) -> ServiceSpec {
-        ServiceSpec::AtPort(AtPort { name, transport, address: address.map(|text| text.parse().unwrap()), port })
+        ServiceSpec::AtPort(AtPort { name, transport, address: address.map(|text| text.parse().unwrap()), port, folder: None })
+    }
+
+    fn http(transport: Option<Transport>, address: Option<&str>, folder: &str) -> ServiceSpec {
+        let ServiceSpec::AtPort(bare) = at(Name::Http, transport, address, 80) else { unreachable!("http has a port") };
+        ServiceSpec::AtPort(AtPort { folder: Some(folder.into()), ..bare })
     }
 
     #[test]
@@ -182,6 +210,8 @@ mod tests {
             ("discard/tcp:9", at(Name::Discard, Some(Transport::Tcp), None, 9)),
             ("chargen/udp@10.0.0.2:19", at(Name::Chargen, Some(Transport::Udp), Some("10.0.0.2"), 19)),
             ("daytime@[fd00::2]:13", at(Name::Daytime, None, Some("fd00::2"), 13)),
+            ("http/tcp@10.0.0.2:80=/srv/a=b:c", http(Some(Transport::Tcp), Some("10.0.0.2"), "/srv/a=b:c")),
+            ("http:80=.", http(None, None, ".")),
             ("reflect", ServiceSpec::Reflect),
             ("xdp-tx", ServiceSpec::XdpTx),
         ];
@@ -196,7 +226,13 @@ mod tests {
         let lines = [
             "",
             "ecko:7",
+            "htpp:80=.",
+            "http",
+            "http=.",
             "http:80",
+            "http:80=",
+            "http:0=.",
+            "http/udp:80=.",
             "echo",
             "echo:",
             "echo:0",
@@ -226,11 +262,14 @@ mod tests {
         assert_eq!(shown, ["echo/tcp@10.0.0.2:7", "echo/udp@10.0.0.2:7"]);
         let ServiceSpec::AtPort(one) = "echo/udp:7".parse().unwrap() else { unreachable!("echo has a port") };
         assert_eq!(one.entries().count(), 1);
+        let ServiceSpec::AtPort(http) = "http:80=/srv".parse().unwrap() else { unreachable!("http has a port") };
+        let shown: Vec<_> = http.entries().map(|entry| entry.to_string()).collect();
+        assert_eq!((shown, http.folder), (vec!["http/tcp:80".to_owned()], Some("/srv".into())));
     }
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "(echo|discard)?[/@:=\\[\\]a-z0-9.]{0,20}") {
+        fn no_text_panics(text in "(echo|discard|http)?[/@:=\\[\\]a-z0-9.]{0,20}") {
             let _ = text.parse::<ServiceSpec>();
         }
     }

@@ -4,13 +4,15 @@
 //! endpoint; the call itself is a `match`, so that each service is compiled into the loop. Cannot panic.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::chargen::Chargen;
 use super::daytime::{Daytime, WallClock};
 use super::discard::Discard;
 use super::echo::Echo;
-use super::{Answer, CallError, Connection, Context, Datagram, EndpointId, Listen, Local, PerConnection, Service};
+use super::http::{Http, Root};
+use super::{Answer, CallError, Connection, Context, Datagram, EndpointId, Listen, Local, PerConnection, ResetReason, Service};
 use crate::error::SetupError;
 use crate::limits;
 use crate::link::interface::Transport;
@@ -20,7 +22,7 @@ use crate::link::interface::Transport;
 /// ```
 /// use ringway::service::catalog::Name;
 /// assert_eq!("echo".parse::<Name>().unwrap(), Name::Echo);
-/// assert!("ecko".parse::<Name>().unwrap_err().to_string().contains("echo, discard, chargen, daytime"));
+/// assert!("ecko".parse::<Name>().unwrap_err().to_string().contains("echo, discard, chargen, daytime, http"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Name {
@@ -32,11 +34,13 @@ pub enum Name {
     Chargen,
     /// RFC 867.
     Daytime,
+    /// RFC 9110 and 9112: the files of a folder.
+    Http,
 }
 
 impl Name {
     /// All shipped services.
-    pub const ALL: [Self; 4] = [Self::Echo, Self::Discard, Self::Chargen, Self::Daytime];
+    pub const ALL: [Self; 5] = [Self::Echo, Self::Discard, Self::Chargen, Self::Daytime, Self::Http];
 
     /// The name as it stands on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -45,7 +49,18 @@ impl Name {
             Self::Discard => "discard",
             Self::Chargen => "chargen",
             Self::Daytime => "daytime",
+            Self::Http => "http",
         }
+    }
+
+    /// True when it is served over this transport.
+    pub const fn runs_over(self, transport: Transport) -> bool {
+        !matches!((self, transport), (Self::Http, Transport::Udp))
+    }
+
+    /// True when it serves a folder, which has to be named.
+    pub const fn needs_folder(self) -> bool {
+        matches!(self, Self::Http)
     }
 }
 
@@ -67,7 +82,7 @@ impl FromStr for Name {
 }
 
 /// A service at a port of one transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Which service.
     pub service: Name,
@@ -75,6 +90,8 @@ pub struct Entry {
     pub transport: Transport,
     /// Where.
     pub at: Local,
+    /// The folder it serves, if it is of that kind ([`Name::needs_folder`]).
+    pub folder: Option<PathBuf>,
 }
 
 impl fmt::Display for Entry {
@@ -98,9 +115,9 @@ impl fmt::Display for Entry {
 pub struct Surroundings {
     /// Connections that the core can hold (the setting `tcp.connections`).
     pub connections: usize,
-    /// Seed of the lengths that chargen draws.
+    /// Seed of the lengths that chargen draws, and of what separates the parts of an answer of http.
     pub seed: u64,
-    /// The time that daytime tells.
+    /// The time that daytime tells, and the date of http.
     pub clock: WallClock,
 }
 
@@ -115,24 +132,28 @@ pub struct Catalog {
     discard: Discard,
     chargen: Chargen,
     daytime: Daytime,
+    http: Http,
 }
 
 impl Catalog {
     /// The services of `entries`; their ports are opened when the engine starts.
     ///
     /// # Errors
-    /// There is none, there are too many, a port is 0, or two of them meet at one port.
+    /// There is none, there are too many, a port is 0, or two of them meet at one port; or a folder cannot be served.
     pub fn new(entries: Vec<Entry>, surroundings: Surroundings) -> Result<Self, SetupError> {
         check(&entries)?;
+        let Surroundings { connections, seed, clock } = surroundings;
+        let roots = entries.iter().map(root_of).collect::<Result<_, _>>()?;
         Ok(Self {
             entries,
             failure: None,
-            by_connection: PerConnection::with_capacity(surroundings.connections),
+            by_connection: PerConnection::with_capacity(connections),
             by_endpoint: Vec::new(),
             echo: Echo,
             discard: Discard,
-            chargen: Chargen::new(surroundings.connections, surroundings.seed),
-            daytime: Daytime::new(surroundings.connections, surroundings.clock),
+            chargen: Chargen::new(connections, seed),
+            daytime: Daytime::new(connections, clock),
+            http: Http::new(roots, connections, seed, clock),
         })
     }
 
@@ -142,11 +163,16 @@ impl Catalog {
     }
 
     /// The entry that could not be opened, and why: the engine then stops before it carries any traffic.
-    pub const fn failure(&self) -> Option<(Entry, CallError)> {
-        self.failure
+    pub const fn failure(&self) -> Option<&(Entry, CallError)> {
+        self.failure.as_ref()
     }
 
-    fn open(&mut self, cx: &mut impl Context, index: usize, entry: Entry) -> Result<(), CallError> {
+    /// The files it serves, if it serves any.
+    pub fn http(&self) -> Option<&Http> {
+        Some(&self.http).filter(|http| http.is_used())
+    }
+
+    fn open(&mut self, cx: &mut impl Context, index: usize, entry: &Entry) -> Result<(), CallError> {
         match entry.transport {
             Transport::Tcp => cx.listen(entry.at, Listen { backlog: None, tag: index as u64 }).map(|_| ()),
             Transport::Udp => {
@@ -173,6 +199,7 @@ macro_rules! dispatch {
             Some(Name::Discard) => $catalog.discard.$method($($argument),*),
             Some(Name::Chargen) => $catalog.chargen.$method($($argument),*),
             Some(Name::Daytime) => $catalog.daytime.$method($($argument),*),
+            Some(Name::Http) => $catalog.http.$method($($argument),*),
             None => $otherwise,
         }
     };
@@ -183,8 +210,8 @@ impl Service for Catalog {
 
     fn start(&mut self, cx: &mut impl Context) {
         for index in 0..self.entries.len() {
-            let entry = self.entries[index];
-            if let Err(why) = self.open(cx, index, entry) {
+            let entry = self.entries[index].clone();
+            if let Err(why) = self.open(cx, index, &entry) {
                 tracing::error!("cannot open {entry}: {why}");
                 self.failure = Some((entry, why));
                 cx.stop();
@@ -215,6 +242,24 @@ impl Service for Catalog {
     fn peer_closed(&mut self, cx: &mut impl Context, connection: Connection) {
         dispatch!(self, *self.by_connection.of(connection), peer_closed(cx, connection), cx.close(connection));
     }
+
+    fn reset(&mut self, cx: &mut impl Context, connection: Connection, why: ResetReason) {
+        dispatch!(self, *self.by_connection.of(connection), reset(cx, connection, why), ());
+    }
+
+    fn closed(&mut self, cx: &mut impl Context, connection: Connection) {
+        dispatch!(self, *self.by_connection.of(connection), closed(cx, connection), ());
+    }
+
+    /// Of the shipped services http alone sets timers.
+    fn timer(&mut self, cx: &mut impl Context, token: u64) {
+        self.http.timer(cx, token);
+    }
+}
+
+/// The folder of an entry that has one.
+fn root_of(entry: &Entry) -> Result<Option<Root>, SetupError> {
+    entry.folder.as_deref().filter(|_| entry.service.needs_folder()).map(Root::open).transpose()
 }
 
 fn check(entries: &[Entry]) -> Result<(), SetupError> {
@@ -230,6 +275,13 @@ fn check(entries: &[Entry]) -> Result<(), SetupError> {
     for (index, entry) in entries.iter().enumerate() {
         if entry.at.port == 0 {
             return Err(SetupError::usage(format!("cannot serve {entry}"), "a service needs a port from 1 to 65535"));
+        }
+        if !entry.service.runs_over(entry.transport) {
+            return Err(SetupError::usage(format!("cannot serve {entry}"), format!("{} runs over TCP alone", entry.service)));
+        }
+        if entry.service.needs_folder() && entry.folder.is_none() {
+            return Err(SetupError::usage(format!("cannot serve {entry}"), "the folder with its files is not named")
+                .mend(format!("{entry}=DIR")));
         }
         if let Some(other) = entries[..index].iter().find(|other| meet(other, entry)) {
             return Err(SetupError::usage(format!("cannot serve {entry}"), format!("{other} has the port already")));
@@ -252,14 +304,15 @@ mod tests {
     const SURROUNDINGS: Surroundings = Surroundings { connections: 8, seed: 1, clock: || 0 };
 
     fn entry(service: Name, transport: Transport, port: u16) -> Entry {
-        Entry { service, transport, at: port.into() }
+        let folder = service.needs_folder().then(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+        Entry { service, transport, at: port.into(), folder }
     }
 
     fn all() -> Catalog {
         let mut entries = Vec::new();
-        for (service, port) in Name::ALL.into_iter().zip([7, 9, 19, 13]) {
-            entries.push(entry(service, Transport::Tcp, port));
-            entries.push(entry(service, Transport::Udp, port));
+        for (service, port) in Name::ALL.into_iter().zip([7, 9, 19, 13, 80]) {
+            let both = [Transport::Tcp, Transport::Udp].into_iter().filter(|&transport| service.runs_over(transport));
+            entries.extend(both.map(|transport| entry(service, transport, port)));
         }
         Catalog::new(entries, SURROUNDINGS).unwrap()
     }
@@ -268,7 +321,7 @@ mod tests {
     fn every_entry_is_opened_once() {
         let mut cx = Fake::default();
         all().start(&mut cx);
-        assert_eq!(cx.listening(), [7, 9, 19, 13]);
+        assert_eq!(cx.listening(), [7, 9, 19, 13, 80]);
         assert_eq!(cx.endpoints(), [7, 9, 19, 13]);
         assert!(!cx.stopped());
     }
@@ -325,19 +378,25 @@ mod tests {
         let mut catalog = all();
         catalog.start(&mut cx);
         assert!(cx.stopped());
-        assert_eq!(catalog.failure(), Some((entry(Name::Daytime, Transport::Tcp, 13), CallError::PortInUse)));
+        assert_eq!(catalog.failure(), Some(&(entry(Name::Daytime, Transport::Tcp, 13), CallError::PortInUse)));
     }
 
     #[test]
     fn lists_that_cannot_be_served_are_usage_errors() {
         let two = |a, b| vec![a, b];
         let at = |address: &str, port| Local { address: Some(address.parse().unwrap()), port };
-        let on = |at| Entry { service: Name::Echo, transport: Transport::Tcp, at };
+        let on = |at| Entry { at, ..entry(Name::Echo, Transport::Tcp, 7) };
         let cases = [
             (vec![], "no service is named"),
             (vec![entry(Name::Echo, Transport::Tcp, 0)], "from 1 to 65535"),
             (two(entry(Name::Echo, Transport::Tcp, 7), entry(Name::Discard, Transport::Tcp, 7)), "echo/tcp:7 has the port"),
             (two(on(at("10.0.0.2", 7)), on(7.into())), "echo/tcp@10.0.0.2:7 has the port"),
+            (vec![entry(Name::Http, Transport::Udp, 80)], "http runs over TCP alone"),
+            (vec![Entry { folder: None, ..entry(Name::Http, Transport::Tcp, 80) }], "the folder with its files is not named"),
+            (
+                vec![Entry { folder: Some("/nonesuch".into()), ..entry(Name::Http, Transport::Tcp, 80) }],
+                "there is no such folder",
+            ),
             (vec![entry(Name::Echo, Transport::Tcp, 7); limits::LISTENERS + 1], "the limit is 1024"),
         ];
         for (entries, expected) in cases {
@@ -355,7 +414,7 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let error = "ecko".parse::<Name>().unwrap_err();
-        assert_eq!(error.to_string(), "unknown service 'ecko': the services are echo, discard, chargen, daytime");
+        assert_eq!(error.to_string(), "unknown service 'ecko': the services are echo, discard, chargen, daytime, http");
         assert_eq!(error.exit_code(), 2);
         assert!(Name::ALL.iter().all(|name| name.as_str().parse() == Ok(*name)));
     }

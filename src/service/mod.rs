@@ -14,6 +14,7 @@ pub mod datagram;
 pub mod daytime;
 pub mod discard;
 pub mod echo;
+pub mod http;
 pub mod per_connection;
 pub mod safety;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::Connection;
 #[derive(Clone, Debug)]
 pub struct PerConnection<T>(Vec<T>);
 
-impl<T: Clone + Default> PerConnection<T> {
+impl<T: Default> PerConnection<T> {
     /// An empty table with memory reserved for `connections` slots (the setting `tcp.connections`).
     pub fn with_capacity(connections: usize) -> Self {
         Self(Vec::with_capacity(connections))
@@ -20,7 +20,7 @@ impl<T: Clone + Default> PerConnection<T> {
     pub fn of(&mut self, connection: Connection) -> &mut T {
         let index = connection.index();
         if index >= self.0.len() {
-            self.0.resize(index + 1, T::default());
+            self.0.resize_with(index + 1, T::default);
         }
         &mut self.0[index]
     }

@@ -9,6 +9,7 @@ use ringway::error::SetupError;
 use ringway::launch::Signals;
 use ringway::load::kernel_server::{Binding, Counters, KernelServer, Kind};
 use ringway::metrics::conditions::Side;
+use ringway::service::catalog::Entry;
 use serde_json::{Value, json};
 
 use crate::cli::args::ServeArgs;
@@ -58,12 +59,15 @@ fn check(args: &ServeArgs, stack: &str) -> Result<Option<u32>, SetupError> {
 
 fn bindings(args: &ServeArgs) -> Result<Vec<Binding>, SetupError> {
     let entries = super::entries(args)?;
-    let unknown = |entry| SetupError::usage(format!("cannot serve {entry}"), "kernel sockets do not have this service");
+    let unknown = |entry: &Entry| {
+        SetupError::usage(format!("cannot serve {entry}"), "kernel sockets do not have this service: it runs on Ringway's engine")
+            .mend(format!("ringway serve -i IF -a ADDR {}", super::services(args)))
+    };
     entries
         .into_iter()
         .map(|entry| {
             let address = entry.at.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            let kind = Kind::named(entry.service.as_str()).ok_or_else(|| unknown(entry))?;
+            let kind = Kind::named(entry.service.as_str()).ok_or_else(|| unknown(&entry))?;
             Ok(Binding { kind, transport: entry.transport, at: SocketAddr::new(address, entry.at.port) })
         })
         .collect()

@@ -117,6 +117,9 @@ fn services(args: &ServeArgs) -> String {
 /// The summary: the engine's report, what the XDP program did, and the conditions.
 fn end(args: &ServeArgs, finished: &Finished<Catalog>, output: Output) {
     let mut summary = json!({ "stack": "ringway" });
+    if let Some(http) = finished.service.http() {
+        summary["http"] = json!(http.counts());
+    }
     if let (Some(summary), Ok(Value::Object(report))) = (summary.as_object_mut(), serde_json::to_value(&finished.report)) {
         summary.extend(report);
         summary.insert("steering".to_owned(), json!(finished.steering));

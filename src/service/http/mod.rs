@@ -1,0 +1,646 @@
+//! HTTP/1.1: the files of a folder (RFC 9110, RFC 9112). GET and HEAD, ranges, conditions, kept connections, pipelining.
+//!
+//! Opened by [`super::Catalog`] (`ringway serve ... http/tcp:80=DIR`) or by a program of one's own. Bytes become a head ([`request`]), a head
+//! becomes a file ([`file`]) under conditions ([`conditions`]) and ranges ([`range`]), a file becomes an answer ([`response`]) that leaves in
+//! pieces as the send buffer has room ([`connection`]). How a stream was cut into segments changes nothing in the answers.
+//!
+//! **Nothing waits for a client**: what a peer can make grow is bounded in [`crate::limits`], and each thing it has to do has its time
+//! ([`connection`]): a head that does not end is answered with 408, a client that takes nothing is cut off.
+//!
+//! **Files are read in the engine's loop.** While a callback runs its core receives nothing, so a file is never read whole: at most
+//! [`crate::limits::HTTP_PIECE_BYTES`] at a stretch for a connection, and only as much as can be sent. What is not in the page cache is asked for
+//! (RWF_NOWAIT says so instead of waiting; `fadvise` has it fetched) and tried again a millisecond later. That does not make everything
+//! non-blocking: opening a file whose folder entries are not cached waits for the disk, and so does reading on a file system without
+//! RWF_NOWAIT, or after [`TRIES`] tries. Serve what fits into memory, and other services on other cores.
+//!
+//! A request makes the kernel open, look at and close a file; no file, name or answer is cached here. Cannot panic.
+
+mod conditions;
+mod connection;
+mod file;
+mod kind;
+mod range;
+mod request;
+mod response;
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use self::file::Root;
+
+use self::conditions::{Outcome, Validators};
+use self::connection::{IDLE, LINGER, Parts, REQUEST, Reply, STALL, Talk};
+use self::file::{File, Found, Piece};
+use self::range::{Asked, Span};
+use self::request::{Method, Request};
+use self::response::{Boundary, ContentRange, Status, Today};
+use super::daytime::WallClock;
+use super::{Connection, Context, PerConnection, ResetReason, Service};
+use crate::limits;
+use crate::rng::Rng;
+
+/// The files of folders over HTTP/1.1. A listener's tag is the position of its folder.
+#[derive(Debug)]
+pub struct Http {
+    /// The folders; `None` at the positions that are not ours.
+    roots: Vec<Option<Root>>,
+    talks: PerConnection<Option<Box<Talk>>>,
+    /// Talks that have ended, for the connections to come.
+    #[expect(clippy::vec_box, reason = "a talk moves between here and the table as a pointer")]
+    ended: Vec<Box<Talk>>,
+    /// Memory for heads that come in pieces.
+    heads: Vec<Vec<u8>>,
+    partial_heads: usize,
+    open_files: usize,
+    /// The bytes of a file on their way into the send buffer.
+    piece: Box<[u8]>,
+    /// The name of a file, decoded.
+    name: Vec<u8>,
+    clock: WallClock,
+    today: Today,
+    boundaries: Rng,
+    counts: Counts,
+}
+
+/// What the service has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Requests answered, whatever the answer.
+    pub answered: u64,
+    /// Answers 200 and 206.
+    pub ok: u64,
+    /// Answers 301 and 304.
+    pub redirected: u64,
+    /// Answers 4xx: the client's fault.
+    pub refused: u64,
+    /// Answers 5xx: ours.
+    pub failed: u64,
+    /// Bytes of files handed to TCP.
+    pub file_bytes: u64,
+    /// Heads that did not end in time (408).
+    pub slow_heads: u64,
+    /// Connections closed because they asked for nothing more.
+    pub idle: u64,
+    /// Connections cut off because the client took nothing, or did not close its side.
+    pub cut_off: u64,
+    /// Answers broken off because the file became shorter or could not be read.
+    pub broken_off: u64,
+    /// Pieces of files that were not in memory when they were asked for.
+    pub disk_waits: u64,
+}
+
+impl Http {
+    /// Serves `roots`, for up to `connections` connections at once. `clock` dates the answers; `seed` makes the separators of parts.
+    pub fn new(roots: Vec<Option<Root>>, connections: usize, seed: u64, clock: WallClock) -> Self {
+        // A catalog without HTTP has one of these, too: it must cost nothing.
+        let used = roots.iter().any(Option::is_some);
+        Self {
+            roots,
+            talks: PerConnection::with_capacity(if used { connections } else { 0 }),
+            ended: Vec::new(),
+            heads: Vec::new(),
+            partial_heads: 0,
+            open_files: 0,
+            piece: vec![0; if used { limits::HTTP_PIECE_BYTES } else { 0 }].into_boxed_slice(),
+            name: Vec::new(),
+            clock,
+            today: Today::default(),
+            boundaries: Rng::seeded(seed),
+            counts: Counts::default(),
+        }
+    }
+
+    /// What has been done so far.
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// True when it serves anything.
+    pub fn is_used(&self) -> bool {
+        self.roots.iter().any(Option::is_some)
+    }
+
+    /// The talk of a live connection. It is put back with [`Http::put_back`].
+    fn take(&mut self, connection: Connection) -> Option<Box<Talk>> {
+        self.talks.of(connection).take_if(|talk| talk.connection == connection)
+    }
+
+    fn put_back(&mut self, cx: &mut impl Context, mut talk: Box<Talk>) {
+        if !talk.over && !arm(cx, &mut talk) {
+            // Nobody would notice if this client fell silent.
+            self.abort(cx, &mut talk);
+        }
+        if talk.over {
+            self.end(cx, talk);
+        } else {
+            let connection = talk.connection;
+            *self.talks.of(connection) = Some(talk);
+        }
+    }
+
+    /// Lets go of what an ended connection held.
+    fn end(&mut self, cx: &mut impl Context, mut talk: Box<Talk>) {
+        if let Some((timer, _)) = talk.armed.take() {
+            cx.cancel_timer(timer);
+        }
+        self.give_head_back(&mut talk);
+        self.drop_reply(&mut talk);
+        self.ended.push(talk);
+    }
+
+    fn abort(&mut self, cx: &mut impl Context, talk: &mut Talk) {
+        cx.abort(talk.connection);
+        talk.over = true;
+    }
+
+    /// Ends our side once all is sent, and gives the client some time to end its own.
+    fn close(&mut self, cx: &mut impl Context, talk: &mut Talk) {
+        cx.close(talk.connection);
+        talk.closing = true;
+        self.give_head_back(talk);
+        talk.deadline = cx.now() + LINGER;
+    }
+
+    fn give_head_back(&mut self, talk: &mut Talk) {
+        if let Some(head) = talk.head.take() {
+            self.heads.push(head);
+            self.partial_heads -= 1;
+        }
+    }
+
+    /// Takes what can be read now: bodies to be thrown away, and heads, each answered before the next is looked at.
+    fn read(&mut self, cx: &mut impl Context, talk: &mut Talk, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        let mut requests = 0;
+        loop {
+            if talk.closing || talk.over {
+                return bytes.len();
+            }
+            let body = talk.body_left.min(rest.len() as u64);
+            talk.body_left -= body;
+            rest = &rest[body as usize..];
+            if rest.is_empty() || talk.reply.is_some() || talk.paused {
+                return bytes.len() - rest.len();
+            }
+            if requests == limits::HTTP_PIPELINED && look_again(cx, talk, Duration::ZERO) {
+                cx.pause(talk.connection);
+                talk.paused = true;
+                continue;
+            }
+            requests += 1;
+            rest = self.read_head(cx, talk, rest);
+        }
+    }
+
+    /// Takes a head, or the part of it that is there, and answers when it is complete or beyond mending. Gives what lies behind it.
+    fn read_head<'b>(&mut self, cx: &mut impl Context, talk: &mut Talk, bytes: &'b [u8]) -> &'b [u8] {
+        let Some(mut head) = talk.head.take() else {
+            // RFC 9112 2.2: empty lines before a request are ignored.
+            let start = bytes.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(bytes.len());
+            let bytes = &bytes[start..];
+            if bytes.is_empty() {
+                return bytes;
+            }
+            let reach = bytes.len().min(limits::HTTP_HEAD_BYTES);
+            if let Some(end) = request::head_end(&bytes[..reach], 0) {
+                let (head, rest) = bytes.split_at(end);
+                self.respond(cx, talk, head);
+                return rest;
+            }
+            if self.partial_heads >= limits::HTTP_PARTIAL_HEADS {
+                self.refuse(cx, talk, Status::UNAVAILABLE);
+                return &[];
+            }
+            self.partial_heads += 1;
+            talk.head = Some(self.heads.pop().unwrap_or_default());
+            talk.line_checked = false;
+            talk.deadline = cx.now() + REQUEST;
+            return self.read_head(cx, talk, bytes);
+        };
+        let from = head.len();
+        if from == 0 {
+            head.clear();
+        }
+        let (new, rest) = bytes.split_at(bytes.len().min(limits::HTTP_HEAD_BYTES.saturating_sub(from)));
+        head.extend_from_slice(new);
+        if let Some(end) = request::head_end(&head, from.saturating_sub(2)) {
+            let taken = end.saturating_sub(from);
+            self.respond(cx, talk, &head[..end]);
+            self.keep_head(head);
+            return &bytes[taken..];
+        }
+        let line = head.iter().position(|&byte| byte == b'\n').filter(|_| !talk.line_checked);
+        let verdict = match line {
+            Some(end) => request::check_line(&head[..=end]),
+            None => Ok(()),
+        };
+        talk.line_checked |= line.is_some();
+        let full = head.len() >= limits::HTTP_HEAD_BYTES;
+        match verdict {
+            Err(status) => {
+                self.keep_head(head);
+                self.refuse(cx, talk, status);
+            }
+            Ok(()) if full => {
+                self.keep_head(head);
+                self.refuse(cx, talk, if talk.line_checked { Status::FIELDS_TOO_LARGE } else { Status::URI_TOO_LONG });
+            }
+            Ok(()) => talk.head = Some(head),
+        }
+        rest
+    }
+
+    fn keep_head(&mut self, mut head: Vec<u8>) {
+        head.clear();
+        self.heads.push(head);
+        self.partial_heads -= 1;
+    }
+
+    /// Answers a complete head.
+    fn respond(&mut self, cx: &mut impl Context, talk: &mut Talk, head: &[u8]) {
+        let mut storage = request::storage();
+        let request = match request::read(head, &mut storage) {
+            Ok(request) => request,
+            Err(status) => return self.refuse(cx, talk, status),
+        };
+        // A client that was not told to go on may or may not send its body: what follows could be either.
+        talk.last = !request.keep_alive || request.expects || request.body_bytes > limits::HTTP_BODY_BYTES;
+        talk.body_left = if talk.last { 0 } else { request.body_bytes };
+        let verdict = match request.method {
+            Method::Refused => Err(Status::METHOD_NOT_ALLOWED),
+            Method::Unknown => Err(Status::NOT_IMPLEMENTED),
+            Method::Get | Method::Head if request.body_bytes > limits::HTTP_BODY_BYTES => Err(Status::CONTENT_TOO_LARGE),
+            Method::Get | Method::Head => self.find(talk, &request),
+        };
+        let reply = match verdict {
+            Ok(Found::File(file)) => {
+                let kind = kind::of(&self.name);
+                self.answer_with_file(talk, &request, file, kind)
+            }
+            Ok(Found::Index(file)) => self.answer_with_file(talk, &request, file, kind::INDEX),
+            Ok(Found::Folder) => {
+                self.begin(talk, Status::MOVED_PERMANENTLY, &request);
+                let target = request.target;
+                talk.text.field("Location", format_args!("/{}/{}", target.path.trim_start_matches('/'), target.query));
+                talk.text.end_with_words(Status::MOVED_PERMANENTLY, request.method == Method::Head);
+                Reply::default()
+            }
+            Err(status) => {
+                self.begin(talk, status, &request);
+                self.end_with_words(talk, status, &request)
+            }
+        };
+        self.send(cx, talk, reply);
+    }
+
+    /// Answers what is no request at all, or none whose end can be told: nothing can be read after it.
+    fn refuse(&mut self, cx: &mut impl Context, talk: &mut Talk, status: Status) {
+        talk.last = true;
+        talk.body_left = 0;
+        let today = self.today.at((self.clock)());
+        talk.text.begin(status, today);
+        talk.text.field("Connection", "close");
+        talk.text.end_with_words(status, false);
+        self.count(status);
+        self.send(cx, talk, Reply::default());
+    }
+
+    fn find(&mut self, talk: &Talk, request: &Request<'_, '_>) -> Result<Found, Status> {
+        request.target.decode(&mut self.name)?;
+        if self.open_files >= limits::HTTP_OPEN_FILES {
+            return Err(Status::UNAVAILABLE);
+        }
+        let root = self.roots.get(talk.root).and_then(Option::as_ref).ok_or(Status::INTERNAL_ERROR)?;
+        root.find(&self.name)
+    }
+
+    /// Writes the head of an answer that has a file behind it, or instead of it what its conditions and ranges come to.
+    fn answer_with_file(&mut self, talk: &mut Talk, request: &Request<'_, '_>, file: File, kind: &'static str) -> Reply {
+        let now = (self.clock)();
+        let validators = Validators::of(&file, now);
+        let whole = Span { first: 0, end: file.size };
+        // RFC 9110 14.2: ranges have a meaning for GET alone.
+        let range = request.single("range").filter(|_| request.method == Method::Get);
+        let asked = match (conditions::weigh(request, &validators, now), range) {
+            (Outcome::Failed, _) => {
+                self.begin(talk, Status::PRECONDITION_FAILED, request);
+                return self.end_with_words(talk, Status::PRECONDITION_FAILED, request);
+            }
+            (Outcome::NotModified, _) => {
+                self.begin(talk, Status::NOT_MODIFIED, request);
+                self.describe(talk, &validators, file.size);
+                talk.text.end();
+                return Reply::default();
+            }
+            (Outcome::Send, Some(range)) => range::read(range, file.size),
+            _ => Asked::Whole,
+        };
+        let (span, parts) = match asked {
+            Asked::Nothing => {
+                self.begin(talk, Status::RANGE_NOT_SATISFIABLE, request);
+                talk.text.field("Content-Range", format_args!("bytes */{}", file.size));
+                return self.end_with_words(talk, Status::RANGE_NOT_SATISFIABLE, request);
+            }
+            Asked::Whole => {
+                self.begin(talk, Status::OK, request);
+                (whole, None)
+            }
+            Asked::One(span) => {
+                self.begin(talk, Status::PARTIAL_CONTENT, request);
+                talk.text.field("Content-Range", ContentRange(span, file.size));
+                (span, None)
+            }
+            Asked::Several(spans) => {
+                self.begin(talk, Status::PARTIAL_CONTENT, request);
+                let boundary = Boundary(self.boundaries.next_u64(), self.boundaries.next_u64());
+                (Span::default(), Some(Box::new(Parts { spans, next: 0, boundary, kind, size: file.size })))
+            }
+        };
+        match &parts {
+            Some(parts) => {
+                talk.text.field("Content-Type", format_args!("multipart/byteranges; boundary={}", parts.boundary));
+                self.describe(talk, &validators, parts.body_bytes());
+            }
+            None => {
+                talk.text.field("Content-Type", kind);
+                self.describe(talk, &validators, span.len());
+            }
+        }
+        talk.text.end();
+        if request.method == Method::Head {
+            return Reply::default();
+        }
+        Reply { file: Some(file), span, parts }
+    }
+
+    /// The fields that go with a file in every form.
+    fn describe(&self, talk: &mut Talk, validators: &Validators, body_bytes: u64) {
+        talk.text.field("Content-Length", body_bytes);
+        talk.text.field("Last-Modified", validators.last_modified());
+        talk.text.field("ETag", validators.tag);
+        talk.text.field("Accept-Ranges", "bytes");
+    }
+
+    fn begin(&mut self, talk: &mut Talk, status: Status, request: &Request<'_, '_>) {
+        let today = self.today.at((self.clock)());
+        talk.text.begin(status, today);
+        if talk.last {
+            talk.text.field("Connection", "close");
+        } else if request.say_keep_alive {
+            talk.text.field("Connection", "keep-alive");
+        }
+        self.count(status);
+    }
+
+    fn end_with_words(&self, talk: &mut Talk, status: Status, request: &Request<'_, '_>) -> Reply {
+        if status == Status::METHOD_NOT_ALLOWED {
+            talk.text.field("Allow", "GET, HEAD");
+        } else if status == Status::UNAVAILABLE {
+            talk.text.field("Retry-After", 1);
+        }
+        talk.text.end_with_words(status, request.method == Method::Head);
+        Reply::default()
+    }
+
+    const fn count(&mut self, status: Status) {
+        self.counts.answered += 1;
+        match status.class() {
+            2 => self.counts.ok += 1,
+            3 => self.counts.redirected += 1,
+            4 => self.counts.refused += 1,
+            _ => self.counts.failed += 1,
+        }
+    }
+
+    /// Puts an answer to work, whose head lies in the talk's text.
+    fn send(&mut self, cx: &mut impl Context, talk: &mut Talk, reply: Reply) {
+        self.open_files += usize::from(reply.file.is_some());
+        talk.text_sent = 0;
+        talk.reply = Some(reply);
+        talk.tries = 0;
+        talk.deadline = cx.now() + STALL;
+        self.pump(cx, talk);
+    }
+
+    fn drop_reply(&mut self, talk: &mut Talk) {
+        if let Some(reply) = talk.reply.take() {
+            self.open_files -= usize::from(reply.file.is_some());
+        }
+        talk.text.clear();
+    }
+
+    /// Sends of the answer in work what fits, and one piece of its file at most.
+    fn pump(&mut self, cx: &mut impl Context, talk: &mut Talk) {
+        let mut budget = limits::HTTP_PIECE_BYTES;
+        while let Some(reply) = &mut talk.reply {
+            let text = talk.text.bytes().get(talk.text_sent..).unwrap_or_default();
+            if !text.is_empty() {
+                let sent = cx.send(talk.connection, text);
+                talk.text_sent += sent;
+                talk.queued += sent as u64;
+                if talk.text_sent < talk.text.bytes().len() {
+                    return;
+                }
+            }
+            if reply.span.len() > 0 {
+                if budget == 0 && look_again(cx, talk, Duration::ZERO) {
+                    return;
+                }
+                if budget == 0 {
+                    // No timer is left to come back with: the send buffer bounds what is done now.
+                    budget = limits::HTTP_PIECE_BYTES;
+                }
+                match self.send_piece(cx, talk, budget) {
+                    Some(sent) => budget -= sent.min(budget),
+                    None => return,
+                }
+                continue;
+            }
+            if let Some(parts) = &mut reply.parts
+                && !parts.done()
+            {
+                talk.text.clear();
+                talk.text_sent = 0;
+                reply.span = parts.advance(&mut talk.text).unwrap_or_default();
+                continue;
+            }
+            self.drop_reply(talk);
+            if talk.last || talk.peer_closed {
+                self.close(cx, talk);
+            } else {
+                talk.deadline = cx.now() + if talk.body_left > 0 { REQUEST } else { IDLE };
+            }
+        }
+    }
+
+    /// Sends bytes of the file, `most` at most; `None` when that is all for now.
+    fn send_piece(&mut self, cx: &mut impl Context, talk: &mut Talk, most: usize) -> Option<usize> {
+        let room = cx.info(talk.connection)?.room;
+        let reply = talk.reply.as_mut()?;
+        let file = reply.file.as_ref()?;
+        // One byte more than fits, so that TCP knows that there is more and says when there is room again.
+        let wanted = reply.span.len().min(most.min(room.saturating_add(1)) as u64) as usize;
+        let out = self.piece.get_mut(..wanted)?;
+        let read = match file.read_at_once(out, reply.span.first) {
+            Piece::Later => {
+                self.counts.disk_waits += u64::from(talk.tries == 0);
+                file.fetch(reply.span.first, reply.span.len().min(limits::HTTP_PIECE_BYTES as u64));
+                talk.tries += 1;
+                if talk.tries <= TRIES && look_again(cx, talk, TRY_AGAIN) {
+                    return None;
+                }
+                let reply = talk.reply.as_mut()?;
+                reply.file.as_ref()?.read(out, reply.span.first)
+            }
+            read => read,
+        };
+        let Piece::Read(n @ 1..) = read else {
+            // Less came than was promised: only the end of the connection can tell the client.
+            self.counts.broken_off += 1;
+            self.abort(cx, talk);
+            self.drop_reply(talk);
+            return None;
+        };
+        talk.tries = 0;
+        let sent = cx.send(talk.connection, out.get(..n)?);
+        talk.queued += sent as u64;
+        self.counts.file_bytes += sent as u64;
+        talk.reply.as_mut()?.span.first += sent as u64;
+        (sent == n).then_some(sent)
+    }
+
+    /// The deadline has passed: what is late decides.
+    fn expire(&mut self, cx: &mut impl Context, talk: &mut Talk) {
+        let now = cx.now();
+        let waiting = cx.info(talk.connection).map_or(0, |info| info.unacknowledged) as u64;
+        let acknowledged = talk.queued.saturating_sub(waiting);
+        if waiting > 0 || talk.reply.is_some() {
+            if acknowledged > talk.acknowledged {
+                talk.acknowledged = acknowledged;
+                talk.deadline = now + STALL;
+            } else {
+                self.counts.cut_off += 1;
+                self.abort(cx, talk);
+            }
+        } else if talk.closing {
+            self.counts.cut_off += 1;
+            self.abort(cx, talk);
+        } else if talk.head.is_some() {
+            self.counts.slow_heads += 1;
+            self.give_head_back(talk);
+            self.refuse(cx, talk, Status::REQUEST_TIMEOUT);
+        } else {
+            self.counts.idle += 1;
+            self.close(cx, talk);
+        }
+    }
+}
+
+impl Service for Http {
+    type Message = ();
+
+    fn connected(&mut self, cx: &mut impl Context, connection: Connection) {
+        let tag = cx.info(connection).map_or(u64::MAX, |info| info.tag);
+        let root = usize::try_from(tag).unwrap_or(usize::MAX);
+        let fresh = Talk::new(connection, root, cx.now());
+        let talk = match self.ended.pop() {
+            Some(mut old) => {
+                *old = fresh;
+                old
+            }
+            None => Box::new(fresh),
+        };
+        self.put_back(cx, talk);
+    }
+
+    fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
+        let Some(mut talk) = self.take(connection) else { return bytes.len() };
+        let taken = self.read(cx, &mut talk, bytes);
+        self.put_back(cx, talk);
+        taken
+    }
+
+    fn writable(&mut self, cx: &mut impl Context, connection: Connection) {
+        let Some(mut talk) = self.take(connection) else { return };
+        self.pump(cx, &mut talk);
+        self.put_back(cx, talk);
+    }
+
+    fn peer_closed(&mut self, cx: &mut impl Context, connection: Connection) {
+        let Some(mut talk) = self.take(connection) else { return cx.close(connection) };
+        talk.peer_closed = true;
+        if talk.head.is_some() {
+            // The request was cut short.
+            self.give_head_back(&mut talk);
+            self.refuse(cx, &mut talk, Status::BAD_REQUEST);
+        } else if talk.reply.is_none() && !talk.closing {
+            self.close(cx, &mut talk);
+        }
+        self.put_back(cx, talk);
+    }
+
+    fn reset(&mut self, cx: &mut impl Context, connection: Connection, _: ResetReason) {
+        if let Some(talk) = self.take(connection) {
+            self.end(cx, talk);
+        }
+    }
+
+    fn closed(&mut self, cx: &mut impl Context, connection: Connection) {
+        if let Some(talk) = self.take(connection) {
+            self.end(cx, talk);
+        }
+    }
+
+    fn timer(&mut self, cx: &mut impl Context, token: u64) {
+        let (connection, again) = named_by(token);
+        let Some(mut talk) = self.take(connection) else { return };
+        if again {
+            talk.again = false;
+            talk.paused = false;
+            self.pump(cx, &mut talk);
+            if !talk.over {
+                cx.resume(connection);
+            }
+        } else {
+            talk.armed = None;
+            if cx.now() >= talk.deadline {
+                self.expire(cx, &mut talk);
+            }
+        }
+        self.put_back(cx, talk);
+    }
+}
+
+/// Sees to it that the deadline is noticed. A timer that fires too early is left alone: it is set anew then, so that a connection at
+/// work costs one timer a minute. False when there is none left.
+fn arm(cx: &mut impl Context, talk: &mut Talk) -> bool {
+    match talk.armed {
+        Some((_, at)) if at <= talk.deadline => return true,
+        Some((timer, _)) => cx.cancel_timer(timer),
+        None => {}
+    }
+    talk.armed = cx.set_timer(talk.deadline, token(talk.connection, false)).ok().map(|timer| (timer, talk.deadline));
+    talk.armed.is_some()
+}
+
+/// Has the talk looked at again later, after the others had their turn. False when no timer is left for that.
+fn look_again(cx: &mut impl Context, talk: &mut Talk, after: Duration) -> bool {
+    talk.again = talk.again || cx.set_timer(cx.now() + after, token(talk.connection, true)).is_ok();
+    talk.again
+}
+
+/// What a timer is told: whose it is, and which of the two.
+fn token(connection: Connection, again: bool) -> u64 {
+    u64::from(connection.generation) << 32 | u64::from(connection.slot & !AGAIN) | if again { u64::from(AGAIN) } else { 0 }
+}
+
+fn named_by(token: u64) -> (Connection, bool) {
+    let slot = token as u32;
+    (Connection { slot: slot & !AGAIN, generation: (token >> 32) as u32 }, slot & AGAIN != 0)
+}
+
+/// Marks the timer of [`look_again`] in a token. No core has as many slots (the setting `tcp.connections` ends at 2^24).
+const AGAIN: u32 = 1 << 31;
+/// How often a piece of a file is asked for before it is waited for, and how long the disk is given each time.
+const TRIES: u32 = 100;
+const TRY_AGAIN: Duration = Duration::from_millis(1);
