@@ -126,7 +126,7 @@ impl<'a> Round<'a> {
 }
 
 /// Raises the limit of open descriptors as far as this process may.
-pub(super) fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     // A refusal shows later, as "too many open files" with its own message.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::*;
 use crate::tcp::State;
@@ -18,6 +19,10 @@ pub(crate) struct Fake {
     refused: Option<u16>,
     connections: BTreeMap<Connection, Open>,
     stopped: bool,
+    now: Instant,
+    timers: BTreeMap<u32, (Instant, u64)>,
+    timers_set: u32,
+    no_timers: bool,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +31,8 @@ struct Open {
     room: usize,
     sent: Vec<u8>,
     closed: bool,
+    paused: bool,
+    unacknowledged: usize,
 }
 
 impl Fake {
@@ -65,6 +72,40 @@ impl Fake {
         self.connections[&connection].closed
     }
 
+    /// True until it is aborted or replaced.
+    pub(crate) fn is_open(&self, connection: Connection) -> bool {
+        self.connections.contains_key(&connection)
+    }
+
+    pub(crate) fn is_paused(&self, connection: Connection) -> bool {
+        self.connections.get(&connection).is_some_and(|open| open.paused)
+    }
+
+    /// What the peer has not acknowledged, from now on.
+    pub(crate) fn leave_unacknowledged(&mut self, connection: Connection, bytes: usize) {
+        self.connections.get_mut(&connection).unwrap().unacknowledged = bytes;
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// From now on no timer can be set.
+    pub(crate) fn run_out_of_timers(&mut self) {
+        self.no_timers = true;
+    }
+
+    pub(crate) fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// The token of a timer that is due.
+    pub(crate) fn due(&mut self) -> Option<u64> {
+        let (&id, &(_, token)) = self.timers.iter().find(|(_, (at, _))| *at <= self.now)?;
+        self.timers.remove(&id);
+        Some(token)
+    }
+
     pub(crate) fn stopped(&self) -> bool {
         self.stopped
     }
@@ -101,7 +142,7 @@ pub(crate) fn datagram_to(
 
 impl Context for Fake {
     fn now(&self) -> Instant {
-        Instant::ZERO
+        self.now
     }
 
     fn listen(&mut self, at: Local, options: Listen) -> Result<ListenerId, CallError> {
@@ -139,9 +180,17 @@ impl Context for Fake {
         self.connections.remove(&connection);
     }
 
-    fn pause(&mut self, _: Connection) {}
+    fn pause(&mut self, connection: Connection) {
+        if let Some(open) = self.connections.get_mut(&connection) {
+            open.paused = true;
+        }
+    }
 
-    fn resume(&mut self, _: Connection) {}
+    fn resume(&mut self, connection: Connection) {
+        if let Some(open) = self.connections.get_mut(&connection) {
+            open.paused = false;
+        }
+    }
 
     fn info(&self, connection: Connection) -> Option<Info> {
         let open = self.connections.get(&connection)?;
@@ -152,18 +201,25 @@ impl Context for Fake {
             listener: Some(ListenerId(0)),
             tag: open.tag,
             unread: 0,
-            unacknowledged: 0,
+            unacknowledged: open.unacknowledged,
             room: open.room,
             srtt_ns: None,
             retransmitted: 0,
         })
     }
 
-    fn set_timer(&mut self, _: Instant, _: u64) -> Result<TimerId, CallError> {
-        Err(CallError::TableFull)
+    fn set_timer(&mut self, at: Instant, token: u64) -> Result<TimerId, CallError> {
+        if self.no_timers {
+            return Err(CallError::TableFull);
+        }
+        self.timers_set += 1;
+        self.timers.insert(self.timers_set, (at, token));
+        Ok(TimerId { slot: self.timers_set, generation: 0 })
     }
 
-    fn cancel_timer(&mut self, _: TimerId) {}
+    fn cancel_timer(&mut self, timer: TimerId) {
+        self.timers.remove(&timer.slot);
+    }
 
     fn send_to(&mut self, _: EndpointId, _: SocketAddr, _: &[u8]) -> Result<(), CallError> {
         Err(CallError::NoRoute)

@@ -15,6 +15,7 @@ mod environment;
 mod example;
 mod frame;
 mod hostile;
+mod http;
 mod ping;
 mod queues;
 mod reports;

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ringway::error::SetupError;
 use ringway::launch::{Finished, Ready, Signals};
 use ringway::link::interface::PortClaim;
+use ringway::load::kernel_client::raise_descriptor_limit;
 use ringway::metrics::conditions::Conditions;
 use ringway::service::catalog::{Catalog, Entry, Surroundings};
 use serde_json::{Value, json};
@@ -37,6 +38,10 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
     check_claimed(args, &entries)?;
     let surroundings = Surroundings { connections: args.engine.settings()?.tcp.connections, seed: seed(), clock: wall_clock };
     let catalog = Catalog::new(entries, surroundings)?;
+    if catalog.http().is_some() {
+        // Each answer in work holds its file open.
+        raise_descriptor_limit();
+    }
     let signals = Signals::take(true)?;
     let running = launch.open(catalog)?;
     signals.stop_engine(running.stop())?;

@@ -22,6 +22,8 @@ mod kind;
 mod range;
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -163,8 +165,7 @@ impl Http {
 
     fn give_head_back(&mut self, talk: &mut Talk) {
         if let Some(head) = talk.head.take() {
-            self.heads.push(head);
-            self.partial_heads -= 1;
+            self.keep_head(head);
         }
     }
 
@@ -218,9 +219,6 @@ impl Http {
             return self.read_head(cx, talk, bytes);
         };
         let from = head.len();
-        if from == 0 {
-            head.clear();
-        }
         let (new, rest) = bytes.split_at(bytes.len().min(limits::HTTP_HEAD_BYTES.saturating_sub(from)));
         head.extend_from_slice(new);
         if let Some(end) = request::head_end(&head, from.saturating_sub(2)) {
@@ -250,6 +248,7 @@ impl Http {
         rest
     }
 
+    /// Keeps the memory of a head for another, and nothing of what it said.
     fn keep_head(&mut self, mut head: Vec<u8>) {
         head.clear();
         self.heads.push(head);
