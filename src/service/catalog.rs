@@ -4,7 +4,7 @@
 //! endpoint; the call itself is a `match`, so that each service is compiled into the loop. Cannot panic.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::chargen::Chargen;
@@ -257,9 +257,14 @@ impl Service for Catalog {
     }
 }
 
-/// The folder of an entry that has one.
+/// The folder of an entry that has one. Who names a file means the folder it lies in.
 fn root_of(entry: &Entry) -> Result<Option<Root>, SetupError> {
-    entry.folder.as_deref().filter(|_| entry.service.needs_folder()).map(Root::open).transpose()
+    let Some(folder) = entry.folder.as_deref().filter(|_| entry.service.needs_folder()) else { return Ok(None) };
+    Root::open(folder).map(Some).map_err(|error| match folder.parent() {
+        Some(parent) if folder.is_file() && parent == Path::new("") => error.mend(format!("{entry}=.")),
+        Some(parent) if folder.is_file() => error.mend(format!("{entry}={}", parent.display())),
+        _ => error,
+    })
 }
 
 fn check(entries: &[Entry]) -> Result<(), SetupError> {

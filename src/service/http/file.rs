@@ -58,10 +58,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| match error {
             Errno::NOENT => refused("there is no such folder").mend(format!("mkdir -p '{shown}'")),
-            Errno::NOTDIR => refused("it is not a folder").mend(match path.parent().filter(|parent| *parent != Path::new("")) {
-                Some(parent) => parent.display().to_string(),
-                None => ".".to_owned(),
-            }),
+            Errno::NOTDIR => refused("it is not a folder"),
             error => refused(&std::io::Error::from(error).to_string()),
         })?;
         let root = Self { folder, path: path.to_owned() };

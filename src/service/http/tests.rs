@@ -485,7 +485,7 @@ fn a_folder_that_cannot_be_served_is_the_operators_mistake() {
     let world = World::new();
     let refused = |path: &std::path::Path| Root::open(path).expect_err("refused").to_string();
     assert!(refused(&world.path("nothing")).contains("there is no such folder\n  try: mkdir -p"));
-    assert!(refused(&world.path("a.txt")).contains("it is not a folder\n  try: "));
+    assert!(refused(&world.path("a.txt")).contains("it is not a folder"));
 }
 
 #[test]
