@@ -180,6 +180,9 @@ impl Http {
             let body = talk.body_left.min(rest.len() as u64);
             talk.body_left -= body;
             rest = &rest[body as usize..];
+            if body > 0 && talk.body_left == 0 {
+                talk.deadline = talk.deadline.max(cx.now() + IDLE);
+            }
             if rest.is_empty() || talk.reply.is_some() || talk.paused {
                 return bytes.len() - rest.len();
             }

@@ -344,7 +344,7 @@ fn pipelined_requests_are_answered_in_order_and_not_all_at_a_stretch() {
 #[test]
 fn a_large_file_leaves_in_pieces_and_is_not_read_ahead_of_the_client() {
     let mut world = World::with_room(10_000);
-    let content: Vec<u8> = (0..300_000_u32).map(|n| (n * 31 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..300_000_u32).map(|n| ((n * 31) >> 3) as u8).collect();
     fs::write(world.path("large"), &content).expect("a file");
     world.say(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!((world.sent().len(), world.http.open_files), (10_000, 1));
@@ -403,6 +403,20 @@ fn a_silent_client_is_let_go() {
     assert!(!world.cx.is_open(world.client));
     let counts = world.http.counts();
     assert_eq!((counts.idle, counts.cut_off, world.cx.timers()), (1, 1, 0));
+}
+
+#[test]
+fn a_body_has_its_time_and_a_connection_lives_on_after_it() {
+    let mut world = World::new();
+    world.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc");
+    assert!(world.text().starts_with("HTTP/1.1 405 "));
+    world.pass(REQUEST / 2);
+    world.say(b"def");
+    world.pass(REQUEST);
+    assert!(!world.closed(), "the body has come");
+    world.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc");
+    world.pass(REQUEST);
+    assert!(world.closed(), "it has not");
 }
 
 #[test]
