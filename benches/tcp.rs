@@ -30,7 +30,7 @@ fn syn() -> Segment<'static> {
 fn established(config: &Config) -> (Tcb, BufferPool) {
     let mut pool = BufferPool::new(1 << 20);
     let mut tcb = Tcb::accept(config, OPENING, NOW, &syn());
-    tcb.poll_transmit(config, NOW).expect("a SYN-ACK");
+    tcb.poll_transmit(config, NOW, &mut pool).expect("a SYN-ACK");
     tcb.on_segment(config, NOW, &segment(IRS + 1, ISS + 1, Flags::ACK, 2, &[]), &mut pool);
     (tcb, pool)
 }
@@ -42,7 +42,7 @@ fn tcp(criterion: &mut Criterion) {
     group.bench_function("syn_to_syn_received", |bench| {
         bench.iter(|| {
             let mut tcb = Tcb::accept(&config, OPENING, NOW, black_box(&syn()));
-            black_box(tcb.poll_transmit(&config, NOW));
+            black_box(tcb.poll_transmit(&config, NOW, &mut pool));
             tcb
         });
     });
@@ -56,7 +56,7 @@ fn tcp(criterion: &mut Criterion) {
             let arrival = tcb.on_segment(&config, NOW, black_box(&segment), &mut pool);
             assert_eq!(arrival.payload.len(), payload.len(), "taken in place");
             tcb.delivered(&mut pool);
-            black_box(tcb.poll_transmit(&config, NOW));
+            black_box(tcb.poll_transmit(&config, NOW, &mut pool));
             seq += 64;
         });
     });
@@ -70,7 +70,7 @@ fn tcp(criterion: &mut Criterion) {
             tcb.on_segment(&config, NOW, black_box(&segment), &mut pool);
             assert_eq!(tcb.send(&config, &payload, &mut pool), 64);
             tcb.delivered(&mut pool);
-            assert_eq!(black_box(tcb.poll_transmit(&config, NOW)).map(|sent| sent.payload_len()), Some(64));
+            assert_eq!(black_box(tcb.poll_transmit(&config, NOW, &mut pool)).map(|sent| sent.payload_len()), Some(64));
             seq += 64;
             ack += 64;
         });
@@ -81,7 +81,7 @@ fn tcp(criterion: &mut Criterion) {
             || {
                 let (mut tcb, mut pool) = established(&config);
                 tcb.send(&config, &[0x5a; 1000], &mut pool);
-                tcb.poll_transmit(&config, NOW).expect("data");
+                tcb.poll_transmit(&config, NOW, &mut pool).expect("data");
                 (tcb, pool)
             },
             |(tcb, pool)| {

@@ -83,7 +83,8 @@ impl<D: Device> Core<D> {
         let vlan = self.link_of(at).interface.vlan;
         let Some(flow) = self.flows.find_mut(id) else { return Err(frame) };
         let key = flow.key;
-        let Some(segment) = flow.tcb.poll_transmit(&self.config.tcp, self.now) else { return Err(frame) };
+        let segment = flow.tcb.poll_transmit(&self.config.tcp, self.now, &mut self.pool);
+        let Some(segment) = segment else { return Err(frame) };
         let header = Header {
             source_port: key.local_port,
             target_port: key.remote_port,
@@ -94,7 +95,12 @@ impl<D: Device> Core<D> {
             options: segment.options,
         };
         let link = LinkHeader { source, target: target.unwrap_or_default(), vlan };
-        if emit::tcp_segment(&mut frame, link, &key, &header, segment.payload) { Ok((frame, target)) } else { Err(frame) }
+        let built = emit::tcp_segment(&mut frame, link, &key, &header, segment.payload);
+        let noted = flow.tcb.take_noted();
+        if !noted.is_empty() {
+            self.tally.count_all(noted);
+        }
+        if built { Ok((frame, target)) } else { Err(frame) }
     }
 
     /// The Ethernet address of a flow's next hop, if it is known without asking.

@@ -305,6 +305,8 @@ pub const KEYS: &[Key] = &[
     span("tcp.rto_min", "shortest retransmission timeout", |s| &mut s.tcp.rto_min, MS, HOUR),
     span("tcp.rto_initial", "the same before the first sample", |s| &mut s.tcp.rto_initial, MS, HOUR),
     span("tcp.rto_max", "longest retransmission timeout", |s| &mut s.tcp.rto_max, MS, HOUR),
+    span("tcp.probe_min", "shortest wait before a tail loss probe", |s| &mut s.tcp.probe_min, MS, HOUR),
+    span("tcp.reordering_min", "shortest wait for reordered segments", |s| &mut s.tcp.reordering_min, MS, HOUR),
     small("tcp.retries", "retransmissions before giving up", |s| &mut s.tcp.retries, 1, 255),
     small("tcp.syn_retries", "the same of a SYN", |s| &mut s.tcp.syn_retries, 0, 255),
     small("tcp.syn_ack_retries", "the same of a SYN-ACK", |s| &mut s.tcp.syn_ack_retries, 0, 255),

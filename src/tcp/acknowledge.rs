@@ -5,7 +5,7 @@
 use super::config::Config;
 use super::event::Events;
 use super::pool::BufferPool;
-use super::rto::Rto;
+use super::recovery::{Moved, Phase};
 use super::seq::SeqNum;
 use super::tcb::Tcb;
 use crate::time::Instant;
@@ -22,11 +22,10 @@ impl Tcb {
         let bytes = (ack - self.snd.una).min(self.queue.len());
         self.queue.acknowledge(bytes, pool);
         self.snd.una = ack;
-        self.sample(config, now, segment);
         self.timers.unanswered = 0;
         // A probe that has not left yet has lost its reason, and perhaps the byte it would carry.
         self.probe = false;
-        self.recover_on_ack(now, bytes, in_flight);
+        self.take_ack(config, now, segment, pool, Moved { bytes, advanced: true, duplicate: false, in_flight });
         self.restart_send(config, now);
         self.writable(config)
     }
@@ -37,14 +36,26 @@ impl Tcb {
         //# As specified in [RFC3390], the SYN/ACK and the acknowledgment of the SYN/ACK MUST NOT increase the size of the congestion
         //# window.
         self.snd.una = self.iss + 1;
-        self.recovery.send_again(self.snd.una, self.snd.una);
-        self.sample(config, now, segment);
+        self.recovery.syn.due = false;
+        let echoed_ns =
+            segment.options.timestamps.filter(|_| self.timestamps.ok).and_then(|(_, echo)| self.timestamps.echoed_ns(echo, now));
+        let sample_ns = if self.recovery.syn.again { echoed_ns } else { Some(now.ns_since(self.recovery.syn.sent)) };
+        if let Some(ns) = sample_ns {
+            self.measured(config, now, ns);
+        }
         self.settle_after_syn(config);
         self.restart_send(config, now);
     }
 
-    /// An ACK that moves nothing: a duplicate in the sense of RFC 5681 2, when all its conditions hold.
-    pub(super) fn not_acknowledged(&mut self, now: Instant, segment: &Segment<'_>, window_before: u32) {
+    /// An ACK that moves nothing. It is a duplicate in the sense of RFC 5681 2 when all its conditions hold.
+    pub(super) fn not_acknowledged(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        segment: &Segment<'_>,
+        window_before: u32,
+        pool: &mut BufferPool,
+    ) {
         //= rfc5681#2
         //# DUPLICATE ACKNOWLEDGMENT: An acknowledgment is considered a "duplicate" in the following algorithms when (a) the receiver
         //# of the ACK has outstanding data, (b) the incoming acknowledgment carries no data, (c) the SYN and FIN bits are both off,
@@ -58,8 +69,11 @@ impl Tcb {
             && segment.ack == self.snd.una
             && self.snd.wnd == window_before;
         // With a closed window duplicates answer probes; they tell nothing of a loss.
-        if duplicate && self.snd.wnd > 0 {
-            self.recover_on_duplicate(now);
+        let duplicate = duplicate && self.snd.wnd > 0;
+        if duplicate || (self.offers.sack && segment.options.sack_count > 0) {
+            let in_flight = self.in_flight();
+            self.take_ack(config, now, segment, pool, Moved { bytes: 0, advanced: false, duplicate, in_flight });
+            self.watch(config);
         }
     }
 
@@ -73,27 +87,11 @@ impl Tcb {
             // Probing is over: what waits goes out now, and the timer is an ordinary one again.
             self.timers.backoff = 0;
             self.probe = false;
-            if !self.recovery.fast {
+            if self.recovery.phase != Phase::Fast {
                 // What is outstanding lay outside the closed window, the byte of a probe mostly: the peer has thrown it away.
-                self.recovery.send_again(self.snd.una, self.snd.nxt);
+                self.flight.lose_all();
             }
             self.restart_send(config, now);
-        }
-    }
-
-    fn sample(&mut self, config: &Config, now: Instant, segment: &Segment<'_>) {
-        let echoed_ns = match segment.options.timestamps {
-            Some((_, echo)) if self.timestamps.ok => self.timestamps.echoed_ns(echo, now),
-            _ => None,
-        };
-        if let Some(ns) = self.timing.acknowledged(segment.ack, now, echoed_ns) {
-            self.rtt.sample(ns);
-            self.rto = Rto::from_rtt(&self.rtt, config);
-            //= rfc6298#5
-            //# Note that after retransmitting, once a new RTT measurement is obtained (which can only happen when new data has been
-            //# sent and acknowledged), the computations outlined in Section 2 are performed, including the computation of RTO,
-            //# which may result in "collapsing" RTO back down after it has been subject to exponential back off (rule 5.5).
-            self.timers.backoff = 0;
         }
     }
 

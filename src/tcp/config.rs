@@ -33,6 +33,10 @@ pub struct Config {
     pub rto_initial: Duration,
     /// Longest retransmission timeout (RFC 6298 2.5 asks for at least 60 s).
     pub rto_max: Duration,
+    /// Shortest wait for an acknowledgment before a tail loss probe (RFC 8985 7.2).
+    pub probe_min: Duration,
+    /// Shortest run of RACK's reordering timer (RFC 8985 6.2).
+    pub reordering_min: Duration,
     /// Retransmissions of the same data before the connection is given up (R2, RFC 9293 3.8.3; at least 100 s).
     pub retries: u32,
     /// Retransmissions of a SYN before giving up (RFC 9293 3.8.3: at least 3 minutes for an active open).
@@ -63,6 +67,8 @@ impl Default for Config {
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),
+            probe_min: Duration::from_millis(2),
+            reordering_min: Duration::from_millis(1),
             retries: 15,
             syn_retries: 7,
             syn_ack_retries: 5,

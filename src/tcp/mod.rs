@@ -9,7 +9,7 @@
 //! tcb.rs          the connection: its fields, birth and death        state.rs      the states and the table of edges
 //! arrives/        SEGMENT ARRIVES, a file per group of states        calls.rs      SEND, RECEIVE, CLOSE, ABORT
 //! acknowledge.rs  what an ACK does                                   output.rs     which segment leaves next
-//! timers.rs       deadlines and what they bring about                recovery.rs   what is to be sent again
+//! timers.rs       deadlines and what they bring about                recovery/     what was lost, and what is sent again
 //! window.rs       SND and RCV variables, window scaling              options.rs    MSS, scale, timestamps in segments
 //! timestamps.rs   TS.Recent and PAWS    rtt.rs, rto.rs  round trip   congestion/   how much may be in flight
 //! pool.rs, ring.rs, ranges.rs, send_queue.rs, receive_queue.rs       the memory of the streams

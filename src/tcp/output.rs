@@ -6,6 +6,8 @@
 use super::config::Config;
 use super::congestion::Congestion;
 use super::event::Transmit;
+use super::pool::BufferPool;
+use super::recovery::{Forward, Syn};
 use super::seq::SeqNum;
 use super::state::{Cause, State};
 use super::tcb::Tcb;
@@ -42,7 +44,7 @@ impl Tcb {
 
     /// The next segment; it counts as sent. `None` when there is none: then a timer may have been armed, so ask
     /// [`Tcb::poll_timeout`] afterwards.
-    pub fn poll_transmit(&mut self, config: &Config, now: Instant) -> Option<Transmit<'_>> {
+    pub fn poll_transmit(&mut self, config: &Config, now: Instant, pool: &mut BufferPool) -> Option<Transmit<'_>> {
         match self.due(now) {
             Due::Nothing => None,
             Due::Timer => {
@@ -55,7 +57,7 @@ impl Tcb {
             }
             Due::Reset(seq) => Some(self.transmit_reset(seq, now)),
             Due::Syn => Some(self.transmit_syn(config, now)),
-            Due::Text(text) => Some(self.transmit_text(text, config, now)),
+            Due::Text(text) => Some(self.transmit_text(text, config, now, pool)),
         }
     }
 
@@ -65,7 +67,7 @@ impl Tcb {
         }
         match self.state() {
             State::Closed | State::Listen => Due::Nothing,
-            State::SynSent | State::SynReceived if self.snd.nxt == self.iss || self.recovery.pending() => Due::Syn,
+            State::SynSent | State::SynReceived if self.snd.nxt == self.iss || self.recovery.syn.due => Due::Syn,
             State::SynSent => Due::Nothing,
             State::SynReceived | State::TimeWait => self.due_ack(),
             _ => self.due_text(now),
@@ -84,7 +86,7 @@ impl Tcb {
             let len = self.queue.len().min(1);
             return Due::Text(Text { seq: self.snd.una, len, fin: len == 0 && self.fin_queued });
         }
-        let next = if self.recovery.pending() { self.due_again() } else { self.due_new() };
+        let next = self.due_data();
         if let Some(text) = next {
             if self.pacer.allows(now) {
                 return Due::Text(text);
@@ -103,27 +105,61 @@ impl Tcb {
         if waiting && self.timers.send == Instant::NEVER { Due::Timer } else { Due::Nothing }
     }
 
-    /// What recovery wants sent again, as the window allows.
-    fn due_again(&self) -> Option<Text> {
-        let seq = self.recovery.resend;
-        let fin_seq = self.fin_seq();
-        let end = self.recovery.resend_end.earliest(if self.fin_sent { fin_seq } else { self.recovery.resend_end });
+    /// What carries sequence numbers: what was lost before what is new, but for the exceptions that recovery makes.
+    fn due_data(&self) -> Option<Text> {
+        if self.recovery.tail.due
+            && let Some(probe) = self.due_probe()
+        {
+            return Some(probe);
+        }
+        if let Forward::New { left } = self.recovery.forward {
+            //= rfc5682#2.1
+            //# transmit up to two new (previously unsent) segments and enter step 3 of this algorithm
+            let new = if left > 0 { self.due_new() } else { None };
+            if new.is_some() || self.in_flight() > 0 {
+                return new;
+            }
+        }
+        if self.flight.lost() > 0 { self.due_again() } else { self.due_new() }
+    }
+
+    /// A tail loss probe.
+    fn due_probe(&self) -> Option<Text> {
+        //= rfc8985#7.3
+        //# If both conditions are met, then the sender SHOULD transmit a previously unsent data segment, if one exists and the receive window
+        //# allows
+        let seq = self.snd.nxt;
+        let unsent = if self.fin_sent { 0 } else { self.fin_seq() - seq };
+        let len = unsent.min(self.payload_max()).min(self.snd.room_from(seq));
+        if len > 0 {
+            let fin = self.fin_queued && len == unsent && self.snd.room_from(seq) > len;
+            return Some(Text { seq, len, fin });
+        }
+        //= rfc8985#7.3
+        //# If such an unsent segment is not available, then the sender SHOULD retransmit the highest-sequence segment sent so far and set
+        //# TLP.is_retrans to true.
+        let (seq, bytes) = self.flight.last_segment(self.payload_max() + u32::from(self.fin_sent))?;
+        self.old_text(seq, bytes)
+    }
+
+    /// `bytes` from `seq` on, sent before, as far as the window reaches.
+    fn old_text(&self, seq: SeqNum, bytes: u32) -> Option<Text> {
         //= rfc9293#3.8.6
         //# If this happens, the sender SHOULD NOT send new data (SHLD-15), but SHOULD retransmit normally the old unacknowledged
         //# data between SND.UNA and SND.UNA+SND.WND (SHLD-16).
         let window = self.snd.room_from(seq);
-        if window == 0 {
-            return None;
-        }
-        let data = if seq.before(end) { end - seq } else { 0 };
-        let len = data.min(self.payload_max()).min(window);
-        let last = seq + len == fin_seq && self.fin_sent && self.recovery.resend_end.after(fin_seq);
-        let fin = last && window > len;
-        // The first segment of a fast retransmit leaves whatever the window is (RFC 5681 3.2, step 3).
-        if !self.recovery.fast && self.in_flight() > 0 && self.in_flight() + len > self.congestion.window() {
-            return None;
-        }
+        let fin_seq = self.fin_seq();
+        let data = if self.fin_sent && (seq + bytes).after(fin_seq) { fin_seq - seq } else { bytes };
+        let len = data.min(window).min(self.payload_max());
+        let fin = self.fin_sent && seq + len == fin_seq && data < bytes && window > len;
         (len > 0 || fin).then_some(Text { seq, len, fin })
+    }
+
+    /// What was lost, as windows and recovery allow.
+    fn due_again(&self) -> Option<Text> {
+        let (seq, bytes) = self.flight.first_lost(self.payload_max() + u32::from(self.fin_sent))?;
+        let text = self.old_text(seq, bytes)?;
+        (text.len <= self.allowance()).then_some(text)
     }
 
     /// What has not been sent yet, as windows, Nagle and silly-window avoidance allow.
@@ -137,7 +173,7 @@ impl Tcb {
             return None;
         }
         let usable = self.snd.room_from(seq);
-        let congestion = (self.congestion.window().saturating_add(self.recovery.inflation)).saturating_sub(self.in_flight());
+        let congestion = self.allowance();
         let segment = self.payload_max();
         let len = unsent.min(segment).min(usable);
         let fin = self.fin_queued && len == unsent && usable > len;
@@ -180,12 +216,12 @@ impl Tcb {
             //# A SYN segment of the form <SEQ=ISS><CTL=SYN> is sent.  Set SND.UNA to ISS, SND.NXT to ISS+1, enter SYN-SENT state,
             //# and return.
             self.snd.nxt = self.iss + 1;
-            self.timing.sent(self.snd.nxt, now);
+            self.recovery.syn = Syn { sent: now, again: false, due: false };
         } else {
             self.resent += 1;
-            self.timing.resent(self.snd.nxt);
+            self.recovery.syn.again = true;
+            self.recovery.syn.due = false;
         }
-        self.recovery.sent_again(self.snd.nxt);
         if self.timers.send == Instant::NEVER {
             self.arm_send(config, now);
         }
@@ -196,7 +232,7 @@ impl Tcb {
         Transmit { seq: self.iss, ack, flags, window, options, payload: [&[], &[]] }
     }
 
-    fn transmit_text(&mut self, text: Text, config: &Config, now: Instant) -> Transmit<'_> {
+    fn transmit_text(&mut self, text: Text, config: &Config, now: Instant, pool: &mut BufferPool) -> Transmit<'_> {
         let Text { seq, len, fin } = text;
         let end = seq + len + u32::from(fin);
         let mut flags = Flags::ACK;
@@ -209,7 +245,7 @@ impl Tcb {
                 //# MUST set the PSH bit in the last buffered segment (i.e., when there is no more queued data to be sent) (MUST-61).
                 flags = flags | Flags::PSH;
             }
-            self.note_sent(seq, end, fin, config, now);
+            self.note_sent(seq, end, fin, config, now, pool);
         }
         let options = self.options(now);
         self.sack_reported();
@@ -222,18 +258,24 @@ impl Tcb {
     }
 
     /// Books a segment that takes sequence space.
-    fn note_sent(&mut self, seq: SeqNum, end: SeqNum, fin: bool, config: &Config, now: Instant) {
-        if seq.before(self.snd.nxt) {
-            self.resent += 1;
-            self.timing.resent(end);
-            if !self.probe {
-                self.recovery.sent_again(end);
-            }
-        } else {
+    fn note_sent(&mut self, seq: SeqNum, end: SeqNum, fin: bool, config: &Config, now: Instant, pool: &mut BufferPool) {
+        let is_new = !seq.before(self.snd.nxt);
+        if is_new {
             self.restart_after_idle(config, now);
-            self.timing.sent(end, now);
+            self.sent_new(end, now, pool);
+        } else {
+            self.resent += 1;
+            if self.probe {
+                self.flight.first_is_ambiguous();
+            } else {
+                self.sent_again(seq, end, now, pool);
+            }
         }
         self.snd.nxt = self.snd.nxt.latest(end);
+        let is_probe = std::mem::take(&mut self.recovery.tail.due);
+        if is_probe {
+            self.recovery.tail.sent(self.snd.nxt, !is_new);
+        }
         if let Some(pace) = self.congestion.pace() {
             self.pacer.sent(end - seq, pace, now);
         }
@@ -251,6 +293,10 @@ impl Tcb {
         //# so that it will expire after RTO seconds (for the current value of RTO).
         if self.timers.send == Instant::NEVER {
             self.arm_send(config, now);
+        }
+        if is_new && !is_probe {
+            self.arm_probe(config, now);
+            self.note_application_limit();
         }
     }
 

@@ -5,6 +5,8 @@
 //! warm-up nothing is allocated. A pool that has nothing left says so (`None`); nothing here panics.
 
 use super::ranges::Ranges;
+use super::recovery::{Record, Records};
+use crate::limits::FLIGHT_RECORDS;
 
 /// A block: its length is a power of two from [`SMALLEST`] to [`LARGEST`] bytes.
 pub(super) type Block = Box<[u8]>;
@@ -21,13 +23,22 @@ pub struct BufferPool {
     free: [Vec<Block>; CLASSES],
     #[expect(clippy::vec_box, reason = "a list moves between pool and TCB as a pointer")]
     ranges: Vec<Box<Ranges>>,
+    #[expect(clippy::vec_box, reason = "a list moves between pool and TCB as a pointer")]
+    records: [Vec<Box<Records>>; RECORD_CLASSES.len()],
 }
 
 impl BufferPool {
     /// A pool that never holds more than `budget_bytes` of blocks, handed out and free together. It allocates as blocks are
     /// first asked for.
     pub fn new(budget_bytes: usize) -> Self {
-        Self { budget: budget_bytes, made: 0, in_use: 0, free: std::array::from_fn(|_| Vec::new()), ranges: Vec::new() }
+        Self {
+            budget: budget_bytes,
+            made: 0,
+            in_use: 0,
+            free: std::array::from_fn(|_| Vec::new()),
+            ranges: Vec::new(),
+            records: Default::default(),
+        }
     }
 
     /// Bytes handed out and not yet given back: 0 when every connection has been released.
@@ -85,6 +96,34 @@ impl BufferPool {
         self.ranges.push(ranges);
     }
 
+    /// An empty list with room for at least `count` records of what is in flight; `None` when it would exceed the budget or there is none as
+    /// long. The shortest list is never refused: what is in flight lies in a block of [`SMALLEST`] bytes of the budget at least, so that all these
+    /// lists together are a tenth of it at most.
+    pub(super) fn take_records(&mut self, count: usize) -> Option<Box<Records>> {
+        let class = RECORD_CLASSES.iter().position(|&room| room >= count)?;
+        let bytes = RECORD_CLASSES[class] * size_of::<Record>();
+        let records = match self.records[class].pop() {
+            Some(records) => records,
+            None => {
+                if self.make_room(bytes).is_none() && class > 0 {
+                    return None;
+                }
+                self.made += bytes;
+                Box::new(Records::with_capacity(RECORD_CLASSES[class]))
+            }
+        };
+        self.in_use += bytes;
+        Some(records)
+    }
+
+    /// Takes such a list back.
+    pub(super) fn give_records(&mut self, mut records: Box<Records>) {
+        records.clear();
+        let Some(class) = RECORD_CLASSES.iter().position(|&room| room >= records.capacity()) else { return };
+        self.in_use -= RECORD_CLASSES[class] * size_of::<Record>();
+        self.records[class].push(records);
+    }
+
     /// Frees blocks nobody uses, largest first, until `size` more bytes fit into the budget. Only a change in the mix of sizes
     /// brings this about.
     fn make_room(&mut self, size: usize) -> Option<()> {
@@ -102,7 +141,20 @@ impl BufferPool {
         while self.made + size > self.budget && self.ranges.pop().is_some() {
             self.made -= size_of::<Ranges>();
         }
+        for (records, room) in self.records.iter_mut().zip(RECORD_CLASSES).rev() {
+            while self.made + size > self.budget && records.pop().is_some() {
+                self.made -= room * size_of::<Record>();
+            }
+        }
         (self.made + size <= self.budget).then_some(())
+    }
+}
+
+#[cfg(test)]
+impl BufferPool {
+    /// The same pool with no byte left to hand out.
+    pub(super) fn without_room(&self) -> Self {
+        Self { budget: self.in_use, ..self.clone() }
     }
 }
 
@@ -111,6 +163,8 @@ pub(super) const SMALLEST: usize = 4096;
 /// Largest block in bytes, and therefore the largest send or receive buffer of a connection.
 pub const LARGEST: usize = SMALLEST << (CLASSES - 1);
 const CLASSES: usize = 13;
+/// How many records the lists hold of what is in flight.
+const RECORD_CLASSES: [usize; 3] = [8, 128, FLIGHT_RECORDS];
 
 /// The class of the smallest block that holds `len` bytes.
 const fn class_of(len: usize) -> Option<usize> {

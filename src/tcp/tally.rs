@@ -55,6 +55,28 @@ happenings! {
     SackSent = "sack_sent",
     /// A duplicate was reported (RFC 2883).
     DsackSent = "dsack_sent",
+    /// A segment was sent to ask for acknowledgments that stayed away (RFC 8985 7).
+    TailLossProbe = "tail_loss_probe",
+    /// A tail loss probe repaired a loss, as far as can be told (RFC 8985 7.4.2).
+    TailLossRepaired = "tail_loss_repaired",
+    /// RACK's reordering timer expired and found a loss (RFC 8985 6.2).
+    ReorderingTimeout = "reordering_timeout",
+    /// Segments of ours arrived out of order (RFC 8985 6.2).
+    ReorderingSeen = "reordering_seen",
+    /// New data was sent on the first sign of a loss (RFC 3042).
+    LimitedTransmit = "limited_transmit",
+    /// A recovery was mistaken, told by DSACK (RFC 2883), and taken back.
+    SpuriousByDsack = "spurious_by_dsack",
+    /// A recovery was mistaken, told by timestamps (RFC 3522), and taken back.
+    SpuriousByEifel = "spurious_by_eifel",
+    /// A retransmission timeout was mistaken (RFC 5682) and taken back.
+    SpuriousTimeout = "spurious_timeout",
+    /// The peer reported that a segment came twice (RFC 2883).
+    DsackReceived = "dsack_received",
+    /// The peer has thrown away what it had reported by SACK (RFC 2018 8).
+    SackReneged = "sack_reneged",
+    /// A SACK block lay outside of what was sent.
+    SackIgnored = "sack_ignored",
 }
 
 /// A set of happenings of one connection.

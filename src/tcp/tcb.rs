@@ -12,10 +12,11 @@ use super::event::{Events, Opening};
 use super::options::Offers;
 use super::pacing::Pacer;
 use super::pool::BufferPool;
+use super::rate::Rate;
 use super::receive_queue::ReceiveQueue;
-use super::recovery::Recovery;
+use super::recovery::{Flight, Recovery};
 use super::rto::Rto;
-use super::rtt::{Rtt, Timing};
+use super::rtt::Rtt;
 use super::send_queue::SendQueue;
 use super::seq::SeqNum;
 use super::state::{Cause, Current, State};
@@ -50,10 +51,11 @@ pub struct Tcb {
 
     pub(super) timestamps: Timestamps,
     pub(super) rtt: Rtt,
-    pub(super) timing: Timing,
     pub(super) rto: Rto,
     pub(super) timers: Timers,
     pub(super) recovery: Recovery,
+    pub(super) flight: Flight,
+    pub(super) rate: Rate,
     pub(super) congestion: Control,
     pub(super) pacer: Pacer,
     pub(super) challenges: ChallengeLimit,
@@ -126,10 +128,11 @@ impl Tcb {
             reset_pending: None,
             timestamps: Timestamps::new(opening.timestamp_offset),
             rtt: Rtt::default(),
-            timing: Timing::NONE,
             rto: Rto::initial(config),
             timers: Timers::NONE,
             recovery: Recovery::new(iss),
+            flight: Flight::new(iss + 1),
+            rate: Rate::NONE,
             congestion: Control::new(opening.congestion),
             pacer: Pacer::NONE,
             challenges: ChallengeLimit::default(),
@@ -182,6 +185,7 @@ impl Tcb {
     /// Gives all memory back; the TCB is of no use afterwards. Called once, when it is removed.
     pub fn release(&mut self, pool: &mut BufferPool) {
         self.queue.release(pool);
+        self.flight.release(pool);
         self.received.release(pool);
     }
 
@@ -244,6 +248,7 @@ impl Tcb {
         self.timers.stop();
         self.ack_now = false;
         self.queue.release(pool);
+        self.flight.release(pool);
         self.received.release(pool);
         self.enter(cause, State::Closed);
     }

@@ -1,9 +1,9 @@
 //! The timers of a connection and what happens when they expire (RFC 9293 3.8, 3.10.8; RFC 6298 5).
 //!
-//! The engine asks for the earliest deadline and calls back at or after it; an early call does nothing. Five deadlines are
-//! kept: one for whatever is outstanding or blocked (retransmission, zero-window probe, silly-window override: never two at once), one for a
-//! delayed ACK, one for the states that end by themselves, one to try again when there was no memory, one for a
-//! segment that pacing holds back.
+//! The engine asks for the earliest deadline and calls back at or after it; an early call does nothing. Seven deadlines are
+//! kept: one for whatever is outstanding or blocked (retransmission, zero-window probe, silly-window override: never two at once), two that come
+//! before it (tail loss probe, reordering) and start it anew when they expire, one for a delayed ACK, one for the states that end by themselves,
+//! one to try again when there was no memory, one for a segment that pacing holds back.
 
 use std::time::Duration;
 
@@ -19,8 +19,12 @@ use crate::time::Instant;
 /// Deadlines; [`Instant::NEVER`] when not armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timers {
-    /// Retransmission, probe or override.
+    /// Retransmission, zero-window probe or override.
     pub(super) send: Instant,
+    /// Tail loss probe; never after `send`.
+    pub(super) tail: Instant,
+    /// RACK's reordering timer.
+    pub(super) reordering: Instant,
     /// Delayed ACK.
     pub(super) ack: Instant,
     /// TIME-WAIT and FIN-WAIT-2.
@@ -41,6 +45,8 @@ impl Timers {
     /// None armed.
     pub(super) const NONE: Self = Self {
         send: Instant::NEVER,
+        tail: Instant::NEVER,
+        reordering: Instant::NEVER,
         ack: Instant::NEVER,
         linger: Instant::NEVER,
         room: Instant::NEVER,
@@ -59,7 +65,9 @@ impl Timers {
 impl Tcb {
     /// The earliest deadline; [`Instant::NEVER`] when there is none.
     pub fn poll_timeout(&self) -> Instant {
-        self.timers.send.min(self.timers.ack).min(self.timers.linger).min(self.timers.room).min(self.timers.pace)
+        let timers = &self.timers;
+        let send = timers.send.min(timers.tail).min(timers.reordering);
+        send.min(timers.ack).min(timers.linger).min(timers.room).min(timers.pace)
     }
 
     /// Lets expired timers act. May be called at any time; does nothing before a deadline.
@@ -81,6 +89,13 @@ impl Tcb {
         }
         if self.timers.linger <= now {
             events |= self.on_lingered();
+        }
+        if self.timers.reordering <= now {
+            self.on_reordering_timer(config, now);
+        }
+        if self.timers.tail <= now {
+            self.timers.tail = Instant::NEVER;
+            self.on_probe_timer(config, now);
         }
         if self.timers.send <= now {
             events |= self.on_send_timeout(config, now);
@@ -131,7 +146,7 @@ impl Tcb {
         if self.snd.wnd == 0 && !handshake {
             return self.probe;
         }
-        self.recovery.pending() && self.recovery.resend == self.snd.una
+        if handshake { self.recovery.syn.due } else { self.flight.first_is_lost() }
     }
 
     fn on_syn_timeout(&mut self, config: &Config, now: Instant, retries: u32) -> Events {
@@ -144,7 +159,7 @@ impl Tcb {
             }
             self.noted.note(Happening::RetransmissionTimeout);
             self.count_timeout();
-            self.recovery.send_again(self.iss, self.iss + 1);
+            self.recovery.syn.due = true;
         }
         self.arm_send(config, now);
         Events::NONE
@@ -203,6 +218,21 @@ impl Tcb {
         self.timers.send = now + self.send_interval(config);
     }
 
+    /// Starts the probe timer anew, or stops it when something else watches over what is in flight.
+    pub(super) fn arm_probe(&mut self, config: &Config, now: Instant) {
+        //= rfc8985#7.2
+        //# Finally, if the time at which an RTO would fire (here denoted as "TCP_RTO_expiration()") is sooner than the computed time for the PTO,
+        //# then the sender schedules a TLP to be sent at that RTO time.
+        self.timers.tail = self.probe_timeout(config).map_or(Instant::NEVER, |span| (now + span).min(self.timers.send));
+    }
+
+    /// An acknowledgment moved nothing, but what it reported may be watched over by RACK from now on.
+    pub(super) fn watch(&mut self, config: &Config) {
+        if self.timers.tail != Instant::NEVER && self.probe_timeout(config).is_none() {
+            self.timers.tail = Instant::NEVER;
+        }
+    }
+
     /// SND.UNA moved, or the window opened: what the timer waits for has changed.
     pub(super) fn restart_send(&mut self, config: &Config, now: Instant) {
         if self.snd.outstanding() > 0 {
@@ -210,10 +240,16 @@ impl Tcb {
             //# When an ACK is received that acknowledges new data, restart the retransmission timer so that it will expire after
             //# RTO seconds (for the current value of RTO).
             self.arm_send(config, now);
+            //= rfc8985#7.2
+            //# The sender SHOULD start or restart a loss probe PTO timer after transmitting new data (that was not itself a loss probe) or upon
+            //# receiving an ACK that cumulatively acknowledges new data
+            self.arm_probe(config, now);
         } else {
             //= rfc6298#5.2
             //# When all outstanding data has been acknowledged, turn off the retransmission timer.
             self.timers.send = Instant::NEVER;
+            self.timers.tail = Instant::NEVER;
+            self.timers.reordering = Instant::NEVER;
         }
     }
 

@@ -27,6 +27,7 @@ pub(super) fn applies(tcb: &Tcb, segment: &Segment<'_>, now: Instant) -> bool {
         && tcb.snd.wnd > 0
         && segment.window > 0
         && !tcb.unreadable
+        && segment.options.sack_count == 0
 }
 
 //= rfc7323#5.6

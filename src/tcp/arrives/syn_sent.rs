@@ -82,7 +82,7 @@ fn on_syn(tcb: &mut Tcb, config: &Config, now: Instant, segment: &Segment<'_>) -
     tcb.noted.note(Happening::SimultaneousOpen);
     tcb.enter(Cause::Syn, State::SynReceived);
     if tcb.snd.outstanding() > 0 {
-        tcb.recovery.send_again(tcb.iss, tcb.iss + 1);
+        tcb.recovery.syn.due = true;
         tcb.arm_send(config, now);
     }
     taken(Events::NONE)

@@ -193,7 +193,7 @@ impl<'t, 's> Arriving<'t, 's> {
             return Check::Continue(());
         }
         if self.tcb.snd.outstanding() > 0 && self.tcb.challenges.allows(self.now) {
-            self.tcb.recovery.send_again(self.tcb.iss, self.tcb.iss + 1);
+            self.tcb.recovery.syn.due = true;
         }
         self.drop(Drop::TcpOutOfWindow)
     }
@@ -314,7 +314,7 @@ impl<'t, 's> Arriving<'t, 's> {
             tcb.snd.update_window(self.segment.window, self.segment.seq, ack, is_new);
         }
         if !is_new {
-            tcb.not_acknowledged(self.now, self.segment, window_before);
+            tcb.not_acknowledged(self.config, self.now, self.segment, window_before, self.pool);
         }
         tcb.window_heard(self.config, self.now, window_before);
         Check::Continue(())

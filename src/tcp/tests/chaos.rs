@@ -19,6 +19,8 @@ enum Step {
         flags: u8,
         window: u16,
         options: Options,
+        /// Left edge relative to SND.UNA and length of each SACK block; none: what `options` says.
+        blocks: Vec<(i64, i64)>,
         len: usize,
     },
     Send(usize),
@@ -53,6 +55,11 @@ fn options() -> impl Strategy<Value = Options> {
         })
 }
 
+/// Blocks near SND.UNA, as a peer would send them that has lost something.
+fn blocks() -> impl Strategy<Value = Vec<(i64, i64)>> {
+    prop::collection::vec((offset(6000), 1i64..3000), 0..5)
+}
+
 fn arrive() -> impl Strategy<Value = Step> {
     let flags = prop_oneof![
         10 => Just(Flags::ACK.0),
@@ -64,14 +71,9 @@ fn arrive() -> impl Strategy<Value = Step> {
     ];
     let window = prop_oneof![Just(0u16), Just(1), Just(WINDOW), any::<u16>()];
     let len = prop_oneof![3 => Just(0usize), 2 => 1usize..20, 2 => 1usize..3000];
-    (offset(3000), offset(5000), flags, window, options(), len).prop_map(|(seq, ack, flags, window, options, len)| Step::Arrive {
-        seq,
-        ack,
-        flags,
-        window,
-        options,
-        len,
-    })
+    (offset(3000), offset(5000), flags, window, (options(), blocks()), len).prop_map(
+        |(seq, ack, flags, window, (options, blocks), len)| Step::Arrive { seq, ack, flags, window, options, blocks, len },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -100,8 +102,13 @@ struct Bench {
 impl Bench {
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Arrive { seq, ack, flags, window, options, len } => {
+            Step::Arrive { seq, ack, flags, window, mut options, ref blocks, len } => {
                 let payload = vec![0xa5; len];
+                for (place, &(left, len)) in options.sack.iter_mut().zip(blocks) {
+                    let left = self.tcb.snd.una + left as u32;
+                    *place = SackBlock { left, right: left + len as u32 };
+                    options.sack_count = blocks.len().min(4) as u8;
+                }
                 let segment = Segment {
                     seq: self.tcb.rcv.nxt + seq as u32,
                     ack: self.tcb.snd.una + ack as u32,
@@ -135,12 +142,13 @@ impl Bench {
             Step::Poll(n) => {
                 for _ in 0..n {
                     let wanted = self.tcb.wants_transmit(self.now);
-                    let sent = self.tcb.poll_transmit(&self.config, self.now).is_some();
+                    let sent = self.tcb.poll_transmit(&self.config, self.now, &mut self.pool).is_some();
                     assert!(wanted || !sent);
                 }
             }
         }
         assert!(self.tcb.snd.una.at_or_before(self.tcb.snd.nxt));
+        self.tcb.check_flight();
         assert!(self.tcb.rcv.wnd + self.tcb.received.unread() <= self.tcb.rcv.limit.max(0xffff));
     }
 
@@ -181,23 +189,29 @@ impl Bench {
     }
 }
 
-fn births() -> Vec<(State, Tcb, Config)> {
-    let stamped = Config { timestamps: true, window_scaling: true, memory: 200_000, ..plain() };
-    let mut births: Vec<_> =
-        Script::in_every_state().iter().map(|(script, ..)| (script.tcb.state(), script.tcb.clone(), plain())).collect();
+fn births() -> Vec<(State, Tcb, Config, BufferPool)> {
+    let stamped = Config { timestamps: true, window_scaling: true, sack: true, memory: 200_000, ..plain() };
+    let mut births: Vec<_> = Script::in_every_state().iter().map(|(script, ..)| born(script)).collect();
     let mut peer = Script::accept(stamped, syn().seq(IRS).mss(MSS).ts(10, 0).scale(3));
     peer.sent();
     peer.inject(ack().seq(IRS + 1).ack(ISS + 1).ts(11, 0));
-    births.push((State::Established, peer.tcb.clone(), stamped));
-    births.push((State::SynSent, Tcb::open(&stamped, OPENING, START), stamped));
+    births.push(born(&peer));
+    let mut peer = Script::accept(stamped, syn().seq(IRS).mss(MSS).ts(10, 0).scale(3).sack_permitted());
+    peer.sent();
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 1).ts(11, 0));
+    births.push(born(&peer));
+    births.push(born(&Script::open(stamped)));
     births
+}
+
+fn born(script: &Script) -> (State, Tcb, Config, BufferPool) {
+    (script.tcb.state(), script.tcb.clone(), script.config, script.pool.clone())
 }
 
 fn run(birth: usize, steps: &[Step]) -> usize {
     let births = births();
-    let (_, tcb, config) = births[birth % births.len()].clone();
-    // What these TCBs hold was taken from another pool; none of them holds anything.
-    let mut bench = Bench { tcb, pool: BufferPool::new(config.memory), config, now: START, events: Events::NONE, fast: 0 };
+    let (_, tcb, config, pool) = births[birth % births.len()].clone();
+    let mut bench = Bench { tcb, pool, config, now: START, events: Events::NONE, fast: 0 };
     if bench.tcb.state() == State::TimeWait {
         bench.events = Events::CLOSED;
     }
@@ -225,12 +239,12 @@ proptest! {
             1..40,
         ),
     ) {
-        for birth in [2, 9] {
+        for birth in [2, 9, 10] {
             let steps: Vec<_> = steps
                 .iter()
                 .flat_map(|&(ack, len, send, read, window, wait)| {
                     let options = Options { timestamps: Some((20 + len as u32, ack as u32)), ..Options::default() };
-                    let arrive = Step::Arrive { seq: 0, ack, flags: Flags::ACK.0, window, options, len };
+                    let arrive = Step::Arrive { seq: 0, ack, flags: Flags::ACK.0, window, options, blocks: Vec::new(), len };
                     [Step::Send(send), Step::Poll(10), arrive, Step::Read(if read { 8000 } else { 0 }), Step::Wait(wait)]
                 })
                 .collect();
@@ -245,11 +259,12 @@ fn the_fast_path_is_taken() {
     let options = Options { timestamps: Some((20, 0)), ..Options::default() };
     let steps: Vec<_> = (0..50)
         .flat_map(|_| {
-            let arrive = Step::Arrive { seq: 0, ack: 100, flags: Flags::ACK.0, window: WINDOW, options, len: 10 };
+            let blocks = Vec::new();
+            let arrive = Step::Arrive { seq: 0, ack: 100, flags: Flags::ACK.0, window: WINDOW, options, blocks, len: 10 };
             [Step::Send(100), Step::Poll(2), arrive, Step::Read(100)]
         })
         .collect();
-    for birth in [2, 9] {
+    for birth in [2, 9, 10] {
         assert_eq!(run(birth, &steps), 50);
     }
 }

@@ -131,7 +131,8 @@ impl Net {
             if !end.tcb.wants_transmit(self.now) {
                 return;
             }
-            let Some(transmit) = end.tcb.poll_transmit(&self.weather.config, self.now) else { continue };
+            end.tcb.check_flight();
+            let Some(transmit) = end.tcb.poll_transmit(&self.weather.config, self.now, &mut end.pool) else { continue };
             if let Some(edge) = end.offered {
                 // A zero-window probe may stand one beyond the window.
                 let last = transmit.seq + transmit.payload_len() as u32;

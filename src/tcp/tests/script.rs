@@ -6,6 +6,7 @@ use crate::device::Drop;
 use crate::tcp::arrives::listen::{self, Listen};
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tally::Noted;
 use crate::tcp::{Arrival, BufferPool, Config, Disposition, Events, Opening, State, Tcb, Transmit};
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, SackBlock, Segment};
@@ -16,6 +17,8 @@ pub(super) const ISS: SeqNum = SeqNum(u32::MAX - 2);
 pub(super) const IRS: SeqNum = SeqNum(u32::MAX - 20);
 /// The MSS of the link, and of the peer unless a test says otherwise.
 pub(super) const MSS: u16 = 1000;
+/// The peer's clock, in its timestamps.
+pub(super) const PEER_TIME: u32 = 7_000;
 /// The peer's window unless a test says otherwise.
 pub(super) const WINDOW: u16 = 60_000;
 
@@ -117,14 +120,6 @@ impl Seg {
         self.option(|options| options.window_scale = Some(shift))
     }
 
-    pub(super) fn ts(self, value: u32, echo: u32) -> Self {
-        self.option(|options| options.timestamps = Some((value, echo)))
-    }
-
-    pub(super) fn sack_permitted(self) -> Self {
-        self.option(|options| options.sack_permitted = true)
-    }
-
     /// Selective acknowledgments: left and right edge of each block.
     pub(super) fn sack(self, blocks: &[(SeqNum, SeqNum)]) -> Self {
         self.option(|options| {
@@ -133,6 +128,14 @@ impl Seg {
             }
             options.sack_count = blocks.len() as u8;
         })
+    }
+
+    pub(super) fn sack_permitted(self) -> Self {
+        self.option(|options| options.sack_permitted = true)
+    }
+
+    pub(super) fn ts(self, value: u32, echo: u32) -> Self {
+        self.option(|options| options.timestamps = Some((value, echo)))
     }
 }
 
@@ -208,6 +211,49 @@ impl Script {
         script.expect_events(Events::CONNECTED);
         script.expect_nothing();
         script
+    }
+
+    /// Passive, handshake complete over a path with a round trip of `rtt`, SACK on.
+    pub(super) fn with_sack(config: Config, rtt: Duration) -> Self {
+        let offer = syn().seq(IRS).mss(MSS).sack_permitted();
+        let stamped = config.timestamps;
+        let mut script = Self::accept(Config { sack: true, ..config }, if stamped { offer.ts(PEER_TIME, 0) } else { offer });
+        script.sent();
+        script.advance(rtt);
+        let reply = ack().seq(IRS + 1).ack(ISS + 1);
+        let echo = script.tcb.timestamps.value(START);
+        script.inject(if stamped { reply.ts(PEER_TIME, echo) } else { reply });
+        script.expect_events(Events::CONNECTED);
+        script.expect_nothing();
+        script
+    }
+
+    /// Sends full segments of `byte`, which leave at once.
+    #[track_caller]
+    pub(super) fn flight(&mut self, segments: u32, byte: u8) {
+        let first = self.tcb.snd.nxt;
+        let len = self.payload_len();
+        assert_eq!(self.send(&vec![byte; len * segments as usize]), len * segments as usize);
+        for n in 0..segments {
+            let text = if n + 1 < segments { more(&vec![byte; len]) } else { data(&vec![byte; len]) };
+            self.expect(text.seq(first + n * len as u32));
+        }
+        self.expect_nothing();
+    }
+
+    /// Bytes in a full segment.
+    pub(super) fn payload_len(&self) -> usize {
+        usize::from(MSS) - if self.config.timestamps { 12 } else { 0 }
+    }
+
+    /// Our clock, in our timestamps.
+    pub(super) fn clock(&self) -> u32 {
+        self.tcb.timestamps.value(self.now)
+    }
+
+    /// What has happened since the last call.
+    pub(super) fn noted(&mut self) -> Noted {
+        self.tcb.take_noted()
     }
 
     /// We closed; our FIN is on the way.
@@ -357,7 +403,7 @@ impl Script {
     /// The next segment out, if there is one.
     pub(super) fn sent(&mut self) -> Option<Seg> {
         let wants = self.tcb.wants_transmit(self.now);
-        let sent = self.tcb.poll_transmit(&self.config, self.now).map(|transmit| written(&transmit));
+        let sent = self.tcb.poll_transmit(&self.config, self.now, &mut self.pool).map(|transmit| written(&transmit));
         assert!(wants || sent.is_none(), "poll_transmit sends only what wants_transmit announces");
         sent
     }

@@ -1,0 +1,570 @@
+//! What is in flight: the scoreboard (RFC 6675 3, RFC 8985 5.2).
+//!
+//! A list of records in sequence order that covers SND.UNA to SND.NXT without a gap. A record is a stretch of segments that were last sent
+//! at the same instant and share their fate: segments of one turn of the engine join, and a stretch is cut when a SACK block, a loss or a
+//! retransmission touches a part of it. How many bytes are reported received and how many are given up as lost is kept as they change, so that
+//! the bytes in the network are known at any time.
+//!
+//! The list comes from the core's pool when the first byte is sent and goes back when the last is acknowledged. It holds at most
+//! [`FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are joined, always to the worse for us: what is reported
+//! only in part counts as not reported. Blocks cut a record only where a segment began, so that a peer cannot grind it to dust. Called by
+//! the recovery and output code. Nothing panics.
+
+use std::collections::VecDeque;
+
+use crate::limits::FLIGHT_RECORDS;
+use crate::tcp::pool::BufferPool;
+use crate::tcp::rate::Stamp;
+use crate::tcp::seq::SeqNum;
+use crate::time::Instant;
+
+/// The list of a connection, as the pool keeps it.
+pub(in crate::tcp) type Records = VecDeque<Record>;
+
+/// A stretch of the sequence space. It begins where the one before it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tcp) struct Record {
+    /// When it was last sent.
+    pub(super) sent: Instant,
+    /// What the delivery rate needs to know of that.
+    pub(super) stamp: Stamp,
+    /// The sequence number after it.
+    pub(super) end: SeqNum,
+    /// Each segment in it is that long, but for the last, which may be shorter; 0: not known.
+    unit: u16,
+    marks: Marks,
+}
+
+/// The fate of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks(u8);
+
+impl Marks {
+    const NONE: Self = Self(0);
+    /// Reported received by SACK.
+    const SACKED: Self = Self(1);
+    /// Given up, and not sent again since.
+    const LOST: Self = Self(2);
+    /// Sent more than once.
+    const AGAIN: Self = Self(4);
+    /// Counted as delivered; outlives a SACK mark that was taken back.
+    const COUNTED: Self = Self(8);
+
+    const fn has(self, mark: Self) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    const fn with(self, mark: Self) -> Self {
+        Self(self.0 | mark.0)
+    }
+
+    const fn without(self, mark: Self) -> Self {
+        Self(self.0 & !mark.0)
+    }
+}
+
+impl Record {
+    /// Sent more than once.
+    pub(super) const fn is_again(&self) -> bool {
+        self.marks.has(Marks::AGAIN)
+    }
+
+    /// Neither reported received nor given up: believed to be in the network.
+    const fn is_under_way(&self) -> bool {
+        !self.marks.has(Marks::SACKED) && !self.marks.has(Marks::LOST)
+    }
+
+    /// What joins this record and its right neighbour, `left` and `right` being their lengths: the worse of everything.
+    fn joined(&self, left: u32, next: &Self) -> Self {
+        let later = if next.sent >= self.sent { next } else { self };
+        let aligned = self.unit > 0 && self.unit == next.unit && left.is_multiple_of(u32::from(self.unit));
+        let both = self.marks.0 & next.marks.0;
+        let either = self.marks.0 | next.marks.0;
+        let mut marks = Marks(both & (Marks::SACKED.0 | Marks::COUNTED.0) | either & (Marks::LOST.0 | Marks::AGAIN.0));
+        if marks.has(Marks::SACKED) {
+            marks = marks.without(Marks::LOST);
+        }
+        Self { sent: later.sent, stamp: later.stamp, end: next.end, unit: if aligned { self.unit } else { 0 }, marks }
+    }
+}
+
+/// What is in flight.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq))]
+pub(in crate::tcp) struct Flight {
+    /// Behind a pointer, so that an idle connection holds no more than that.
+    records: Option<Box<Records>>,
+    /// Where the first record begins: SND.UNA, once data flows.
+    start: SeqNum,
+    /// Bytes reported received by SACK.
+    sacked: u32,
+    /// Bytes given up and not sent again since.
+    lost: u32,
+    /// No byte before this is given up.
+    lost_from: SeqNum,
+}
+
+impl Flight {
+    /// Nothing in flight; the first byte will be `start`.
+    pub(in crate::tcp) const fn new(start: SeqNum) -> Self {
+        Self { records: None, start, sacked: 0, lost: 0, lost_from: start }
+    }
+
+    /// Bytes reported received beyond SND.UNA.
+    pub(in crate::tcp) const fn sacked(&self) -> u32 {
+        self.sacked
+    }
+
+    /// Bytes given up that have not been sent again.
+    pub(in crate::tcp) const fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    /// True when nothing is in flight.
+    pub(in crate::tcp) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.records.as_ref().map_or(0, |records| records.len())
+    }
+
+    fn at(&self, index: usize) -> Option<&Record> {
+        self.records.as_ref()?.get(index)
+    }
+
+    fn at_mut(&mut self, index: usize) -> Option<&mut Record> {
+        self.records.as_mut()?.get_mut(index)
+    }
+
+    /// Where a record begins.
+    fn start_of(&self, index: usize) -> SeqNum {
+        index.checked_sub(1).and_then(|before| self.at(before)).map_or(self.start, |record| record.end)
+    }
+
+    /// The index of the record that holds `seq`; the number of records when none does.
+    fn index_of(&self, seq: SeqNum) -> usize {
+        self.records.as_ref().map_or(0, |records| records.partition_point(|record| record.end.at_or_before(seq)))
+    }
+
+    /// A segment is sent for the first time, up to `end`.
+    pub(in crate::tcp) fn sent(&mut self, end: SeqNum, stamp: Stamp, now: Instant, pool: &mut BufferPool) {
+        let begin = self.start_of(self.len());
+        let len = end - begin;
+        if let Some(index) = self.len().checked_sub(1) {
+            let first = self.start_of(index);
+            if let Some(last) = self.at_mut(index) {
+                let unit = u32::from(last.unit);
+                let alike = last.sent == now && last.marks == Marks::NONE && last.stamp == stamp;
+                if alike && unit > 0 && len <= unit && (last.end - first).is_multiple_of(unit) && end - first <= STRETCH {
+                    last.end = end;
+                    return;
+                }
+            }
+        }
+        self.make_room(pool);
+        if let Some(records) = &mut self.records {
+            records.push_back(Record { sent: now, stamp, end, unit: u16::try_from(len).unwrap_or(0), marks: Marks::NONE });
+        }
+    }
+
+    /// What lies between `seq` and `end` is sent again, as one segment.
+    pub(in crate::tcp) fn sent_again(&mut self, seq: SeqNum, end: SeqNum, stamp: Stamp, now: Instant, pool: &mut BufferPool) {
+        let (first, last) = self.cut_out(seq, end, pool);
+        if first >= last {
+            return;
+        }
+        let begin = self.start_of(first);
+        let mut counted = Marks::COUNTED;
+        for index in first..last {
+            let (len, marks) = (self.len_of(index), self.at(index).map_or(Marks::NONE, |record| record.marks));
+            self.uncount(marks, len);
+            counted = Marks(counted.0 & marks.0);
+        }
+        let again =
+            Record { sent: now, stamp, end, unit: u16::try_from(end - begin).unwrap_or(0), marks: Marks::AGAIN.with(counted) };
+        if let Some(records) = &mut self.records {
+            records.drain(first + 1..last);
+        }
+        if let Some(record) = self.at_mut(first) {
+            *record = again;
+        }
+        if seq.at_or_before(self.lost_from) {
+            self.lost_from = self.lost_from.latest(end);
+        }
+        self.join_alike(first);
+    }
+
+    /// Joins a record with the one before it when both are of one turn and one fate.
+    fn join_alike(&mut self, index: usize) {
+        let Some(before) = index.checked_sub(1) else { return };
+        let first = self.start_of(before);
+        let (Some(left), Some(right)) = (self.at(before).copied(), self.at(index).copied()) else { return };
+        let unit = u32::from(left.unit);
+        let alike = left.sent == right.sent && left.marks == right.marks && left.stamp == right.stamp;
+        if !alike
+            || unit == 0
+            || right.unit > left.unit
+            || !(left.end - first).is_multiple_of(unit)
+            || right.end - first > STRETCH
+        {
+            return;
+        }
+        if let Some(record) = self.at_mut(before) {
+            record.end = right.end;
+        }
+        if let Some(records) = &mut self.records {
+            records.remove(index);
+        }
+    }
+
+    /// Everything before `ack` is acknowledged. `delivered` is told of each stretch that had not been reported before.
+    pub(in crate::tcp) fn acknowledge(&mut self, ack: SeqNum, pool: &mut BufferPool, mut delivered: impl FnMut(&Record, u32)) {
+        while let Some(record) = self.at(0).copied() {
+            if self.start.at_or_after(ack) {
+                break;
+            }
+            let part = Record { end: record.end.earliest(ack), ..record };
+            let bytes = part.end - self.start;
+            self.uncount(record.marks, bytes);
+            if !record.marks.has(Marks::COUNTED) {
+                delivered(&part, bytes);
+            }
+            self.start = part.end;
+            if part.end == record.end
+                && let Some(records) = &mut self.records
+            {
+                records.pop_front();
+            }
+        }
+        self.start = self.start.latest(ack);
+        self.lost_from = self.lost_from.latest(self.start);
+        if self.is_empty() {
+            self.release(pool);
+        }
+    }
+
+    /// The peer reports that it holds what lies from `left` to `right`, both within what is in flight. `delivered` is told of each stretch that
+    /// had not been reported before.
+    pub(in crate::tcp) fn report(
+        &mut self,
+        left: SeqNum,
+        right: SeqNum,
+        pool: &mut BufferPool,
+        mut delivered: impl FnMut(&Record, u32),
+    ) {
+        let known = self.index_of(left);
+        if self.at(known).is_some_and(|record| record.marks.has(Marks::SACKED) && record.end.at_or_after(right)) {
+            return;
+        }
+        let (left, right) = (self.segment_from(left), self.segment_to(right));
+        if !left.before(right) {
+            return;
+        }
+        let (first, last) = self.cut_out(left, right, pool);
+        for index in first..last {
+            let len = self.len_of(index);
+            let Some(record) = self.at_mut(index) else { break };
+            let before = record.marks;
+            record.marks = before.with(Marks::SACKED).with(Marks::COUNTED).without(Marks::LOST);
+            let record = *record;
+            self.uncount(before, len);
+            self.sacked += len;
+            if !before.has(Marks::COUNTED) {
+                delivered(&record, len);
+            }
+        }
+        self.join_reported(first, last);
+    }
+
+    /// Joins the records of `first..last`, all reported, with each other and with neighbours that are reported as well.
+    fn join_reported(&mut self, first: usize, last: usize) {
+        let is_reported = |record: Option<&Record>| record.is_some_and(|record| record.marks.has(Marks::SACKED));
+        let first = first - usize::from(first.checked_sub(1).is_some_and(|before| is_reported(self.at(before))));
+        let last = last + usize::from(is_reported(self.at(last)));
+        let Some(mut joined) = self.at(first).copied() else { return };
+        let begin = self.start_of(first);
+        for index in first + 1..last {
+            let Some(next) = self.at(index) else { break };
+            joined = joined.joined(joined.end - begin, next);
+        }
+        if let Some(records) = &mut self.records
+            && last <= records.len()
+            && first < last
+        {
+            records.drain(first + 1..last);
+            records[first] = joined;
+        }
+    }
+
+    /// Gives up every record under way that `judge` finds lost.
+    pub(in crate::tcp) fn judge(&mut self, mut judge: impl FnMut(&Record) -> Judgement) -> Loss {
+        let mut loss = Loss::default();
+        let mut begin = self.start;
+        let Some(records) = &mut self.records else { return loss };
+        for record in records.iter_mut() {
+            let (first, len) = (begin, record.end - begin);
+            begin = record.end;
+            let judgement = judge(record);
+            if judgement == Judgement::Stop {
+                break;
+            }
+            if judgement == Judgement::Lost && record.is_under_way() {
+                record.marks = record.marks.with(Marks::LOST);
+                if loss.bytes == 0 {
+                    self.lost_from = if self.lost == 0 { first } else { self.lost_from.earliest(first) };
+                }
+                loss.bytes += len;
+                if record.is_again() {
+                    loss.again = Some(loss.again.map_or(record.sent, |sent| sent.max(record.sent)));
+                }
+                self.lost += len;
+            }
+        }
+        loss
+    }
+
+    /// Gives up everything that is not reported received.
+    pub(in crate::tcp) fn lose_all(&mut self) -> Loss {
+        self.judge(|_| Judgement::Lost)
+    }
+
+    /// Gives up the first `len` bytes, if they are under way.
+    pub(in crate::tcp) fn lose_first(&mut self, len: u32, pool: &mut BufferPool) -> Loss {
+        let end = (self.start + len).earliest(self.start_of(self.len()));
+        let (_, last) = self.cut_out(self.start, end, pool);
+        let mut index = 0;
+        self.judge(|_| {
+            index += 1;
+            if index <= last { Judgement::Lost } else { Judgement::Stop }
+        })
+    }
+
+    /// Nothing was lost after all.
+    pub(in crate::tcp) fn nothing_is_lost(&mut self) {
+        for record in self.records.iter_mut().flat_map(|records| records.iter_mut()) {
+            record.marks = record.marks.without(Marks::LOST);
+        }
+        self.lost = 0;
+    }
+
+    /// The peer may have thrown away what it reported. True when it had reported something.
+    pub(in crate::tcp) fn forget_reports(&mut self) -> bool {
+        for record in self.records.iter_mut().flat_map(|records| records.iter_mut()) {
+            record.marks = record.marks.without(Marks::SACKED);
+        }
+        std::mem::take(&mut self.sacked) > 0
+    }
+
+    /// True when the peer has reported what it should have acknowledged: the very first byte.
+    pub(in crate::tcp) fn is_reneged(&self) -> bool {
+        self.at(0).is_some_and(|record| record.marks.has(Marks::SACKED))
+    }
+
+    /// What stands first was sent more than once, in part: it times nothing.
+    pub(in crate::tcp) fn first_is_ambiguous(&mut self) {
+        if let Some(record) = self.at_mut(0) {
+            record.marks = record.marks.with(Marks::AGAIN);
+        }
+    }
+
+    /// The first record, as it is.
+    pub(in crate::tcp) fn first(&self) -> Option<&Record> {
+        self.at(0)
+    }
+
+    /// True when the first byte is given up and not sent again yet.
+    pub(in crate::tcp) fn first_is_lost(&self) -> bool {
+        self.at(0).is_some_and(|record| record.marks.has(Marks::LOST))
+    }
+
+    /// The first stretch that is given up, at most `most` bytes of it.
+    pub(in crate::tcp) fn first_lost(&self, most: u32) -> Option<(SeqNum, u32)> {
+        if self.lost == 0 {
+            return None;
+        }
+        let from = self.index_of(self.lost_from);
+        let records = self.records.as_ref()?;
+        let is_lost = |record: &&Record| record.marks.has(Marks::LOST);
+        let first = from + records.range(from..).position(|record| is_lost(&record))?;
+        let begin = self.start_of(first);
+        let mut end = begin;
+        for record in records.range(first..).take_while(is_lost) {
+            end = record.end;
+            if end - begin >= most {
+                break;
+            }
+        }
+        Some((begin, (end - begin).min(most)))
+    }
+
+    /// The last segment sent, or what is known of it: at most `most` bytes.
+    pub(in crate::tcp) fn last_segment(&self, most: u32) -> Option<(SeqNum, u32)> {
+        let index = self.len().checked_sub(1)?;
+        let record = self.at(index)?;
+        let len = record.end - self.start_of(index);
+        let last = match len.checked_rem(u32::from(record.unit)) {
+            None => len,
+            Some(0) => u32::from(record.unit),
+            Some(rest) => rest,
+        };
+        let last = last.min(most);
+        Some((record.end - last, last))
+    }
+
+    /// True when all in flight is one segment.
+    pub(in crate::tcp) fn is_one_segment(&self) -> bool {
+        self.len() == 1 && self.at(0).is_some_and(|record| record.end - self.start <= u32::from(record.unit))
+    }
+
+    /// Gives the memory back; nothing is in flight any more.
+    pub(in crate::tcp) fn release(&mut self, pool: &mut BufferPool) {
+        if let Some(records) = self.records.take() {
+            pool.give_records(records);
+        }
+        self.sacked = 0;
+        self.lost = 0;
+    }
+
+    fn len_of(&self, index: usize) -> u32 {
+        self.at(index).map_or(0, |record| record.end - self.start_of(index))
+    }
+
+    /// `len` bytes with these marks go, or change.
+    fn uncount(&mut self, marks: Marks, len: u32) {
+        if marks.has(Marks::SACKED) {
+            self.sacked -= len;
+        }
+        if marks.has(Marks::LOST) {
+            self.lost -= len;
+        }
+    }
+
+    /// The begin of the first whole segment at or after `seq`.
+    fn segment_from(&self, seq: SeqNum) -> SeqNum {
+        let index = self.index_of(seq);
+        let first = self.start_of(index);
+        let Some(record) = self.at(index).filter(|record| record.unit > 0 && seq.after(first)) else { return seq };
+        (first + (seq - first).next_multiple_of(u32::from(record.unit))).earliest(record.end)
+    }
+
+    /// The end of the last whole segment at or before `seq`.
+    fn segment_to(&self, seq: SeqNum) -> SeqNum {
+        let index = self.index_of(seq);
+        let first = self.start_of(index);
+        let Some(record) = self.at(index).filter(|record| record.unit > 0 && seq.after(first)) else { return seq };
+        first + (seq - first) / u32::from(record.unit) * u32::from(record.unit)
+    }
+
+    /// Makes records begin at `left` and end at `right`, and returns the indices between. Both lie within what is in flight.
+    fn cut_out(&mut self, left: SeqNum, right: SeqNum, pool: &mut BufferPool) -> (usize, usize) {
+        if self.is_empty() {
+            return (0, 0);
+        }
+        self.make_room(pool);
+        self.cut(left);
+        self.cut(right);
+        (self.index_of(left), self.index_of(right))
+    }
+
+    /// Makes a record begin at `seq`. There is room for one more.
+    fn cut(&mut self, seq: SeqNum) {
+        let index = self.index_of(seq);
+        let first = self.start_of(index);
+        let (Some(record), Some(records)) = (self.at(index).copied(), &mut self.records) else { return };
+        if seq.after(first) {
+            records.insert(index, Record { end: seq, ..record });
+        }
+    }
+
+    /// Makes sure of room for two more records.
+    fn make_room(&mut self, pool: &mut BufferPool) {
+        let Some(records) = &mut self.records else {
+            self.records = Some(pool.take_records(1).unwrap_or_default());
+            return;
+        };
+        let room = records.capacity().min(FLIGHT_RECORDS);
+        if records.len() + 2 <= room {
+            return;
+        }
+        let larger = if room < FLIGHT_RECORDS { pool.take_records(room + 1) } else { None };
+        match larger {
+            Some(mut larger) => {
+                larger.extend(records.drain(..));
+                pool.give_records(std::mem::replace(records, larger));
+            }
+            None => self.halve(),
+        }
+    }
+
+    /// Joins the records in pairs.
+    fn halve(&mut self) {
+        let Some(records) = &mut self.records else { return };
+        let mut begin = self.start;
+        let mut kept = 0;
+        for index in (0..records.len()).step_by(2) {
+            let record = records[index];
+            let joined = records.get(index + 1).map_or(record, |next| record.joined(record.end - begin, next));
+            begin = joined.end;
+            records[kept] = joined;
+            kept += 1;
+        }
+        records.truncate(kept);
+        (self.sacked, self.lost) = self.recount();
+        self.lost_from = self.start;
+    }
+
+    /// The bytes reported and the bytes given up, counted anew.
+    fn recount(&self) -> (u32, u32) {
+        let (mut sacked, mut lost) = (0, 0);
+        for index in 0..self.len() {
+            let (len, marks) = (self.len_of(index), self.at(index).map_or(Marks::NONE, |record| record.marks));
+            sacked += if marks.has(Marks::SACKED) { len } else { 0 };
+            lost += if marks.has(Marks::LOST) { len } else { 0 };
+        }
+        (sacked, lost)
+    }
+}
+
+/// What [`Flight::judge`] is told of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tcp) enum Judgement {
+    /// It is lost, if it is still under way.
+    Lost,
+    /// It is not, as far as can be told.
+    Open,
+    /// Nor is any that follows.
+    Stop,
+}
+
+/// What was given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::tcp) struct Loss {
+    /// Bytes.
+    pub(super) bytes: u32,
+    /// When the newest of those was sent that had been sent more than once.
+    pub(super) again: Option<Instant>,
+}
+
+/// The longest stretch of new segments in one record: beyond it the fate of its parts is worth telling apart.
+const STRETCH: u32 = 64 * 1024;
+
+#[cfg(test)]
+impl Flight {
+    /// The records cover `una` to `nxt` without a gap, in order, and what is counted as they change is what counting anew gives.
+    pub(in crate::tcp) fn check(&self, una: SeqNum, nxt: SeqNum) {
+        assert_eq!(self.start, una);
+        assert_eq!(self.start_of(self.len()), nxt, "{self:?}");
+        assert_eq!(self.records.is_none(), una == nxt);
+        for index in 0..self.len() {
+            let Some(record) = self.at(index) else { continue };
+            assert!(self.start_of(index).before(record.end), "an empty record");
+            assert!(!(record.marks.has(Marks::SACKED) && record.marks.has(Marks::LOST)));
+            if record.marks.has(Marks::LOST) {
+                assert!(self.lost_from.at_or_before(self.start_of(index)), "a loss before {}: {self:?}", self.lost_from);
+            }
+        }
+        assert_eq!((self.sacked, self.lost), self.recount());
+        assert!(self.len() <= FLIGHT_RECORDS);
+    }
+}

@@ -1,0 +1,74 @@
+//! F-RTO: was the timeout needed? (RFC 5682)
+//!
+//! After a timeout the first segment goes again; when its acknowledgment arrives, new data goes out instead of more of the old. If what is
+//! acknowledged next was never sent again, it had not been lost. Called with each acknowledgment after a timeout. Nothing panics.
+
+use crate::tcp::seq::SeqNum;
+use crate::tcp::tally::Happening;
+use crate::tcp::tcb::Tcb;
+use crate::time::Instant;
+
+/// The steps of RFC 5682 2.1 and 3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tcp) enum Forward {
+    /// Not asked, or answered.
+    No,
+    /// Step 2: the first segment, which ends here, was sent again.
+    First { end: SeqNum },
+    /// Step 3: new data is sent instead of old; so many segments of it may still leave.
+    New { left: u8 },
+}
+
+/// What an acknowledgment after a timeout showed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// SND.UNA moved.
+    pub(super) advanced: bool,
+    /// A duplicate acknowledgment.
+    pub(super) duplicate: bool,
+    /// Something was delivered that had been sent only once, before the timeout.
+    pub(super) original: bool,
+    /// Something was delivered that was sent after the timeout for the first time.
+    pub(super) beyond: bool,
+}
+
+impl Tcb {
+    /// The next step.
+    pub(super) fn step_forward(&mut self, shown: Shown, now: Instant) {
+        let una = self.snd.una;
+        self.recovery.forward = match self.recovery.forward {
+            Forward::No => return,
+            Forward::First { end } if shown.advanced => {
+                //= rfc5682#2.1
+                //# If the TCP sender does not have any new data to send, or the advertised window prohibits new transmissions, the
+                //# recommended action is to skip step 3 of this algorithm and continue with slow-start retransmissions
+                let nxt = self.snd.nxt;
+                let can = !self.fin_sent && self.fin_seq().after(nxt) && self.snd.room_from(nxt) > 0;
+                if una.before(end) || !can { Forward::No } else { Forward::New { left: NEW_SEGMENTS } }
+            }
+            //= rfc5682#2.1
+            //# If the acknowledgment is a duplicate ACK, OR the Acknowledgment field covers "recover" but not more than "recover", OR the
+            //# acknowledgment does not acknowledge all of the data that was retransmitted in step 1, revert to the conventional RTO recovery
+            //= rfc5682#3.1
+            //# If duplicate ACKs arrive before the cumulative acknowledgment for retransmitted data, adjust the scoreboard according to the
+            //# incoming SACK information.  Stay in step 2 and wait for the next new acknowledgment.
+            Forward::First { .. } if shown.duplicate && !self.offers.sack => Forward::No,
+            Forward::New { .. } if shown.beyond => Forward::No,
+            Forward::New { .. } if shown.advanced || shown.original => {
+                //= rfc5682#2.1
+                //# If the acknowledgment advances the window (i.e., if it acknowledges data that was not retransmitted after the timeout),
+                //# declare the timeout spurious
+                self.take_back_reduction(Happening::SpuriousTimeout, now);
+                Forward::No
+            }
+            //= rfc5682#2.1
+            //# If the acknowledgment is a duplicate ACK, set the congestion window to no more than 3 * MSS (where MSS indicates Maximum Segment
+            //# Size), and continue with the slow-start algorithm retransmitting unacknowledged segments.
+            Forward::New { .. } if shown.duplicate => Forward::No,
+            step => step,
+        };
+    }
+}
+
+/// RFC 5682 2.1, step 2b.
+const NEW_SEGMENTS: u8 = 2;

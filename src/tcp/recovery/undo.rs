@@ -1,0 +1,75 @@
+//! Mistaken recoveries: nothing had been lost, only late (RFC 2883, RFC 3522, RFC 4015).
+//!
+//! An episode is found mistaken when the peer reports by DSACK that it had everything already that was sent again, or when an acknowledgment echoes
+//! a timestamp from before the first retransmission. Then congestion control takes its reduction back. Nothing panics.
+
+use super::Phase;
+use crate::tcp::congestion::Congestion;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::tally::Happening;
+use crate::tcp::tcb::Tcb;
+use crate::time::Instant;
+
+/// What an episode of recovery has sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undo {
+    /// There is something to take back.
+    possible: bool,
+    /// SND.UNA and SND.NXT when the episode began.
+    from: SeqNum,
+    to: SeqNum,
+    /// Bytes sent again that the peer has not reported as superfluous.
+    needed: u32,
+    /// Timestamp of the first segment sent again.
+    first: Option<u32>,
+}
+
+impl Undo {
+    /// Nothing to take back.
+    pub(super) const fn nothing(at: SeqNum) -> Self {
+        Self { possible: false, from: at, to: at, needed: 0, first: None }
+    }
+
+    /// An episode begins.
+    pub(super) const fn begin(from: SeqNum, to: SeqNum) -> Self {
+        Self { possible: true, from, to, needed: 0, first: None }
+    }
+
+    /// `bytes` are sent again, with this timestamp.
+    pub(super) fn sent_again(&mut self, bytes: u32, timestamp: u32) {
+        //= rfc3522#3.2
+        //# Note: The "Retransmit TimeStamp" (RetransmitTS)
+        self.first.get_or_insert(timestamp);
+        self.needed = self.needed.saturating_add(bytes);
+    }
+
+    /// The peer had what lies from `left` to `right` twice. True when that was the last of what was sent again.
+    pub(super) fn superfluous(&mut self, left: SeqNum, right: SeqNum) -> bool {
+        if !self.possible || self.first.is_none() || left.before(self.from) || right.after(self.to) {
+            return false;
+        }
+        self.needed = self.needed.saturating_sub(right - left);
+        self.needed == 0
+    }
+
+    /// True when an acknowledgment that echoes this timestamp answers what was sent before anything was sent again.
+    pub(super) fn is_older(&self, echo: u32) -> bool {
+        self.possible && self.first.is_some_and(|first| SeqNum(echo).before(SeqNum(first)))
+    }
+}
+
+impl Tcb {
+    /// Takes the last reduction back, and ends the recovery if it still goes on.
+    pub(super) fn take_back_reduction(&mut self, why: Happening, now: Instant) {
+        self.noted.note(why);
+        self.recovery.undo.possible = false;
+        self.congestion.on_spurious(now);
+        if self.recovery.phase != Phase::Open {
+            self.flight.nothing_is_lost();
+            self.recovery.lost = 0;
+            self.end_recovery();
+        }
+        self.recovery.rack.mistaken();
+        self.recovery.rack.reordering = true;
+    }
+}
