@@ -39,7 +39,7 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "serve -i veth0 --gateway gw -a 10.0.0.2/24 echo:7",
         "serve -i veth0 -a 10.0.0.2/24 --queues 3-0 echo:7",
         "serve -i veth0 -a 10.0.0.2/24 --set tcp.mls=1s echo:7",
-        "serve -i veth0 -a 10.0.0.2/24 --set tcp.congestion=cubic echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 --set tcp.congestion=cubik echo:7",
         "serve -i veth0 -a 10.0.0.2/24 --set tcp.rto_max=100ms echo:7",
         "serve -i veth0 -a 10.0.0.2/24 ecko:7",
         "serve -i veth0 -a 10.0.0.2/24 echo:7 discard/tcp:7",

@@ -12,6 +12,7 @@ use ringway::error::SetupError;
 use ringway::link::interface::{Cidr, PortClaim};
 use ringway::load::plan::{Carrier, Churn};
 use ringway::settings::{self, number};
+use ringway::tcp::congestion::Algorithm;
 
 use super::engine_args::{EngineArgs, List};
 use super::service_spec::ServiceSpec;
@@ -72,7 +73,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 
-    /// NAME[/tcp|/udp][@ADDR]:PORT, as in echo:7; see below
+    /// NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME], as in echo:7; see below
     #[arg(required = true, value_name = "SERVICE", help_heading = "Arguments")]
     pub(crate) services: Vec<ServiceSpec>,
 }
@@ -123,6 +124,10 @@ pub(crate) struct LoadArgs {
     /// Connect, one exchange, close, again; WHO closes first: client|server|rst [default of WHO: client]
     #[arg(long, value_name = "WHO", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "client", hide_possible_values = true)]
     pub(crate) churn: Option<ChurnWord>,
+
+    /// Congestion control of the client: cubic|bbr|reno [default: the stack's]
+    #[arg(long, value_name = "NAME", value_parser = congestion)]
+    pub(crate) congestion: Option<Algorithm>,
 
     /// Write result.json, *.hlog and report.html there
     #[arg(long, value_name = "DIR")]
@@ -308,6 +313,16 @@ fn size(text: &str) -> Result<usize, SetupError> {
     }
 }
 
+fn congestion(text: &str) -> Result<Algorithm, SetupError> {
+    Algorithm::named(text).ok_or_else(|| {
+        SetupError::usage(
+            format!("there is no congestion control '{text}'"),
+            format!("there are {}", Algorithm::NAMES.join(", ")),
+        )
+        .mend(format!("--congestion {}", Algorithm::nearest(text).name()))
+    })
+}
+
 fn run_time(text: &str) -> Result<Duration, SetupError> {
     let span = number::duration(text)?;
     if span.is_zero() {
@@ -349,8 +364,9 @@ RINGWAY_LOG=debug shows what is done; NO_COLOR=1 takes the colours away.";
 fn after_serve() -> String {
     format!(
         "\
-Services: NAME[/tcp|/udp][@ADDR]:PORT[=DIR], IPv6 addresses in brackets; without
-a transport both.
+Services: NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=DIR], IPv6 addresses in
+brackets; without a transport both. The congestion control is cubic, bbr or reno
+and that of tcp.congestion unless it is said: echo:7,congestion=bbr.
   echo:PORT      sends back what it receives (RFC 862)
   discard:PORT   receives and sends nothing (RFC 863)
   chargen:PORT   sends characters without end (RFC 864)

@@ -1,4 +1,4 @@
-//! A service on the command line: `NAME[/tcp|/udp][@ADDR]:PORT[=ARG]`.
+//! A service on the command line: `NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=ARG]`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +9,7 @@ use ringway::error::SetupError;
 use ringway::link::interface::Transport;
 use ringway::service::Local;
 use ringway::service::catalog::{Entry, Name};
+use ringway::tcp::congestion::Algorithm;
 
 /// What a SERVICE word asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(crate) struct AtPort {
     pub(crate) port: u16,
     /// The folder, of a service that has one.
     pub(crate) folder: Option<PathBuf>,
+    /// Congestion control of its connections, if it is not the setting's.
+    pub(crate) congestion: Option<Algorithm>,
 }
 
 impl AtPort {
@@ -47,7 +50,14 @@ impl AtPort {
     /// What the catalog of services takes: an entry for each transport.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         let (service, at) = (self.name, Local { address: self.address, port: self.port });
-        self.transports().map(move |transport| Entry { service, transport, at, folder: self.folder.clone() })
+        let congestion = self.congestion;
+        self.transports().map(move |transport| Entry {
+            service,
+            transport,
+            at,
+            congestion: congestion.filter(|_| transport == Transport::Tcp),
+            folder: self.folder.clone(),
+        })
     }
 }
 
@@ -82,10 +92,18 @@ impl FromStr for ServiceSpec {
             let (word, rest) = if other == Transport::Udp { ("tcp", rest) } else { ("udp", rest) };
             return Err(bad(format!("{name} runs over {word} alone")).mend(format!("{name}/{word}{rest}")));
         }
-        let (rest, argument) = rest.split_once('=').map_or((rest, None), |(rest, argument)| (rest, Some(argument)));
+        let (rest, options) = rest.split_at(rest.find([',', '=']).unwrap_or(rest.len()));
+        let (congestion, argument) = tail(options).map_err(|(why, mend)| match mend {
+            Some(mend) => bad(why).mend(format!("{}{mend}", text.strip_suffix(options).unwrap_or_default())),
+            None => bad(why),
+        })?;
+        if congestion.is_some() && transport == Some(Transport::Udp) {
+            let mend = text.strip_suffix(options).unwrap_or_default().to_owned();
+            return Err(bad("only TCP controls its congestion".to_owned()).mend(mend));
+        }
         if argument.is_some() && !name.needs_folder() {
             return Err(bad(format!("{} takes no argument", name)).mend(if rest.contains(':') {
-                text.split('=').next().unwrap_or_default().to_owned()
+                text.strip_suffix(options).unwrap_or_default().to_owned()
             } else {
                 format!("{name}:{}", default_port(name))
             }));
@@ -114,7 +132,7 @@ impl FromStr for ServiceSpec {
             let place = text.trim_end_matches('=');
             return Err(bad(format!("{name} needs the folder whose files it serves")).mend(format!("{place}=DIR")));
         }
-        Ok(Self::AtPort(AtPort { name, transport, address, port, folder }))
+        Ok(Self::AtPort(AtPort { name, transport, address, port, congestion, folder }))
     }
 }
 
@@ -127,6 +145,9 @@ impl fmt::Display for AtPort {
         match self.address {
             Some(address) => write!(f, "@{}", SocketAddr::new(address, self.port))?,
             None => write!(f, ":{}", self.port)?,
+        }
+        if let Some(congestion) = self.congestion {
+            write!(f, ",congestion={}", congestion.name())?;
         }
         match &self.folder {
             Some(folder) => write!(f, "={}", folder.display()),
@@ -143,6 +164,25 @@ impl fmt::Display for ServiceSpec {
             Self::XdpTx => f.write_str("xdp-tx"),
         }
     }
+}
+
+/// What follows the port: options, each behind a comma, and an argument behind `=`. An error is a reason and what would be right.
+#[expect(clippy::type_complexity, reason = "the parts are taken apart at the one place that calls it")]
+fn tail(mut text: &str) -> Result<(Option<Algorithm>, Option<&str>), (String, Option<String>)> {
+    let mut congestion = None;
+    while let Some(option) = text.strip_prefix(',') {
+        let Some(word) = option.strip_prefix("congestion=") else {
+            let key = option.split(['=', ',']).next().unwrap_or_default();
+            return Err((format!("there is no option '{key}'; there is congestion"), None));
+        };
+        let (word, rest) = word.split_at(word.find([',', '=']).unwrap_or(word.len()));
+        congestion = Some(Algorithm::named(word).ok_or_else(|| {
+            let why = format!("there is no congestion control '{word}'; there are {}", Algorithm::NAMES.join(", "));
+            (why, Some(format!(",congestion={}{rest}", Algorithm::nearest(word).name())))
+        })?);
+        text = rest;
+    }
+    Ok((congestion, text.strip_prefix('=')))
 }
 
 /// The address in front of the port: `10.0.0.2:7` or `[fd00::2]:7`, and the port behind it if there is one.
@@ -195,7 +235,8 @@ mod tests {
     use super::*;
 
     fn at(name: Name, transport: Option<Transport>, address: Option<&str>, port: u16) -> ServiceSpec {
-        ServiceSpec::AtPort(AtPort { name, transport, address: address.map(|text| text.parse().unwrap()), port, folder: None })
+        let address = address.map(|text| text.parse().unwrap());
+        ServiceSpec::AtPort(AtPort { name, transport, address, port, congestion: None, folder: None })
     }
 
     fn http(transport: Option<Transport>, address: Option<&str>, folder: &str) -> ServiceSpec {
@@ -248,11 +289,26 @@ mod tests {
             "echo@[fd00::2:7",
             "echo@[zz]:7",
             "echo:7=x",
+            "echo:7,congestion=bbr=x",
+            "echo:7,congestion=vegas",
+            "echo:7,congestion",
+            "echo:7,",
+            "echo/udp:7,congestion=bbr",
             "echo=7",
             "xdptx",
         ];
         let shown: Vec<_> = lines.iter().map(|line| line.parse::<ServiceSpec>().unwrap_err().to_string()).collect();
         insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn congestion_control_is_an_option_of_the_tcp_half() {
+        let text = "echo@10.0.0.2:7,congestion=reno";
+        let spec = text.parse::<ServiceSpec>().unwrap();
+        assert_eq!(spec.to_string(), text);
+        let ServiceSpec::AtPort(both) = spec else { unreachable!("echo has a port") };
+        let chosen: Vec<_> = both.entries().map(|entry| entry.congestion).collect();
+        assert_eq!(chosen, [Some(Algorithm::Reno), None]);
     }
 
     #[test]
@@ -269,7 +325,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "(echo|discard|http)?[/@:=\\[\\]a-z0-9.]{0,20}") {
+        fn no_text_panics(text in "(echo|discard|http)?[/@:=,\\[\\]a-z0-9.]{0,20}") {
             let _ = text.parse::<ServiceSpec>();
         }
     }

@@ -36,8 +36,13 @@ impl<D: Device> Context for Core<D> {
     //# SYN-RECEIVED state (MUST-42).
     fn listen(&mut self, at: Local, options: Listen) -> Result<ListenerId, CallError> {
         self.check_local(at, Transport::Tcp)?;
-        let listener =
-            Listener { backlog: options.backlog.unwrap_or(self.config.tcp.backlog).max(1), half_open: 0, tag: options.tag };
+        let tcp = &self.config.tcp;
+        let listener = Listener {
+            backlog: options.backlog.unwrap_or(tcp.backlog).max(1),
+            half_open: 0,
+            tag: options.tag,
+            congestion: options.congestion.unwrap_or(tcp.congestion),
+        };
         self.listeners.open(at.address.map(Address::from), at.port, listener).map(ListenerId).map_err(CallError::from)
     }
 
@@ -96,7 +101,7 @@ impl<D: Device> Context for Core<D> {
         let flow = Flow {
             key,
             hash: self.hash.of(&key),
-            tcb: Tcb::open(&self.config.tcp, self.opening(at, &key), self.now),
+            tcb: Tcb::open(&self.config.tcp, self.opening(at, &key, options.congestion), self.now),
             port: at,
             hop: Hop::Routed { mac: None, until: Instant::ZERO },
             progress: false,
@@ -161,6 +166,8 @@ impl<D: Device> Context for Core<D> {
             room: flow.tcb.send_room(&self.config.tcp),
             srtt_ns: flow.tcb.srtt_ns(),
             retransmitted: flow.tcb.retransmitted(),
+            congestion: flow.tcb.algorithm(),
+            congestion_window: flow.tcb.congestion_window(),
         })
     }
 

@@ -5,6 +5,7 @@
 use super::wheel;
 use crate::demux::FlowKey;
 use crate::service::ListenerId;
+use crate::tcp::congestion::Algorithm;
 use crate::tcp::{State, Tcb};
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
@@ -74,6 +75,8 @@ pub(super) struct Listener {
     /// Connections in SYN-RECEIVED.
     pub(super) half_open: usize,
     pub(super) tag: u64,
+    /// Of the connections it accepts.
+    pub(super) congestion: Algorithm,
 }
 
 impl Flow {

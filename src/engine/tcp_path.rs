@@ -13,6 +13,7 @@ use crate::device::{Device, Drop, Frame};
 use crate::link::packet::Packet;
 use crate::service::{ListenerId, Service};
 use crate::tcp::arrives::{closed, listen};
+use crate::tcp::congestion::Algorithm;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::{Disposition, Opening, Reset, Tcb, isn};
 use crate::wire::checksum::PseudoHeader;
@@ -142,8 +143,8 @@ impl<D: Device> Core<D> {
             return Err(Drop::TcpBacklogFull);
         }
         entry.half_open += 1;
-        let tag = entry.tag;
-        let mut opening = self.opening(at, key);
+        let (tag, congestion) = (entry.tag, entry.congestion);
+        let mut opening = self.opening(at, key, Some(congestion));
         if let Some(after) = iss_after
             && !opening.iss.after(after)
         {
@@ -176,13 +177,13 @@ impl<D: Device> Core<D> {
     }
 
     /// What a TCB is told at its birth.
-    pub(super) fn opening(&self, at: usize, key: &FlowKey) -> Opening {
+    pub(super) fn opening(&self, at: usize, key: &FlowKey, congestion: Option<Algorithm>) -> Opening {
         let secret = &self.config.secrets.isn;
         let octets = key.octets();
         Opening {
             iss: isn::initial_sequence(secret, &octets, self.now),
             timestamp_offset: isn::timestamp_offset(secret, &octets),
-            congestion: self.config.tcp.congestion,
+            congestion: congestion.unwrap_or(self.config.tcp.congestion),
             //= rfc9293#3.7.1
             //# The MSS value to be sent in an MSS Option must be less than or equal to: [...] where MMS_R is the maximum size
             //# for a transport-layer message that can be received (and reassembled at the IP layer) (MUST-67).

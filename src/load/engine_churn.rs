@@ -43,7 +43,12 @@ impl ChurnLoad {
         let Some(exchanges) = &mut self.exchanges else { return };
         for _ in 0..self.client.plan.connections {
             let Some(slot) = exchanges.begin(now) else { break };
-            let options = Connect { source: self.client.source(slot), source_port: None, tag: u64::from(slot) };
+            let options = Connect {
+                source: self.client.source(slot),
+                tag: u64::from(slot),
+                congestion: self.client.plan.congestion,
+                ..Connect::default()
+            };
             match cx.connect(self.client.plan.target, options) {
                 Ok(connection) => self.numbers.insert(slot, connection),
                 Err(CallError::WouldBlock) => exchanges.failed(slot, "no_frame"),

@@ -65,7 +65,12 @@ impl TcpLoad {
     }
 
     fn connect(&mut self, cx: &mut impl Context, number: u32) {
-        let options = Connect { source: self.client.source(number), source_port: None, tag: u64::from(number) };
+        let options = Connect {
+            source: self.client.source(number),
+            tag: u64::from(number),
+            congestion: self.client.plan.congestion,
+            ..Connect::default()
+        };
         self.stage = Stage::Connecting { number, planned: cx.now() };
         match cx.connect(self.client.plan.target, options) {
             Ok(connection) => self.numbers.insert(number, connection),

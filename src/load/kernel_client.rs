@@ -23,6 +23,7 @@ use super::meter::{Live, Meter};
 use super::outcome::{Outcome, RunError, Window};
 use super::plan::{Carrier, Plan};
 use crate::error::SetupError;
+use crate::tcp::congestion::Algorithm;
 use crate::time::Instant;
 
 /// A load run over kernel sockets.
@@ -66,6 +67,9 @@ impl KernelClient {
             cpu::pin(core)?;
         }
         raise_descriptor_limit();
+        if let Some(congestion) = self.plan.congestion {
+            check_congestion(congestion)?;
+        }
         match (self.plan.carrier, self.plan.churn) {
             (Carrier::Udp, _) => udp::run(self, stop),
             (Carrier::Tcp, None) => tcp::run(self, stop),
@@ -85,6 +89,9 @@ impl KernelClient {
     fn socket(&self, connection: u32, kind: Type, protocol: Protocol) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(self.plan.target), kind, Some(protocol))?;
         socket.set_nonblocking(true)?;
+        if let Some(congestion) = self.plan.congestion {
+            socket.set_tcp_congestion(congestion.name().as_bytes())?;
+        }
         if let Some(source) = self.source(connection) {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
@@ -94,6 +101,22 @@ impl KernelClient {
     fn meter(&self, window: Window) -> Meter {
         Meter::new(window, self.interface.clone(), self.live.clone())
     }
+}
+
+/// The kernel has most algorithms as modules, which it may not load by itself.
+fn check_congestion(congestion: Algorithm) -> Result<(), SetupError> {
+    Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))
+        .and_then(|socket| socket.set_tcp_congestion(congestion.name().as_bytes()))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => no_such_congestion(congestion),
+            _ => SetupError::environment(format!("cannot use the kernel's {}", congestion.name()), error.to_string()),
+        })
+}
+
+pub(super) fn no_such_congestion(congestion: Algorithm) -> SetupError {
+    let name = congestion.name();
+    SetupError::environment(format!("cannot use the kernel's {name}"), "the kernel has no congestion control of that name loaded")
+        .mend(format!("sudo modprobe tcp_{name}"))
 }
 
 /// The bookkeeping that every loop needs: the stop flag, the costs, the turns.

@@ -28,6 +28,7 @@ use super::outcome::RunError;
 use super::{clock, kernel_client};
 use crate::error::SetupError;
 use crate::link::interface::Transport;
+use crate::tcp::congestion::Algorithm;
 use crate::time::Instant;
 
 /// A service over kernel sockets.
@@ -65,6 +66,8 @@ pub struct Binding {
     pub transport: Transport,
     /// Where.
     pub at: SocketAddr,
+    /// Congestion control of its connections; `None` leaves it to the kernel.
+    pub congestion: Option<Algorithm>,
 }
 
 /// What a server has done: written by its thread every few milliseconds, read by whoever reports.
@@ -194,7 +197,7 @@ impl KernelServer {
             Self { listeners: Vec::new(), endpoints: Vec::new(), addresses: Vec::new(), spin, counters: Arc::default() };
         for binding in bindings {
             let address = match binding.transport {
-                Transport::Tcp => listen(binding.at).map(|listener| {
+                Transport::Tcp => listen(binding).map(|listener| {
                     let address = listener.local_addr();
                     server.listeners.push((binding.kind, listener));
                     address
@@ -376,10 +379,14 @@ impl Serving {
     }
 }
 
-fn listen(at: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+fn listen(binding: &Binding) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(binding.at), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.bind(&at.into())?;
+    if let Some(congestion) = binding.congestion {
+        // Accepted sockets have it from their listener.
+        socket.set_tcp_congestion(congestion.name().as_bytes())?;
+    }
+    socket.bind(&binding.at.into())?;
     socket.listen(1024)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -394,10 +401,13 @@ fn endpoint(at: SocketAddr) -> io::Result<UdpSocket> {
 fn cannot_bind(binding: &Binding, error: &io::Error) -> SetupError {
     let transport = if binding.transport == Transport::Tcp { "tcp" } else { "udp" };
     let refused = SetupError::environment(format!("cannot serve {transport} at {}", binding.at), error.to_string());
-    match error.kind() {
-        io::ErrorKind::AddrInUse => refused.mend(format!("ss -ln{} 'sport = :{}'", &transport[..1], binding.at.port())),
-        io::ErrorKind::AddrNotAvailable => refused.mend(format!("ip address add {}/24 dev IF", binding.at.ip())),
-        io::ErrorKind::PermissionDenied => refused.mend("sudo setcap cap_net_bind_service+ep ./ringway, or a port above 1023"),
+    match (error.kind(), binding.congestion) {
+        (io::ErrorKind::NotFound, Some(congestion)) => kernel_client::no_such_congestion(congestion),
+        (io::ErrorKind::AddrInUse, _) => refused.mend(format!("ss -ln{} 'sport = :{}'", &transport[..1], binding.at.port())),
+        (io::ErrorKind::AddrNotAvailable, _) => refused.mend(format!("ip address add {}/24 dev IF", binding.at.ip())),
+        (io::ErrorKind::PermissionDenied, _) => {
+            refused.mend("sudo setcap cap_net_bind_service+ep ./ringway, or a port above 1023")
+        }
         _ => refused,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::schedule::MESSAGES_IN_FLIGHT;
 use crate::error::SetupError;
+use crate::tcp::congestion::Algorithm;
 
 /// What carries the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Plan {
     pub sources: u32,
     /// Connections that come and go.
     pub churn: Option<Churn>,
+    /// Congestion control of the client's connections; `None` leaves it to the stack.
+    pub congestion: Option<Algorithm>,
 }
 
 /// Connections or sockets a run may have at once.
@@ -100,6 +103,9 @@ impl Plan {
             }
             Carrier::Udp | Carrier::Raw if self.churn.is_some() => {
                 return refuse("bad --churn", "only TCP connections come and go".into());
+            }
+            Carrier::Udp | Carrier::Raw if self.congestion.is_some() => {
+                return refuse("bad --congestion", "only TCP controls its congestion".into());
             }
             _ => {}
         }
@@ -201,6 +207,7 @@ pub(crate) mod tests {
             warmup: Duration::ZERO,
             sources: 1,
             churn: None,
+            congestion: None,
         }
     }
 
@@ -215,6 +222,7 @@ pub(crate) mod tests {
             (Plan { size: 0, ..tcp.clone() }, "--size"),
             (Plan { size: DATAGRAM_BYTES + 1, ..plan() }, "--size"),
             (Plan { churn: Some(Churn::Rst), ..plan() }, "--churn"),
+            (Plan { congestion: Some(Algorithm::Reno), ..plan() }, "--congestion"),
             (Plan { pace: Pace::Open { per_s: 0.0 }, ..plan() }, "--rate"),
             (Plan { pace: Pace::Open { per_s: f64::NAN }, ..plan() }, "--rate"),
             (Plan { pace: Pace::Closed { in_flight: 0 }, ..plan() }, "--in-flight"),

@@ -16,6 +16,7 @@ use super::{Answer, CallError, Connection, Context, Datagram, EndpointId, Listen
 use crate::error::SetupError;
 use crate::limits;
 use crate::link::interface::Transport;
+use crate::tcp::congestion::Algorithm;
 
 /// The name of a shipped service.
 ///
@@ -92,6 +93,8 @@ pub struct Entry {
     pub at: Local,
     /// The folder it serves, if it is of that kind ([`Name::needs_folder`]).
     pub folder: Option<PathBuf>,
+    /// Congestion control of its connections; `None` takes the setting `tcp.congestion`.
+    pub congestion: Option<Algorithm>,
 }
 
 impl fmt::Display for Entry {
@@ -174,7 +177,9 @@ impl Catalog {
 
     fn open(&mut self, cx: &mut impl Context, index: usize, entry: &Entry) -> Result<(), CallError> {
         match entry.transport {
-            Transport::Tcp => cx.listen(entry.at, Listen { backlog: None, tag: index as u64 }).map(|_| ()),
+            Transport::Tcp => {
+                cx.listen(entry.at, Listen { tag: index as u64, congestion: entry.congestion, ..Listen::default() }).map(|_| ())
+            }
             Transport::Udp => {
                 let endpoint = usize::from(cx.open_udp(entry.at)?.0);
                 if endpoint >= self.by_endpoint.len() {
@@ -310,7 +315,7 @@ mod tests {
 
     fn entry(service: Name, transport: Transport, port: u16) -> Entry {
         let folder = service.needs_folder().then(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-        Entry { service, transport, at: port.into(), folder }
+        Entry { service, transport, at: port.into(), congestion: None, folder }
     }
 
     fn all() -> Catalog {

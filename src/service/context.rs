@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::tcp::State;
+use crate::tcp::congestion::Algorithm;
 use crate::time::Instant;
 
 /// The calls a service can make. The engine implements it; a unit test of a service may, too.
@@ -158,6 +159,8 @@ pub struct Listen {
     pub backlog: Option<usize>,
     /// A number of the service's own, found again in [`Info::tag`] of each accepted connection.
     pub tag: u64,
+    /// Congestion control of accepted connections; `None` takes the setting `tcp.congestion`.
+    pub congestion: Option<Algorithm>,
 }
 
 /// How to connect.
@@ -169,6 +172,8 @@ pub struct Connect {
     pub source_port: Option<u16>,
     /// A number of the service's own, found again in [`Info::tag`].
     pub tag: u64,
+    /// Congestion control; `None` takes the setting `tcp.congestion`.
+    pub congestion: Option<Algorithm>,
 }
 
 /// What is known of a connection.
@@ -194,6 +199,10 @@ pub struct Info {
     pub srtt_ns: Option<u64>,
     /// Segments sent again.
     pub retransmitted: u64,
+    /// Congestion control.
+    pub congestion: Algorithm,
+    /// The congestion window in bytes (RFC 5681).
+    pub congestion_window: u32,
 }
 
 /// Why a call could not be carried out.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::tcp::State;
+use crate::tcp::congestion::Algorithm;
 use crate::time::Instant;
 
 const OURS: &str = "10.0.0.2";
@@ -205,6 +206,8 @@ impl Context for Fake {
             room: open.room,
             srtt_ns: None,
             retransmitted: 0,
+            congestion: Algorithm::default(),
+            congestion_window: 0,
         })
     }
 

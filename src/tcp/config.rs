@@ -63,7 +63,7 @@ impl Default for Config {
             timestamps: true,
             window_scaling: true,
             sack: true,
-            congestion: Algorithm::Reno,
+            congestion: Algorithm::Cubic,
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),

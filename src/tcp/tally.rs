@@ -77,6 +77,12 @@ happenings! {
     SackReneged = "sack_reneged",
     /// A SACK block lay outside of what was sent.
     SackIgnored = "sack_ignored",
+    /// Slow start ended because delay rose, before a loss (RFC 9406).
+    SlowStartExit = "slow_start_exit",
+    /// The congestion window began to be less than half used (RFC 7661 4.3).
+    WindowNotValidated = "window_not_validated",
+    /// The congestion window shrank because it was not used for five minutes (RFC 7661 4.4.3).
+    WindowReducedUnused = "window_reduced_unused",
 }
 
 /// A set of happenings of one connection.
@@ -92,6 +98,11 @@ impl Noted {
     /// Adds one.
     pub const fn note(&mut self, what: Happening) {
         self.0 |= 1 << what as u8;
+    }
+
+    /// Adds those of another set.
+    pub const fn merge(&mut self, other: Self) {
+        self.0 |= other.0;
     }
 
     /// True when it is in the set.

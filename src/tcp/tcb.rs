@@ -7,7 +7,7 @@
 
 use super::challenge::ChallengeLimit;
 use super::config::Config;
-use super::congestion::Control;
+use super::congestion::{Algorithm, Congestion, Control};
 use super::event::{Events, Opening};
 use super::options::Offers;
 use super::pacing::Pacer;
@@ -207,14 +207,26 @@ impl Tcb {
         self.rtt.srtt_ns()
     }
 
+    /// How its congestion is controlled.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.congestion.algorithm()
+    }
+
+    /// The congestion window in bytes.
+    pub fn congestion_window(&self) -> u32 {
+        self.congestion.window()
+    }
+
     /// Segments that were sent more than once, SYN, FIN and probes included.
     pub const fn retransmitted(&self) -> u64 {
         self.resent
     }
 
     /// What happened to the connection since the last call, to be counted.
-    pub const fn take_noted(&mut self) -> Noted {
-        std::mem::replace(&mut self.noted, Noted::NONE)
+    pub fn take_noted(&mut self) -> Noted {
+        let mut noted = std::mem::replace(&mut self.noted, Noted::NONE);
+        noted.merge(self.congestion.take_noted());
+        noted
     }
 
     /// The sequence number of our FIN: the one after the last byte given to send. Meaningless once the FIN is acknowledged.

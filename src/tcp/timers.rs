@@ -118,6 +118,8 @@ impl Tcb {
 
     fn on_send_timeout(&mut self, config: &Config, now: Instant) -> Events {
         self.timers.send = Instant::NEVER;
+        // What a timer sends does not wait for the pace.
+        self.pacer.release();
         if self.timers.unanswered > 0 && self.last_timeout_waits() {
             // Its segment could not leave yet (no frame, no room in the ring): that is our fault, not the peer's.
             self.arm_send(config, now);

@@ -86,6 +86,7 @@ fn plan(args: &LoadArgs) -> Plan {
         warmup: args.warmup,
         sources: args.sources,
         churn: args.churn.map(Churn::from),
+        congestion: args.congestion,
     }
 }
 

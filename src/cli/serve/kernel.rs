@@ -68,7 +68,8 @@ fn bindings(args: &ServeArgs) -> Result<Vec<Binding>, SetupError> {
         .map(|entry| {
             let address = entry.at.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             let kind = Kind::named(entry.service.as_str()).ok_or_else(|| unknown(&entry))?;
-            Ok(Binding { kind, transport: entry.transport, at: SocketAddr::new(address, entry.at.port) })
+            let at = SocketAddr::new(address, entry.at.port);
+            Ok(Binding { kind, transport: entry.transport, at, congestion: entry.congestion })
         })
         .collect()
 }

@@ -17,7 +17,8 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(services: &[(Kind, Transport)], spin: bool) -> Self {
         let at = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bindings: Vec<_> = services.iter().map(|&(kind, transport)| Binding { kind, transport, at }).collect();
+        let bindings: Vec<_> =
+            services.iter().map(|&(kind, transport)| Binding { kind, transport, at, congestion: None }).collect();
         let server = KernelServer::bind(&bindings, spin).expect("free ports");
         let (addresses, counters) = (server.addresses().to_vec(), server.counters());
         let stop = Arc::new(AtomicBool::new(false));
@@ -159,7 +160,7 @@ fn a_port_of_our_own_is_not_answered() {
 fn a_port_in_use_names_the_command_that_shows_by_whom() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = taken.local_addr().expect("an address");
-    let binding = Binding { kind: Kind::Echo, transport: Transport::Tcp, at };
+    let binding = Binding { kind: Kind::Echo, transport: Transport::Tcp, at, congestion: None };
     let error = KernelServer::bind(&[binding], false).expect_err("the port is taken");
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains(&format!("try: ss -lnt 'sport = :{}'", at.port())), "{error}");

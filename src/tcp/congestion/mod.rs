@@ -4,11 +4,21 @@
 //! numbers and sends nothing; loss detection, retransmission and what is sent during recovery (PRR) are not its business. No algorithm
 //! panics or allocates while a connection lives.
 
+pub mod cubic;
+mod curve;
+mod hystart;
+#[cfg(test)]
+mod path;
 pub mod reno;
+mod round;
+mod validation;
 
+pub use cubic::Cubic;
 pub use reno::Reno;
 
+use super::pacing::Pace;
 use super::rate::Sample;
+use super::tally::Noted;
 use crate::time::Instant;
 
 /// An algorithm. All sizes are in bytes.
@@ -19,8 +29,8 @@ pub trait Congestion {
     /// The slow-start threshold.
     fn threshold(&self) -> u32;
 
-    /// The pace in bytes a second; `None` sends as acknowledgments come.
-    fn pace(&self) -> Option<u64> {
+    /// The pace; `None` sends as acknowledgments come.
+    fn pace(&self) -> Option<Pace> {
         None
     }
 
@@ -51,6 +61,11 @@ pub trait Congestion {
     /// True when the algorithm decides by itself how much is sent during recovery; otherwise PRR does (RFC 6937).
     fn governs_recovery(&self) -> bool {
         false
+    }
+
+    /// What happened since the last call, to be counted.
+    fn take_noted(&mut self) -> Noted {
+        Noted::NONE
     }
 }
 
@@ -89,22 +104,31 @@ pub struct Acked {
 /// The algorithms there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
-    /// RFC 5681.
+    /// RFC 8312 with the changes of RFC 9438: what Linux does unless told otherwise.
     #[default]
+    Cubic,
+    /// RFC 5681.
     Reno,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::Reno];
+    pub const ALL: &'static [Self] = &[Self::Cubic, Self::Reno];
     /// Their names, in the same order.
-    pub const NAMES: &'static [&'static str] = &["reno"];
+    pub const NAMES: &'static [&'static str] = &["cubic", "reno"];
 
     /// The name on the command line, which is also the kernel's (TCP_CONGESTION).
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Cubic => "cubic",
             Self::Reno => "reno",
         }
+    }
+
+    /// The one whose name is most like a word that names none.
+    pub fn nearest(word: &str) -> Self {
+        let likeness = |algorithm: &Self| strsim::jaro_winkler(algorithm.name(), word);
+        Self::ALL.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
     }
 
     /// The algorithm of a name.
@@ -115,7 +139,13 @@ impl Algorithm {
 
 /// The algorithm of one connection: static dispatch over [`Algorithm`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the largest is the default, and a box would be one more line of cache per segment"
+)]
 pub(super) enum Control {
+    /// RFC 8312 with the changes of RFC 9438.
+    Cubic(Cubic),
     /// RFC 5681.
     Reno(Reno),
 }
@@ -124,7 +154,16 @@ impl Control {
     /// A connection that has sent nothing.
     pub(super) const fn new(algorithm: Algorithm) -> Self {
         match algorithm {
+            Algorithm::Cubic => Self::Cubic(Cubic::new()),
             Algorithm::Reno => Self::Reno(Reno::new()),
+        }
+    }
+
+    /// Which algorithm it is.
+    pub(super) const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Cubic(_) => Algorithm::Cubic,
+            Self::Reno(_) => Algorithm::Reno,
         }
     }
 }
@@ -133,6 +172,7 @@ impl Control {
 macro_rules! each {
     ($self:ident, $inner:ident => $call:expr) => {
         match $self {
+            Control::Cubic($inner) => $call,
             Control::Reno($inner) => $call,
         }
     };
@@ -147,7 +187,7 @@ impl Congestion for Control {
         each!(self, inner => inner.threshold())
     }
 
-    fn pace(&self) -> Option<u64> {
+    fn pace(&self) -> Option<Pace> {
         each!(self, inner => inner.pace())
     }
 
@@ -185,5 +225,87 @@ impl Congestion for Control {
 
     fn governs_recovery(&self) -> bool {
         each!(self, inner => inner.governs_recovery())
+    }
+
+    fn take_noted(&mut self) -> Noted {
+        each!(self, inner => inner.take_noted())
+    }
+}
+
+/// IW, in bytes.
+pub(super) fn initial_window(smss: u32) -> u32 {
+    //= rfc6928#2
+    //# min (10*MSS, max (2*MSS, 14600))
+    smss.saturating_mul(10).min(smss.saturating_mul(2).max(14_600))
+}
+
+/// cwnd and ssthresh after `periods` of five minutes in which the window was not validated.
+fn reduced_unused(mut cwnd: u32, mut ssthresh: u32, periods: u32, initial: u32) -> (u32, u32) {
+    for _ in 0..periods.min(u32::BITS) {
+        //= rfc7661#4.4.3
+        //# ssthresh = max(ssthresh, 3*cwnd/4).
+        ssthresh = ssthresh.max(cwnd - cwnd / 4);
+        //= rfc7661#4.4.3
+        //# The sender MUST then update cwnd to be not greater than:
+        //# cwnd = max((1/2)*cwnd, IW).
+        cwnd = cwnd.min(initial.max(cwnd / 2));
+    }
+    (cwnd, ssthresh)
+}
+
+/// No window grows beyond a gibibyte: more than any send buffer, and sums of two fit 32 bits.
+const WINDOW_MAX: u32 = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An ACK of `bytes` that tells nothing else.
+    pub(super) fn acked(bytes: u32, in_flight: u32) -> Acked {
+        Acked {
+            bytes,
+            delivered: bytes,
+            in_flight,
+            now: Instant::ZERO,
+            srtt_ns: None,
+            rtt_ns: None,
+            rate: None,
+            recovering: false,
+            lost: 0,
+        }
+    }
+
+    #[test]
+    fn every_algorithm_is_known_by_its_name() {
+        for (&algorithm, &name) in Algorithm::ALL.iter().zip(Algorithm::NAMES) {
+            assert_eq!((algorithm.name(), Algorithm::named(name)), (name, Some(algorithm)));
+            assert_eq!(Control::new(algorithm).algorithm(), algorithm);
+        }
+        assert_eq!(Algorithm::named("vegas"), None);
+        assert_eq!(Algorithm::nearest("rino"), Algorithm::Reno);
+    }
+
+    //= type=test
+    //= rfc6928#2
+    //# min (10*MSS, max (2*MSS, 14600))
+    #[test]
+    fn all_begin_with_ten_segments_or_14600_bytes() {
+        for &algorithm in Algorithm::ALL {
+            for (mss, window) in [(536, 5_360), (1460, 14_600), (1448, 14_480), (4000, 14_600), (8948, 17_896)] {
+                let mut control = Control::new(algorithm);
+                control.set_mss(mss);
+                assert_eq!(control.window(), window, "{} with MSS {mss}", algorithm.name());
+            }
+        }
+    }
+
+    //= type=test
+    //= rfc7661#4.4.3
+    //# ssthresh = max(ssthresh, 3*cwnd/4).
+    #[test]
+    fn an_unused_window_falls_by_halves_to_the_initial_one() {
+        assert_eq!(reduced_unused(80_000, 30_000, 1, 10_000), (40_000, 60_000));
+        assert_eq!(reduced_unused(80_000, 30_000, 9, 10_000), (10_000, 60_000));
+        assert_eq!(reduced_unused(1_000, 30_000, 1, 10_000), (1_000, 30_000));
     }
 }

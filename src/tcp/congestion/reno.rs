@@ -1,6 +1,10 @@
-//! Reno: slow start and congestion avoidance (RFC 5681), ten segments at the start (RFC 6928).
+//! Reno: slow start and congestion avoidance (RFC 5681), ten segments at the start (RFC 6928), window validation (RFC 7661).
+//!
+//! Called through [`super::Congestion`]; nothing panics, nothing allocates.
 
-use super::{Acked, Congestion, Signal};
+use super::validation::Validation;
+use super::{Acked, Congestion, Pace, Signal, WINDOW_MAX, initial_window, reduced_unused};
+use crate::tcp::tally::{Happening, Noted};
 use crate::time::Instant;
 
 /// The state of the algorithm.
@@ -11,30 +15,65 @@ pub struct Reno {
     /// Bytes acknowledged since cwnd last grew in congestion avoidance.
     counted: u32,
     smss: u32,
+    validation: Validation,
+    /// The pace of an unvalidated window.
+    pace: Option<Pace>,
     /// cwnd and ssthresh before the last reduction, to be restored if that was a mistake.
     before: Option<(u32, u32)>,
+    noted: Noted,
 }
 
 impl Reno {
     /// Before the segment size is known.
     pub const fn new() -> Self {
+        Self {
+            cwnd: 536,
+            //= rfc5681#3.1
+            //# The initial value of ssthresh SHOULD be set arbitrarily high
+            ssthresh: u32::MAX,
+            counted: 0,
+            smss: 536,
+            validation: Validation::NEW,
+            pace: None,
+            before: None,
+            noted: Noted::NONE,
+        }
+    }
+
+    fn grow(&mut self, acked: &Acked) {
+        if self.cwnd < self.ssthresh {
+            //= rfc5681#3.1
+            //# cwnd += min (N, SMSS)                      (2)
+            self.cwnd = (self.cwnd + acked.bytes.min(self.smss)).min(WINDOW_MAX);
+            return;
+        }
         //= rfc5681#3.1
-        //# The initial value of ssthresh SHOULD be set arbitrarily high
-        Self { cwnd: 536, ssthresh: u32::MAX, counted: 0, smss: 536, before: None }
+        //# When the number of bytes acknowledged reaches cwnd, then cwnd can be incremented by up to SMSS bytes.
+        self.counted = self.counted.saturating_add(acked.bytes);
+        if self.counted >= self.cwnd {
+            self.counted -= self.cwnd;
+            self.cwnd = (self.cwnd + self.smss).min(WINDOW_MAX);
+        }
     }
 
-    fn initial_window(&self) -> u32 {
-        //= rfc6928#2
-        //# min (10*MSS, max (2*MSS, 14600))
-        (10 * self.smss).min((2 * self.smss).max(14_600))
-    }
-
-    fn halve(&mut self, in_flight: u32) {
-        self.before = Some((self.cwnd, self.ssthresh));
+    /// ssthresh after a congestion event.
+    fn reduce(&mut self, in_flight: u32, (numerator, denominator): (u32, u32)) {
+        let used = self.validation.on_congestion(self.cwnd, in_flight).unwrap_or(in_flight);
         //= rfc5681#3.1
         //# ssthresh = max (FlightSize / 2, 2*SMSS)            (4)
-        self.ssthresh = (in_flight / 2).max(2 * self.smss);
+        self.ssthresh = (used / denominator * numerator).max(2 * self.smss);
         self.counted = 0;
+    }
+
+    /// The window is not validated, or may not be any more: it shrinks when that has lasted too long, and is paced.
+    fn settle_unused(&mut self, now: Instant) {
+        let initial = initial_window(self.smss);
+        let overdue = self.validation.overdue(self.cwnd, now);
+        if overdue > 0 {
+            self.noted.note(Happening::WindowReducedUnused);
+            (self.cwnd, self.ssthresh) = reduced_unused(self.cwnd, self.ssthresh, overdue, initial);
+        }
+        self.pace = self.validation.pace(self.cwnd, initial);
     }
 }
 
@@ -47,9 +86,13 @@ impl Congestion for Reno {
         self.ssthresh
     }
 
+    fn pace(&self) -> Option<Pace> {
+        self.pace
+    }
+
     fn set_mss(&mut self, mss: u32) {
         self.smss = mss.max(1);
-        self.cwnd = self.initial_window();
+        self.cwnd = initial_window(self.smss);
     }
 
     fn on_lost_syn(&mut self) {
@@ -57,64 +100,78 @@ impl Congestion for Reno {
     }
 
     fn on_ack(&mut self, acked: &Acked) {
+        let validated = self.validation.is_validated(self.cwnd);
+        let may_grow = self.validation.on_ack(acked, self.cwnd, self.smss);
         if acked.recovering {
             return;
         }
-        // A window that is not used says nothing about the path, so it does not grow (RFC 7661's reason, in its simplest form).
-        if acked.in_flight < self.cwnd / 2 {
+        if may_grow {
+            self.grow(acked);
+        }
+        if self.validation.is_validated(self.cwnd) {
+            self.pace = None;
             return;
         }
-        if self.cwnd < self.ssthresh {
-            //= rfc5681#3.1
-            //# cwnd += min (N, SMSS)                      (2)
-            self.cwnd = self.cwnd.saturating_add(acked.bytes.min(self.smss));
-            return;
+        if validated {
+            self.noted.note(Happening::WindowNotValidated);
         }
-        //= rfc5681#3.1
-        //# When the number of bytes acknowledged reaches cwnd, then cwnd can be incremented by up to SMSS bytes.
-        self.counted = self.counted.saturating_add(acked.bytes);
-        if self.counted >= self.cwnd {
-            self.counted -= self.cwnd;
-            self.cwnd = self.cwnd.saturating_add(self.smss);
-        }
+        self.settle_unused(acked.now);
     }
 
-    fn on_congestion(&mut self, _: Signal, in_flight: u32, _: Instant) {
-        self.halve(in_flight);
+    fn on_congestion(&mut self, why: Signal, in_flight: u32, now: Instant) {
+        self.before = (why == Signal::Loss).then_some((self.cwnd, self.ssthresh));
+        //= rfc8511#3
+        //# ssthresh = max (FlightSize * beta_{ecn}, 2 * SMSS)
+        self.reduce(in_flight, if why == Signal::Mark { BETA_MARK } else { BETA });
         self.cwnd = self.ssthresh;
+        if why == Signal::Mark {
+            self.validation.forget(now);
+        }
+        self.pace = None;
     }
 
     fn on_recovered(&mut self, burst: u32) {
+        if let Some(used) = self.validation.on_recovered() {
+            self.ssthresh = (used / 2).max(2 * self.smss);
+        }
         //= rfc6582#3.2
         //# Set cwnd to either (1) min (ssthresh, max(FlightSize, SMSS) + SMSS) or (2) ssthresh
-        self.cwnd = self.ssthresh.min(burst.max(self.smss) + self.smss);
+        self.cwnd = self.ssthresh.min(burst.max(self.smss).saturating_add(self.smss)).min(WINDOW_MAX);
     }
 
-    fn on_timeout(&mut self, in_flight: u32, first: bool, _: Instant) {
+    fn on_timeout(&mut self, in_flight: u32, first: bool, now: Instant) {
         //= rfc5681#3.1
         //# On the other hand, when a TCP sender detects segment loss using the retransmission timer and the given segment has
         //# already been retransmitted by way of the retransmission timer at least once, the value of ssthresh is held constant.
         if first {
-            self.halve(in_flight);
+            self.before = Some((self.cwnd, self.ssthresh));
+            self.reduce(in_flight, BETA);
         }
         //= rfc5681#3.1
         //# Furthermore, upon a timeout (as specified in [RFC2988]) cwnd MUST be set to no more than the loss window, LW, which
         //# equals 1 full-sized segment (regardless of the value of IW).
         self.cwnd = self.smss;
         self.counted = 0;
+        //= rfc7661#4.4
+        //# If the Retransmission Timeout (RTO) expires while in the non-validated phase, the sender MUST exit the non-validated phase.
+        self.validation.forget(now);
+        self.pace = None;
     }
 
-    fn on_spurious(&mut self, _: Instant) {
+    fn on_spurious(&mut self, now: Instant) {
         if let Some((cwnd, ssthresh)) = self.before.take() {
             self.cwnd = self.cwnd.max(cwnd);
             self.ssthresh = self.ssthresh.max(ssthresh);
+            self.validation.forget(now);
         }
     }
 
-    fn on_idle(&mut self, _: Instant) {
-        //= rfc5681#4.1
-        //# For the purposes of this standard, we define RW = min(IW,cwnd).
-        self.cwnd = self.cwnd.min(self.initial_window());
+    fn on_idle(&mut self, now: Instant) {
+        self.settle_unused(now);
+    }
+
+    fn take_noted(&mut self) -> Noted {
+        std::mem::replace(&mut self.noted, Noted::NONE)
     }
 }
 
@@ -124,8 +181,14 @@ impl Default for Reno {
     }
 }
 
+const BETA: (u32, u32) = (1, 2);
+//= rfc8511#3.1
+//# beta_{ecn}=0.8.
+const BETA_MARK: (u32, u32) = (4, 5);
+
 #[cfg(test)]
 mod tests {
+    use super::super::tests::acked;
     use super::*;
 
     const NOW: Instant = Instant::ZERO;
@@ -136,20 +199,8 @@ mod tests {
         reno
     }
 
-    fn acked(bytes: u32, in_flight: u32) -> Acked {
-        let (srtt_ns, rtt_ns, rate) = (None, None, None);
-        Acked { bytes, delivered: bytes, in_flight, now: NOW, srtt_ns, rtt_ns, rate, recovering: false, lost: 0 }
-    }
-
     fn ack(reno: &mut Reno, bytes: u32) {
         reno.on_ack(&acked(bytes, reno.window()));
-    }
-
-    #[test]
-    fn it_begins_with_ten_segments_or_14600_bytes() {
-        for (mss, window) in [(536, 5_360), (1460, 14_600), (1448, 14_480), (4000, 14_600), (8948, 17_896)] {
-            assert_eq!(reno(mss).window(), window, "MSS {mss}");
-        }
     }
 
     #[test]
@@ -202,12 +253,55 @@ mod tests {
         assert_eq!(reno.window(), 10_000);
     }
 
+    //= type=test
+    //= rfc7661#4.4.1
+    //# cwnd = (Max(pipeACK,LossFlightSize) - R)/2.
     #[test]
-    fn idleness_takes_a_grown_window_back() {
+    fn a_loss_in_an_unvalidated_window_counts_what_was_used() {
         let mut reno = reno(1000);
         (0..50).for_each(|_| ack(&mut reno, 1000));
-        assert_eq!(reno.window(), 60_000);
-        reno.on_idle(NOW);
+        let second = |n: u64| Instant::from_ns(n * 1_000_000_000);
+        for n in 0..9 {
+            reno.on_ack(&Acked { now: second(n), srtt_ns: Some(10_000_000), ..acked(20_000, 20_000) });
+        }
+        assert_eq!(reno.window(), 63_000, "what filled the window still counted");
+        assert!(reno.take_noted().contains(Happening::WindowNotValidated));
+        reno.on_congestion(Signal::Loss, 12_000, second(9));
         assert_eq!(reno.window(), 10_000);
+        reno.on_ack(&Acked { recovering: true, lost: 4_000, ..acked(12_000, 12_000) });
+        reno.on_recovered(50_000);
+        assert_eq!((reno.window(), reno.threshold()), (8_000, 8_000));
+    }
+
+    //= type=test
+    //= rfc7661#4.4
+    //# A TCP sender that enters the non-validated phase preserves the cwnd
+    #[test]
+    fn idleness_keeps_the_window_for_five_minutes() {
+        let mut reno = reno(1000);
+        (0..50).for_each(|_| ack(&mut reno, 1000));
+        let begin = Instant::from_ns(1_000_000_000);
+        for n in 0..3 {
+            let now = begin + std::time::Duration::from_millis(10 * n);
+            reno.on_ack(&Acked { now, srtt_ns: Some(10_000_000), ..acked(1_000, 20_000) });
+        }
+        reno.on_idle(begin + std::time::Duration::from_secs(299));
+        assert_eq!(reno.window(), 63_000);
+        let pace = reno.pace().unwrap();
+        assert_eq!(pace.bytes_per_second(), 6_300_000);
+        reno.on_idle(begin + std::time::Duration::from_secs(301));
+        assert_eq!((reno.window(), reno.threshold()), (31_500, u32::MAX));
+    }
+
+    //= type=test
+    //= rfc8511#3
+    //# ssthresh = max (FlightSize * beta_{ecn}, 2 * SMSS)
+    #[test]
+    fn a_mark_takes_a_fifth() {
+        let mut reno = reno(1000);
+        reno.on_congestion(Signal::Mark, 10_000, NOW);
+        assert_eq!((reno.window(), reno.threshold()), (8_000, 8_000));
+        reno.on_spurious(NOW);
+        assert_eq!(reno.window(), 8_000, "a mark is never a mistake");
     }
 }
