@@ -39,6 +39,11 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// Slots that were ever used: every value lies in one below this.
+    pub const fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// True when the table holds nothing.
     pub const fn is_empty(&self) -> bool {
         self.len == 0

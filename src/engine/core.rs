@@ -106,6 +106,8 @@ pub(super) struct Core<D: Device> {
     pub(super) listeners: PortTable<Listener>,
     pub(super) endpoints: Endpoints,
     pub(super) pool: BufferPool,
+    /// The slot that is looked at next for memory to take back.
+    pub(super) prune_at: u32,
     pub(super) wheel: Wheel<Timer>,
     /// How many of the timers are services'.
     pub(super) service_timers: usize,
@@ -146,6 +148,7 @@ impl<D: Device> Core<D> {
             listeners: PortTable::with_capacity(limits::LISTENERS),
             endpoints: PortTable::with_capacity(limits::ENDPOINTS),
             pool: BufferPool::new(config.tcp.memory),
+            prune_at: 0,
             // One timer a connection, those of services, and the one of announcements.
             wheel: Wheel::with_capacity(connections + limits::SERVICE_TIMERS + 1),
             service_timers: 0,

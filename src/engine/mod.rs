@@ -16,6 +16,7 @@ pub mod idle;
 mod link_path;
 pub mod mailbox;
 mod output;
+mod pressure;
 pub mod report;
 mod run;
 mod settle;

@@ -40,6 +40,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             worked |= self.expire_timers();
         }
         self.offer_unread();
+        self.core.relieve_pressure();
         if !self.core.ready.is_empty() {
             // Segments are stamped as late as possible: a burst and its callbacks take time. A short one takes less than a microsecond.
             if self.frames_in_turn > SHORT_TURN {

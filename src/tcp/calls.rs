@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use super::config::Config;
+use super::congestion::Congestion;
 use super::pool::{BufferPool, LARGEST};
 use super::state::{Cause, State};
+use super::tally::Happening;
 use super::tcb::Tcb;
 use crate::time::Instant;
 
@@ -18,7 +20,9 @@ impl Tcb {
         if !self.may_send() || bytes.is_empty() {
             return 0;
         }
-        let taken = self.queue.push(bytes, send_limit(config), pool);
+        // While buffers run short, no connection queues more than its due.
+        let limit = if pool.is_pressed() { config.send_buffer.min(LARGEST) } else { self.send_limit(config) };
+        let taken = self.queue.push(bytes, limit, pool);
         if taken < bytes.len() {
             self.send_was_short = true;
             if self.queue.len() == 0 {
@@ -31,7 +35,13 @@ impl Tcb {
 
     /// Bytes that [`Tcb::send`] would take now if the pool has them.
     pub fn send_room(&self, config: &Config) -> usize {
-        if self.may_send() { send_limit(config).saturating_sub(self.queue.len() as usize) } else { 0 }
+        if self.may_send() { self.send_limit(config).saturating_sub(self.queue.len() as usize) } else { 0 }
+    }
+
+    /// Twice the congestion window, so that there is always something to send while the service refills; within the settings.
+    fn send_limit(&self, config: &Config) -> usize {
+        let twice = 2 * self.congestion.window() as usize;
+        twice.min(config.send_buffer_max).max(config.send_buffer).min(LARGEST)
     }
 
     /// Bytes queued and not yet acknowledged.
@@ -61,6 +71,20 @@ impl Tcb {
         if receiving && self.rcv.update_due(self.received.unread()) {
             self.ack_now = true;
         }
+    }
+
+    /// The core's buffers run short: gives up what lies beyond a hole if it ties up much more memory than it fills. It was not
+    /// acknowledged, so the peer sends it again. True when it did.
+    pub fn prune(&mut self, pool: &mut BufferPool) -> bool {
+        //= rfc2018#8
+        //# the data receiver is permitted to discard data in its queue that has not been acknowledged to the data sender, even if the
+        //# data has already been reported in a SACK option.  Such discarding of SACKed packets is discouraged, but may be used if the
+        //# receiver runs out of buffer space.
+        let pruned = self.received.prune(pool);
+        if pruned {
+            self.noted.note(Happening::ReassemblyPruned);
+        }
+        pruned
     }
 
     /// RECEIVE: the front of the bytes that wait for the service; what lies behind a wrap of the buffer follows once this is
@@ -152,10 +176,6 @@ impl Tcb {
         self.ack_now = false;
         self.enter(Cause::Abort, State::Closed);
     }
-}
-
-fn send_limit(config: &Config) -> usize {
-    config.send_buffer.min(LARGEST)
 }
 
 /// How long after a refusal for want of memory a service with nothing outstanding is asked again.

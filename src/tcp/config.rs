@@ -11,10 +11,14 @@ pub struct Config {
     pub msl: Duration,
     /// Connections in SYN-RECEIVED per listener.
     pub backlog: usize,
-    /// Largest number of bytes queued for sending per connection.
+    /// Bytes queued for sending per connection, at least: with a large congestion window it is twice that.
     pub send_buffer: usize,
-    /// Largest number of bytes received and not yet taken per connection: the receive window's limit.
+    /// The most that may become; no more than `send_buffer` when that is larger.
+    pub send_buffer_max: usize,
+    /// Bytes received and not yet taken per connection, at first: the receive window's limit.
     pub receive_buffer: usize,
+    /// The largest that limit may become as the service reads; no more than `receive_buffer` when that is larger.
+    pub receive_buffer_max: usize,
     /// Bytes of stream buffers of one core, all connections together.
     pub memory: usize,
     /// TCBs of one core.
@@ -45,6 +49,9 @@ pub struct Config {
     pub syn_ack_retries: u32,
     /// How long an ACK may wait for data to ride on (RFC 9293 3.8.6.3: below 500 ms).
     pub delayed_ack: Duration,
+    /// Segments that are acknowledged at once at the start, after a pause and after reordering: a peer that begins with a small window
+    /// grows it by acknowledgments. 0 to 255.
+    pub quick_acks: u32,
     /// Send small segments at once (no Nagle, RFC 9293 3.7.4).
     pub no_delay: bool,
     /// How long FIN-WAIT-2 lasts without a word from the peer. RFC 9293 sets no limit; without one a peer that vanished holds its TCB for ever.
@@ -57,7 +64,9 @@ impl Default for Config {
             msl: Duration::from_secs(30),
             backlog: 1024,
             send_buffer: 256 * 1024,
+            send_buffer_max: 4 * 1024 * 1024,
             receive_buffer: 256 * 1024,
+            receive_buffer_max: 6 * 1024 * 1024,
             memory: 256 * 1024 * 1024,
             connections: 65_536,
             timestamps: true,
@@ -73,6 +82,7 @@ impl Default for Config {
             syn_retries: 7,
             syn_ack_retries: 5,
             delayed_ack: Duration::from_millis(40),
+            quick_acks: 16,
             no_delay: true,
             fin_wait_2: Duration::from_secs(300),
         }

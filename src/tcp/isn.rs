@@ -29,6 +29,11 @@ pub fn initial_sequence(secret: &[u8; 16], flow: &[u8; 40], now: Instant) -> Seq
 }
 
 /// What a flow adds to the millisecond clock to make TSval; the same at all times.
+///
+/// So TSval goes forward from one connection of a 4-tuple to the next (RFC 6191), as long as the process lives and the machine runs: the
+/// clock is the machine's since it started. A new process draws a new secret, and its values have nothing to do with those before: a
+/// peer's TIME-WAIT then judges a SYN by chance, refuses one in two at worst, and is over within 2 MSL. A secret kept on disk would mend that
+/// and be one more thing to lose; other ports are free meanwhile.
 pub fn timestamp_offset(secret: &[u8; 16], flow: &[u8; 40]) -> u32 {
     //= rfc7323#5.4
     //# A random offset may be added to the timestamp clock on a per-connection basis.  See [RFC6528], Section 3, on randomizing the

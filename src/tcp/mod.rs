@@ -14,6 +14,7 @@
 //! timestamps.rs   TS.Recent and PAWS    rtt.rs, rto.rs  round trip   congestion/   how much may be in flight
 //! pool.rs, ring.rs, ranges.rs, send_queue.rs, receive_queue.rs       the memory of the streams
 //! isn.rs          initial sequence numbers                           challenge.rs  the limit on challenge ACKs
+//! tuning.rs       how large the receive window is, how promptly data is acknowledged
 //! rate.rs         how fast data is delivered    pacing.rs  when the next segment may leave    tally.rs  what happened, to be counted
 //! ```
 
@@ -43,6 +44,7 @@ pub mod tally;
 mod tcb;
 mod timers;
 mod timestamps;
+mod tuning;
 mod window;
 
 #[cfg(test)]

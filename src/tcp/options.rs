@@ -96,7 +96,12 @@ impl Tcb {
         //# Upon receiving a <SYN> segment with a Window Scale option containing shift.cnt = S, a TCP MUST set Snd.Wind.Shift to S
         //# and MUST set Rcv.Wind.Shift to R; otherwise, it MUST set both Snd.Wind.Shift and Rcv.Wind.Shift to zero.
         match options.window_scale {
-            Some(shift) if self.offers.window_scale => self.snd.shift = WindowScale::clamped(shift),
+            Some(shift) if self.offers.window_scale => {
+                self.snd.shift = WindowScale::clamped(shift);
+                if self.snd.shift.shift() != shift {
+                    self.noted.note(Happening::WindowScaleClamped);
+                }
+            }
             _ => {
                 self.offers.window_scale = false;
                 self.snd.shift = WindowScale::NONE;

@@ -10,6 +10,7 @@ use super::pool::BufferPool;
 use super::recovery::{Forward, Syn};
 use super::seq::SeqNum;
 use super::state::{Cause, State};
+use super::tally::Happening;
 use super::tcb::Tcb;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
@@ -250,6 +251,9 @@ impl Tcb {
         let options = self.options(now);
         self.sack_reported();
         let window = self.rcv.offer(self.received.unread());
+        if window == 0 {
+            self.noted.note(Happening::ZeroWindowOffered);
+        }
         self.acknowledged_all();
         let payload = self.queue.slices(seq - self.snd.una, len);
         //= rfc9293#3.10.7.4

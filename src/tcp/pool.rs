@@ -51,6 +51,23 @@ impl BufferPool {
         self.made
     }
 
+    /// True when more than half of the budget is handed out: then windows stop growing, new ones begin small, and what lies beyond
+    /// holes must be worth its block.
+    pub const fn is_pressed(&self) -> bool {
+        self.in_use > self.budget / 2
+    }
+
+    /// True when data beyond a hole may have a block for `len` bytes, `held` of which it would fill.
+    ///
+    /// While less than half of the budget is in use it may have any. From there on a block must be filled to an eighth, or be the smallest:
+    /// whoever wants to tie up memory has to send an eighth of it. The last quarter is for data in order and data to be sent,
+    /// without which nothing would ever get better.
+    pub(super) fn grants_beyond(&self, len: usize, held: usize) -> bool {
+        let size = block_size(len);
+        let after = self.in_use.saturating_add(size);
+        after <= self.budget / 2 || (is_worth(size, held) && after <= self.budget - self.budget / 4)
+    }
+
     /// A block of at least `len` bytes; `None` when it would exceed the budget or [`LARGEST`]. Its content is whatever was there before.
     pub(super) fn take(&mut self, len: usize) -> Option<Block> {
         let class = class_of(len)?;
@@ -165,6 +182,19 @@ pub const LARGEST: usize = SMALLEST << (CLASSES - 1);
 const CLASSES: usize = 13;
 /// How many records the lists hold of what is in flight.
 const RECORD_CLASSES: [usize; 3] = [8, 128, FLIGHT_RECORDS];
+
+/// Bytes of the smallest block that holds `len`.
+pub(super) const fn block_size(len: usize) -> usize {
+    match class_of(len) {
+        Some(class) => SMALLEST << class,
+        None => usize::MAX,
+    }
+}
+
+/// True when a block of `size` bytes is not too large for `held` bytes beyond a hole.
+pub(super) const fn is_worth(size: usize, held: usize) -> bool {
+    size <= SMALLEST || size <= 8 * held
+}
 
 /// The class of the smallest block that holds `len` bytes.
 const fn class_of(len: usize) -> Option<usize> {

@@ -60,6 +60,11 @@ impl Ranges {
         self.count == 0
     }
 
+    /// How many numbers all of them hold.
+    pub(super) fn bytes(&self) -> u32 {
+        self.as_slice().iter().map(|range| range.right - range.left).sum()
+    }
+
     /// Forgets all.
     pub(super) const fn clear(&mut self) {
         self.count = 0;

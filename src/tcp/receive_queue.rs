@@ -3,7 +3,7 @@
 //! One ring holds both: unread bytes at its front, out-of-order bytes at the offset where they belong, so that filling a hole
 //! copies nothing. In-order bytes that the service takes at once never come here.
 
-use super::pool::BufferPool;
+use super::pool::{BufferPool, is_worth};
 use super::ranges::{Range, Ranges, SACK_BLOCKS};
 use super::ring::Ring;
 use super::seq::SeqNum;
@@ -117,6 +117,10 @@ impl ReceiveQueue {
             return Err(Drop::TcpReassemblyFull);
         }
         let offset = (seq - next) as usize;
+        let needed = self.unread as usize + offset + bytes.len();
+        if needed > self.ring.capacity() && !pool.grants_beyond(needed, self.held() + bytes.len()) {
+            return Err(Drop::TcpNoBuffer);
+        }
         if !self.reserve(offset + bytes.len(), pool) {
             return Err(Drop::TcpNoBuffer);
         }
@@ -131,6 +135,24 @@ impl ReceiveQueue {
         ranges.touch(seq);
         self.ring.write(self.unread as usize + offset, bytes);
         Ok(())
+    }
+
+    /// Bytes kept, in order and beyond holes.
+    fn held(&self) -> usize {
+        (self.unread + self.beyond.as_ref().map_or(0, |ranges| ranges.bytes())) as usize
+    }
+
+    /// Gives up what lies beyond holes if its block is too large for it. True when it did.
+    pub(super) fn prune(&mut self, pool: &mut BufferPool) -> bool {
+        if is_worth(self.ring.capacity(), self.held()) {
+            return false;
+        }
+        let Some(ranges) = self.beyond.take() else { return false };
+        pool.give_ranges(ranges);
+        // A duplicate of what is gone is not to be reported.
+        self.duplicate = Range::default();
+        self.ring.shrink(self.unread as usize, pool);
+        true
     }
 
     /// Joins what lies beyond a hole that ends at or before `next`, and returns the new RCV.NXT.

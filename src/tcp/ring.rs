@@ -3,7 +3,7 @@
 //! Offsets count from the oldest byte. The ring does not know which of its bytes mean something; the two queues do. Writing
 //! beyond the capacity is a fault of ours (asserted in debug builds) and cuts the bytes, it does not panic in release.
 
-use super::pool::{Block, BufferPool};
+use super::pool::{Block, BufferPool, block_size};
 
 /// The storage. Without a block its capacity is zero.
 #[derive(Debug, Default)]
@@ -35,6 +35,23 @@ impl Ring {
         self.block = Some(larger);
         self.head = 0;
         true
+    }
+
+    /// Moves the first `len` bytes into the smallest block that holds them, if that is a smaller one and the pool has it.
+    pub(super) fn shrink(&mut self, len: usize, pool: &mut BufferPool) {
+        if len == 0 {
+            self.release(pool);
+            return;
+        }
+        if self.capacity() <= block_size(len) {
+            return;
+        }
+        let Some(mut smaller) = pool.take(len) else { return };
+        let [front, back] = self.read(0, len);
+        smaller[..front.len()].copy_from_slice(front);
+        smaller[front.len()..front.len() + back.len()].copy_from_slice(back);
+        self.release(pool);
+        self.block = Some(smaller);
     }
 
     /// Writes bytes at an offset.

@@ -51,6 +51,8 @@ happenings! {
     ChallengeLimited = "challenge_limited",
     /// A segment that PAWS refused was answered with an ACK (RFC 7323 5.3).
     PawsRefused = "paws_refused",
+    /// A window scale above 14 was taken as 14 (RFC 7323 2.3).
+    WindowScaleClamped = "window_scale_clamped",
     /// What lies beyond a hole was reported (RFC 2018).
     SackSent = "sack_sent",
     /// A duplicate was reported (RFC 2883).
@@ -83,6 +85,12 @@ happenings! {
     WindowNotValidated = "window_not_validated",
     /// The congestion window shrank because it was not used for five minutes (RFC 7661 4.4.3).
     WindowReducedUnused = "window_reduced_unused",
+    /// Data was acknowledged at once: at the start, after a pause, after reordering.
+    QuickAck = "quick_ack",
+    /// The receive window grew.
+    WindowGrown = "window_grown",
+    /// What lay beyond a hole was given up for want of memory (RFC 2018 8).
+    ReassemblyPruned = "reassembly_pruned",
 }
 
 /// A set of happenings of one connection.

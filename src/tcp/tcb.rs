@@ -23,6 +23,7 @@ use super::state::{Cause, Current, State};
 use super::tally::Noted;
 use super::timers::Timers;
 use super::timestamps::Timestamps;
+use super::tuning::Tuning;
 use super::window::{ReceiveSpace, SendSpace};
 use crate::time::Instant;
 use crate::wire::tcp::Segment;
@@ -68,6 +69,7 @@ pub struct Tcb {
 
     pub(super) queue: SendQueue,
     pub(super) received: ReceiveQueue,
+    pub(super) tuning: Tuning,
 
     pub(super) offers: Offers,
     /// Came from a listener (RFC 9293 MUST-11).
@@ -141,6 +143,7 @@ impl Tcb {
             noted: Noted::NONE,
             queue: SendQueue::default(),
             received: ReceiveQueue::default(),
+            tuning: Tuning::new(config, now),
             offers: Offers { window_scale: config.window_scaling, timestamps: config.timestamps, sack: config.sack },
             passive: false,
             syn_seen: false,
@@ -163,6 +166,7 @@ impl Tcb {
         self.irs = syn.seq;
         self.rcv.nxt = syn.seq + 1;
         self.rcv.acked = self.rcv.nxt;
+        self.tuning.begin(self.rcv.nxt, now);
         self.syn_seen = true;
         self.settle_options(&syn.options, now);
     }

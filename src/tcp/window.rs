@@ -123,8 +123,15 @@ impl ReceiveSpace {
     /// Before the peer's SYN is known.
     pub(super) fn new(config: &Config, mss: u16) -> Self {
         let limit = config.receive_buffer.clamp(1, LARGEST) as u32;
-        let shift = if config.window_scaling { WindowScale::for_buffer(limit) } else { WindowScale::NONE };
+        // The scale is told once, in the SYN: it must do for the largest window that may follow.
+        let most = config.receive_buffer_max.clamp(limit as usize, LARGEST) as u32;
+        let shift = if config.window_scaling { WindowScale::for_buffer(most) } else { WindowScale::NONE };
         Self { nxt: SeqNum(0), wnd: 0, acked: SeqNum(0), limit, shift, mss }
+    }
+
+    /// The largest that `limit` may become.
+    pub(super) fn limit_max(&self, config: &Config) -> u32 {
+        (config.receive_buffer_max.min(LARGEST) as u32).min(0xffff << self.shift.0).max(self.limit)
     }
 
     /// The window field of a SYN; the peer may send that much from RCV.NXT on.
@@ -141,6 +148,8 @@ impl ReceiveSpace {
     /// Decides the window that a segment offers and returns its field, with `unread` bytes waiting for the service.
     pub(super) fn offer(&mut self, unread: u32) -> u16 {
         let open = self.openable(unread);
+        //= rfc9293#3.8.6.2.2
+        //# A TCP implementation MUST include a SWS avoidance algorithm in the receiver (MUST-39).
         if open >= self.wnd.saturating_add(self.step()) {
             //= rfc9293#3.8.6.2.2
             //# When the inequality is satisfied, RCV.WND is set to RCV.BUFF-RCV.USER.
@@ -191,7 +200,7 @@ mod tests {
     use super::*;
 
     fn receive(limit: usize) -> ReceiveSpace {
-        let mut space = ReceiveSpace::new(&Config { receive_buffer: limit, ..Config::default() }, 1460);
+        let mut space = ReceiveSpace::new(&Config { receive_buffer: limit, receive_buffer_max: 0, ..Config::default() }, 1460);
         space.nxt = SeqNum(u32::MAX - 1000);
         space
     }

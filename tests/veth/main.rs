@@ -20,6 +20,7 @@ mod ping;
 mod queues;
 mod reports;
 mod restart;
+mod selective;
 mod server;
 mod states;
 mod tools;

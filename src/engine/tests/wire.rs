@@ -8,6 +8,7 @@ use crate::engine::emit::{self, LinkHeader};
 use crate::link::interface::{PortClaim, Transport};
 use crate::service::{CallError, EndpointId};
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tally::Happening;
 use crate::wire::checksum::{PseudoHeader, checksum};
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
@@ -175,6 +176,26 @@ fn a_syn_that_no_listener_would_take_does_not_end_time_wait() {
 //# A TCP implementation MUST silently discard an incoming SYN segment that is addressed to a broadcast or multicast address
 //# [(MUST-57)].
 /// Whoever answers such a frame sends to all stations, or in the name of all.
+/// One byte at the edge of the window ties up half of the memory: it is given up, and the connection goes on.
+#[test]
+fn a_byte_beyond_a_hole_is_given_up_when_memory_runs_short() {
+    let (mut engine, mut peer, clock) = serve(Echo::default());
+    engine.core.pool = crate::tcp::BufferPool::new(2 * 65_536);
+    let irs = SeqNum(u32::MAX - 1);
+    peer.segment(Flags::SYN, irs, SeqNum(0), &[]);
+    engine.turn(&clock);
+    let iss = peer.segments()[0].1;
+    peer.segment(Flags::ACK, irs + 1, iss + 1, &[]);
+    peer.segment(Flags::ACK, irs + 60_000, iss + 1, b"x");
+    engine.turn(&clock);
+    assert_eq!(engine.core.tally.of(Happening::ReassemblyPruned), 1);
+    assert_eq!(engine.core.pool.in_use(), 0);
+    peer.segments();
+    peer.segment(Flags::ACK, irs + 1, iss + 1, b"abc");
+    engine.turn(&clock);
+    assert_eq!(peer.segments(), [(Flags::ACK | Flags::PSH, iss + 1, irs + 4)]);
+}
+
 #[test]
 fn a_group_address_is_neither_answered_nor_answered_from() {
     let (mut engine, mut peer, clock) = serve(Echo::default());

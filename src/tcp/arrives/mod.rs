@@ -23,12 +23,16 @@ use crate::wire::tcp::Segment;
 impl Tcb {
     /// Takes a segment in. Answers, if any, wait in [`Tcb::poll_transmit`].
     pub fn on_segment(&mut self, config: &Config, now: Instant, segment: &Segment<'_>, pool: &mut BufferPool) -> Arrival {
-        match self.state() {
+        let arrival = match self.state() {
             State::Closed | State::Listen => dropped(Drop::TcpPortClosed),
             State::SynSent => syn_sent::arrives(self, config, now, segment, pool),
             State::Established if fast_path::applies(self, segment, now) => fast_path::arrives(self, config, now, segment, pool),
             _ => synchronized::arrives(self, config, now, segment, pool),
+        };
+        if self.tuning_due() {
+            self.tune(config, now, segment, arrival.payload.len() as u32, pool);
         }
+        arrival
     }
 }
 
@@ -57,6 +61,10 @@ impl Tcb {
         segment: &Segment<'_>,
         pool: &mut BufferPool,
     ) -> Arrival {
-        synchronized::arrives(self, config, now, segment, pool)
+        let arrival = synchronized::arrives(self, config, now, segment, pool);
+        if self.tuning_due() {
+            self.tune(config, now, segment, arrival.payload.len() as u32, pool);
+        }
+        arrival
     }
 }

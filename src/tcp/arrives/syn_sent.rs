@@ -62,6 +62,7 @@ fn on_syn_ack(tcb: &mut Tcb, config: &Config, now: Instant, segment: &Segment<'_
     //# -   and send it.
     tcb.enter(Cause::SynAck, State::Established);
     tcb.ack_now = true;
+    tcb.begin_window(pool);
     //= rfc9293#3.10.7.3
     //# If there are other controls or text in the segment, then continue processing at the sixth step under Section 3.10.7.4 where the
     //# URG bit is checked

@@ -286,6 +286,7 @@ impl<'t, 's> Arriving<'t, 's> {
         let shift = if self.has(Flags::SYN) { 0 } else { self.tcb.snd.shift.shift() };
         self.tcb.snd.set_window(u32::from(self.segment.window) << shift, self.segment.seq, ack);
         self.tcb.enter(Cause::AckOfSyn, State::Established);
+        self.tcb.begin_window(self.pool);
         self.arrival.events |= Events::CONNECTED;
         if self.tcb.fin_queued {
             self.tcb.enter(Cause::Close, State::FinWait1);
@@ -374,7 +375,7 @@ impl<'t, 's> Arriving<'t, 's> {
             return self.drop(Drop::TcpDataAfterClose);
         }
         if self.seq != self.tcb.rcv.nxt {
-            return match text::beyond_a_hole(self.tcb, self.seq, bytes, self.pool) {
+            return match text::beyond_a_hole(self.tcb, self.config, self.seq, bytes, self.pool) {
                 Ok(()) => Check::Continue(()),
                 Err(why) => self.drop(why),
             };

@@ -8,6 +8,7 @@ use crate::tcp::event::Events;
 use crate::tcp::pool::BufferPool;
 use crate::tcp::ranges;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tally::Happening;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 
@@ -19,7 +20,9 @@ pub(super) fn reserve_in_order(tcb: &mut Tcb, len: usize, pool: &mut BufferPool)
     if tcb.received.reserve(len, pool) { Ok(()) } else { Err(Drop::TcpNoBuffer) }
 }
 
-/// RCV.NXT moves over in-order bytes, and an acknowledgment is due: at once for every second full segment, else within the delay.
+/// RCV.NXT moves over in-order bytes, and an acknowledgment is due: at once for every second full segment and while the peer begins,
+/// else within the delay. PSH does not hasten it: nearly every message ends with one, and the answer it may get carries the
+/// acknowledgment anyway.
 pub(super) fn accept_in_order(tcb: &mut Tcb, config: &Config, now: Instant, len: u32) {
     //= rfc9293#3.10.7.4
     //# Once the TCP endpoint takes responsibility for the data, it advances RCV.NXT over the data accepted, and adjusts RCV.WND as
@@ -27,7 +30,11 @@ pub(super) fn accept_in_order(tcb: &mut Tcb, config: &Config, now: Instant, len:
     tcb.rcv.advance(len);
     //= rfc9293#3.8.6.3 SHLD-19
     //# An ACK SHOULD be generated for at least every second full-sized segment or 2*RMSS bytes of new data
-    if tcb.rcv.nxt - tcb.rcv.acked >= 2 * tcb.peer_payload_max() {
+    let quick = tcb.tuning.on_data(config, now, tcb.rcv.nxt - len, len);
+    if tcb.rcv.nxt - tcb.rcv.acked >= 2 * tcb.tuning.full_segment(tcb.peer_payload_max()) {
+        tcb.ack_now = true;
+    } else if quick {
+        tcb.noted.note(Happening::QuickAck);
         tcb.ack_now = true;
     } else if tcb.timers.ack == Instant::NEVER {
         //= rfc9293#3.8.6.3
@@ -77,10 +84,17 @@ pub(super) fn note_duplicate(tcb: &mut Tcb, seq: SeqNum, len: usize) {
 }
 
 /// Keeps text that lies beyond a hole.
-pub(super) fn beyond_a_hole(tcb: &mut Tcb, seq: SeqNum, bytes: &[u8], pool: &mut BufferPool) -> Result<(), Drop> {
+pub(super) fn beyond_a_hole(
+    tcb: &mut Tcb,
+    config: &Config,
+    seq: SeqNum,
+    bytes: &[u8],
+    pool: &mut BufferPool,
+) -> Result<(), Drop> {
     //= rfc5681#4.2
     //# Out-of-order data segments SHOULD be acknowledged immediately, in order to accelerate loss recovery.
     tcb.ack_now = true;
+    tcb.tuning.hurry(config);
     //= rfc9293#3.10.7.4
     //# Segments with higher beginning sequence numbers SHOULD be held for later processing (SHLD-31).
     tcb.received.keep_beyond(tcb.rcv.nxt, seq, bytes, pool)

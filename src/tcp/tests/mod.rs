@@ -1,8 +1,10 @@
 //! The machine as scripts: what a peer sends, what must come back (style: RFC events as names, a dozen lines each).
 
+mod autotune;
 mod chaos;
 mod close;
 mod handshake;
+mod memory;
 mod options;
 mod pair;
 mod rack;

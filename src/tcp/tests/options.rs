@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::script::*;
 use crate::device::Drop;
 use crate::limits::SEND_MSS_MIN;
+use crate::tcp::tally::Happening;
 use crate::tcp::{Config, Events, State};
 
 fn scaled(receive_buffer: usize) -> Config {
@@ -108,6 +109,7 @@ fn without_the_peers_option_nothing_is_scaled() {
 #[test]
 fn a_shift_above_14_is_14() {
     let mut peer = Script::accept(scaled(100_000), syn().seq(IRS).mss(MSS).scale(255));
+    assert!(peer.tcb.take_noted().contains(Happening::WindowScaleClamped));
     peer.sent();
     peer.inject(ack().seq(IRS + 1).ack(ISS + 1).win(2));
     assert_eq!(peer.tcb.snd.wnd, 2 << 14);

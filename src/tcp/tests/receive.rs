@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::script::*;
 use crate::device::Drop;
 use crate::limits::REASSEMBLY_BLOCKS;
+use crate::tcp::tally::Happening;
 use crate::tcp::{BufferPool, Config, Events};
 use crate::wire::tcp::Flags;
 
@@ -175,6 +176,9 @@ fn a_closed_window_still_takes_acks() {
 //= type=test
 //= rfc9293#3.8.6.2.2
 //# When the inequality is satisfied, RCV.WND is set to RCV.BUFF-RCV.USER.
+//= type=test
+//= rfc9293#3.8.6.2.2
+//# A TCP implementation MUST include a SWS avoidance algorithm in the receiver (MUST-39).
 #[test]
 fn the_window_opens_in_steps_worth_telling() {
     let mut peer = full_window();
@@ -295,4 +299,95 @@ fn a_small_receive_buffer_works() {
     peer.expect(ack().seq(ISS + 1).ack(IRS + 11).win(0));
     peer.resume(5);
     peer.expect(ack().seq(ISS + 1).ack(IRS + 11).win(5));
+}
+
+fn quick() -> Config {
+    Config { quick_acks: 3, ..plain() }
+}
+
+/// One segment of `data` at an offset of the peer's stream; true when it is acknowledged without delay.
+fn is_acknowledged(peer: &mut Script, offset: u32) -> bool {
+    peer.inject(data(b"quick").seq(IRS + 1 + offset).ack(ISS + 1));
+    peer.sent().is_some()
+}
+
+//= type=test
+//= rfc9293#3.8.6.3
+//# A host that is receiving a stream of TCP data segments can increase efficiency in both the network and the hosts by sending fewer than
+//# one ACK (acknowledgment) segment per data segment received; this is known as a "delayed ACK".
+#[test]
+fn the_first_segments_are_acknowledged_at_once() {
+    let mut peer = Script::established_with(quick());
+    for n in 0..3 {
+        assert!(is_acknowledged(&mut peer, 5 * n), "segment {n}");
+        assert!(peer.tcb.take_noted().contains(Happening::QuickAck));
+    }
+    assert!(!is_acknowledged(&mut peer, 15));
+    assert!(!peer.tcb.take_noted().contains(Happening::QuickAck));
+    assert_eq!(peer.next_timer(), Duration::from_millis(40));
+}
+
+#[test]
+fn after_a_pause_segments_are_acknowledged_at_once_again() {
+    let mut peer = Script::established_with(quick());
+    for n in 0..4 {
+        is_acknowledged(&mut peer, 5 * n);
+    }
+    peer.advance(Duration::from_millis(200));
+    peer.sent();
+    assert!(!is_acknowledged(&mut peer, 20), "no longer than the shortest retransmission timeout");
+    peer.advance(Duration::from_millis(201));
+    peer.sent();
+    for n in 0..3 {
+        assert!(is_acknowledged(&mut peer, 25 + 5 * n));
+    }
+    assert!(!is_acknowledged(&mut peer, 40));
+}
+
+//= type=test
+//= rfc5681#4.2
+//# To provide feedback to senders recovering from losses, the receiver SHOULD send an immediate ACK when it receives a data segment that
+//# fills in all or part of a gap in the sequence space.
+#[test]
+fn after_reordering_segments_are_acknowledged_at_once_again() {
+    let mut peer = Script::established_with(quick());
+    for n in 0..4 {
+        is_acknowledged(&mut peer, 5 * n);
+    }
+    assert!(is_acknowledged(&mut peer, 25));
+    assert!(is_acknowledged(&mut peer, 20), "it fills the hole");
+    // Filling the hole was the first of the three.
+    assert!(is_acknowledged(&mut peer, 30) && is_acknowledged(&mut peer, 35));
+    assert!(!is_acknowledged(&mut peer, 40));
+}
+
+/// An answer that is given at once carries the acknowledgment, quick or not: no segment more.
+#[test]
+fn a_quick_acknowledgment_rides_on_the_answer_too() {
+    let mut peer = Script::established_with(quick());
+    peer.inject(data(b"ping").seq(IRS + 1).ack(ISS + 1));
+    peer.send(b"pong");
+    peer.expect(data(b"pong").seq(ISS + 1).ack(IRS + 5));
+    peer.expect_nothing();
+}
+
+/// The peer's path carries less than ours: what is full for it counts.
+#[test]
+fn every_second_segment_is_acknowledged_when_the_peers_are_smaller_than_ours() {
+    let mut peer = Script::established();
+    for n in 0..3 {
+        peer.inject(more(&[1; 700]).seq(IRS + 1 + 1400 * n).ack(ISS + 1));
+        peer.expect_nothing();
+        peer.inject(more(&[1; 700]).seq(IRS + 701 + 1400 * n).ack(ISS + 1));
+        peer.expect(ack().seq(ISS + 1).ack(IRS + 1401 + 1400 * n));
+    }
+}
+
+#[test]
+fn a_window_of_zero_is_counted() {
+    let mut peer = full_window();
+    assert!(peer.tcb.take_noted().contains(Happening::ZeroWindowOffered));
+    peer.resume(usize::MAX);
+    peer.expect(ack().seq(ISS + 1).win(20_000));
+    assert!(!peer.tcb.take_noted().contains(Happening::ZeroWindowOffered));
 }

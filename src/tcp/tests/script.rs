@@ -29,7 +29,10 @@ pub(super) fn plain() -> Config {
         window_scaling: false,
         sack: false,
         receive_buffer: 20_000,
+        receive_buffer_max: 0,
         send_buffer: 20_000,
+        send_buffer_max: 0,
+        quick_acks: 0,
         ..Config::default()
     }
 }

@@ -50,6 +50,22 @@ fn a_late_fin_is_acknowledged_and_starts_it_anew() {
     peer.expect_finished();
 }
 
+/// TS.Recent and its age live on: what PAWS refuses while the connection is open it refuses now.
+#[test]
+fn paws_still_knows_the_past() {
+    let mut peer = with_timestamps();
+    peer.advance(Duration::from_secs(30));
+    peer.inject(data(b"old").seq(IRS + 2).ack(ISS + 2).ts(1002, 0));
+    peer.expect_drop(Drop::TcpPaws);
+    peer.expect(ack().seq(ISS + 2).ack(IRS + 2));
+    peer.inject(syn().seq(IRS + 100).ts(1002, 0));
+    peer.expect_drop(Drop::TcpSynInTimeWait);
+    // A reset is not subject to it, and ignored for another reason.
+    peer.inject(rst().seq(IRS + 2).ts(1002, 0));
+    peer.expect_drop(Drop::TcpRstIgnored);
+    peer.expect_state(State::TimeWait);
+}
+
 #[test]
 fn an_old_segment_is_acknowledged_and_starts_nothing_anew() {
     let mut peer = Script::time_wait();
