@@ -22,7 +22,7 @@ pub const MAILBOX: usize = 1024;
 /// Separate blocks of out-of-order data kept for one connection.
 pub const REASSEMBLY_BLOCKS: usize = 32;
 /// Connections that are looked at in one turn for memory to take back, while stream buffers run short.
-pub const PRUNED_PER_TURN: usize = 32;
+pub const PRUNED_PER_TURN: usize = 4;
 /// ICMP errors a core may send in one second (RFC 1812 4.3.2.8), with bursts of up to [`ICMP_BURST`].
 pub const ICMP_PER_SECOND: u32 = 1000;
 /// ICMP errors that may be sent at once after a quiet time.

@@ -161,6 +161,8 @@ impl ReceiveSpace {
         //= rfc7323#2.4
         //# The receiver MUST honor, as in window, any segment that would have been in window for any <ACK> sent by the receiver.
         let rounded_up = self.wnd.next_multiple_of(1 << self.shift.0);
+        //= rfc9293#3.8.6
+        //# A TCP receiver SHOULD NOT shrink the window, i.e., move the right window edge to the left (SHLD-14).
         if rounded_up <= open {
             self.wnd = rounded_up;
         }
