@@ -190,7 +190,16 @@ impl Bench {
 }
 
 fn births() -> Vec<(State, Tcb, Config, BufferPool)> {
-    let stamped = Config { timestamps: true, window_scaling: true, sack: true, memory: 200_000, ..plain() };
+    let stamped = Config {
+        timestamps: true,
+        window_scaling: true,
+        sack: true,
+        receive_buffer_max: 100_000,
+        send_buffer_max: 50_000,
+        quick_acks: 4,
+        memory: 200_000,
+        ..plain()
+    };
     let mut births: Vec<_> = Script::in_every_state().iter().map(|(script, ..)| born(script)).collect();
     let mut peer = Script::accept(stamped, syn().seq(IRS).mss(MSS).ts(10, 0).scale(3));
     peer.sent();
