@@ -41,7 +41,7 @@ impl Tcb {
             segment.options.timestamps.filter(|_| self.timestamps.ok).and_then(|(_, echo)| self.timestamps.echoed_ns(echo, now));
         let sample_ns = if self.recovery.syn.again { echoed_ns } else { Some(now.ns_since(self.recovery.syn.sent)) };
         if let Some(ns) = sample_ns {
-            self.measured(config, now, ns);
+            self.measured(config, now, ns, 1);
         }
         self.settle_after_syn(config);
         self.restart_send(config, now);

@@ -78,7 +78,12 @@ impl Default for Config {
             rto_max: Duration::from_secs(120),
             probe_min: Duration::from_millis(2),
             reordering_min: Duration::from_millis(1),
+            //= rfc9293#3.8.3
+            //# The value of R2 SHOULD correspond to at least 100 seconds (SHLD-11).
             retries: 15,
+            //= rfc9293#3.8.3
+            //# In particular, R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least 3
+            //# minutes (MUST-23).
             syn_retries: 7,
             syn_ack_retries: 5,
             delayed_ack: Duration::from_millis(40),

@@ -183,6 +183,10 @@ impl Tcb {
         }
         let idle = self.snd.outstanding() == 0;
         //= rfc9293#3.8.6.2.1
+        //# A TCP implementation MUST include a SWS avoidance algorithm in the sender (MUST-38).
+        //= rfc9293#3.9.1.2
+        //# However, a TCP implementation SHOULD send a maximum-sized segment whenever possible (SHLD-28)
+        //= rfc9293#3.8.6.2.1
         //# if a maximum-sized segment can be sent, i.e., if:
         //# min(D,U) >= Eff.snd.MSS;
         let full = len == segment;
@@ -193,6 +197,9 @@ impl Tcb {
         //# If there is unacknowledged data (i.e., SND.NXT > SND.UNA), then the sending TCP endpoint buffers all user data
         //# (regardless of the PSH bit) until the outstanding data has been acknowledged or until the TCP endpoint can send a
         //# full-sized segment (Eff.snd.MSS bytes).
+        //= rfc9293#3.7.4
+        //# A TCP implementation SHOULD implement the Nagle algorithm to coalesce short segments (SHLD-7).  However, there MUST be a way
+        //# for an application to disable the Nagle algorithm on an individual connection (MUST-17).
         let all = len == unsent && (idle || self.no_delay || fin);
         //= rfc9293#3.8.6.2.1
         //# or if at least a fraction Fs of the maximum window can be sent, i.e., if:

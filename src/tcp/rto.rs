@@ -39,6 +39,9 @@ impl Rto {
 
     /// The timeout doubled `backoff` times, at most `rto_max`.
     pub(super) fn backed_off(self, backoff: u8, config: &Config) -> Duration {
+        //= rfc9293#3.8.2
+        //# A TCP endpoint MUST implement the basic congestion control algorithms slow start, congestion avoidance, and exponential
+        //# backoff of RTO to avoid creating congestion collapse conditions (MUST-19).
         //= rfc6298#5.5
         //# The host MUST set RTO <- RTO * 2 ("back off the timer").
         let factor = 1u64 << backoff.min(32);
@@ -67,9 +70,9 @@ mod tests {
         let config = Config::default();
         let mut rtt = Rtt::default();
         assert_eq!(Rto::from_rtt(&rtt, &config).backed_off(0, &config), config.rto_initial);
-        rtt.sample(5_000);
+        rtt.sample(5_000, 1);
         assert_eq!(Rto::from_rtt(&rtt, &config).backed_off(0, &config), config.rto_min);
-        rtt.sample(u64::MAX);
+        rtt.sample(u64::MAX, 1);
         assert_eq!(Rto::from_rtt(&rtt, &config).backed_off(0, &config), config.rto_max);
     }
 
@@ -86,7 +89,7 @@ mod tests {
     fn the_variation_counts_four_times() {
         let config = Config::default();
         let mut rtt = Rtt::default();
-        rtt.sample(300_000_000);
+        rtt.sample(300_000_000, 1);
         assert_eq!(Rto::from_rtt(&rtt, &config).backed_off(0, &config), Duration::from_millis(900));
     }
 }

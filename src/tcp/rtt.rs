@@ -23,14 +23,19 @@ impl Rtt {
         self.rttvar_ns
     }
 
-    /// Takes a sample in.
-    pub(super) const fn sample(&mut self, ns: u64) {
+    /// Takes a sample in, one of `expected` in a round trip.
+    pub(super) fn sample(&mut self, ns: u64, expected: u32) {
         if self.sampled {
+            //= rfc7323#G
+            //# alpha' = alpha / ExpectedSamples
+            //= rfc7323#G
+            //# beta' = beta / ExpectedSamples
+            let share = u64::from(expected.max(1));
             //= rfc6298#2.3
             //# RTTVAR <- (1 - beta) * RTTVAR + beta * |SRTT - R'|
             //# SRTT <- (1 - alpha) * SRTT + alpha * R'
-            self.rttvar_ns = self.rttvar_ns - self.rttvar_ns / 4 + self.srtt_ns.abs_diff(ns) / 4;
-            self.srtt_ns = self.srtt_ns - self.srtt_ns / 8 + ns / 8;
+            self.rttvar_ns = self.rttvar_ns - self.rttvar_ns / (4 * share) + self.srtt_ns.abs_diff(ns) / (4 * share);
+            self.srtt_ns = self.srtt_ns - self.srtt_ns / (8 * share) + ns / (8 * share);
         } else {
             //= rfc6298#2.2
             //# SRTT <- R
@@ -50,9 +55,23 @@ mod tests {
     fn the_first_sample_counts_whole_and_later_ones_an_eighth() {
         let mut rtt = Rtt::default();
         assert_eq!(rtt.srtt_ns(), None);
-        rtt.sample(8_000);
+        rtt.sample(8_000, 1);
         assert_eq!((rtt.srtt_ns(), rtt.rttvar_ns()), (Some(8_000), 4_000));
-        rtt.sample(16_000);
+        rtt.sample(16_000, 1);
         assert_eq!((rtt.srtt_ns(), rtt.rttvar_ns()), (Some(9_000), 5_000));
+    }
+
+    //= type=test
+    //= rfc7323#G
+    //# ExpectedSamples = ceiling(FlightSize / (SMSS * 2))
+    #[test]
+    fn many_samples_in_a_round_trip_weigh_as_much_as_one() {
+        let (mut one, mut many) = (Rtt::default(), Rtt::default());
+        one.sample(80_000, 1);
+        many.sample(80_000, 1);
+        one.sample(160_000, 1);
+        (0..10).for_each(|_| many.sample(160_000, 10));
+        let (one, many) = (one.srtt_ns().unwrap(), many.srtt_ns().unwrap());
+        assert!(many > one * 19 / 20 && many <= one, "{one} and {many}");
     }
 }

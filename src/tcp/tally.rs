@@ -91,6 +91,8 @@ happenings! {
     WindowGrown = "window_grown",
     /// What lay beyond a hole was given up for want of memory (RFC 2018 8).
     ReassemblyPruned = "reassembly_pruned",
+    /// Too much was in flight, or memory too short, to tell each stretch of it apart.
+    FlightJoined = "flight_joined",
 }
 
 /// A set of happenings of one connection.

@@ -152,7 +152,7 @@ impl Tcb {
     }
 
     fn on_syn_timeout(&mut self, config: &Config, now: Instant, retries: u32) -> Events {
-        //= rfc9293#3.8.3
+        //= rfc9293#3.8.3 MUST-22
         //# SYN retransmissions MUST be handled in the general way just described for data retransmissions, including notification
         //# of the application layer.
         if self.snd.outstanding() > 0 {
@@ -168,6 +168,12 @@ impl Tcb {
     }
 
     fn on_probe_timeout(&mut self, config: &Config, now: Instant) -> Events {
+        //= rfc9293#3.8.6
+        //# If the window shrinks to zero, the TCP implementation MUST probe it in the standard way (described below) (MUST-35).
+        //= rfc9293#3.8.6
+        //# but SHOULD NOT time out the connection if data beyond the right window edge is not acknowledged (SHLD-17).
+        //= rfc9293#3.8.6.1
+        //# Probing of zero (offered) windows MUST be supported (MUST-36).
         //= rfc9293#3.8.6.1
         //# As long as the receiving TCP peer continues to send acknowledgments in response to the probe segments, the sending TCP
         //# peer MUST allow the connection to stay open (MUST-37).
@@ -186,6 +192,8 @@ impl Tcb {
     }
 
     fn on_retransmission_timeout(&mut self, config: &Config, now: Instant) -> Events {
+        //= rfc9293#3.8.3
+        //# The following procedure MUST be used to handle excessive retransmissions of data segments (MUST-20):
         //= rfc9293#3.8.3
         //# When the number of transmissions of the same segment reaches a threshold R2 greater than R1, close the connection.
         if u32::from(self.timers.unanswered) >= config.retries {

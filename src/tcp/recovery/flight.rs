@@ -102,12 +102,14 @@ pub(in crate::tcp) struct Flight {
     lost: u32,
     /// No byte before this is given up.
     lost_from: SeqNum,
+    /// Records were joined for want of room since the last [`Flight::take_joined`].
+    joined: bool,
 }
 
 impl Flight {
     /// Nothing in flight; the first byte will be `start`.
     pub(in crate::tcp) const fn new(start: SeqNum) -> Self {
-        Self { records: None, start, sacked: 0, lost: 0, lost_from: start }
+        Self { records: None, start, sacked: 0, lost: 0, lost_from: start, joined: false }
     }
 
     /// Bytes reported received beyond SND.UNA.
@@ -356,6 +358,11 @@ impl Flight {
         std::mem::take(&mut self.sacked) > 0
     }
 
+    /// True when records were joined for want of room since the last call.
+    pub(in crate::tcp) const fn take_joined(&mut self) -> bool {
+        std::mem::replace(&mut self.joined, false)
+    }
+
     /// True when the peer has reported what it should have acknowledged: the very first byte.
     pub(in crate::tcp) fn is_reneged(&self) -> bool {
         self.at(0).is_some_and(|record| record.marks.has(Marks::SACKED))
@@ -510,6 +517,7 @@ impl Flight {
             kept += 1;
         }
         records.truncate(kept);
+        self.joined = true;
         (self.sacked, self.lost) = self.recount();
         self.lost_from = self.start;
     }
@@ -568,3 +576,6 @@ impl Flight {
         assert!(self.len() <= FLIGHT_RECORDS);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,9 +168,12 @@ impl Tcb {
         let delivered = self.take_deliveries(now, echo, &reported, pool, moved.advanced);
         let (bytes, rate) = self.rate.finish();
         let newly_sacked = bytes.saturating_sub(moved.bytes.min(bytes));
-        let rtt_ns = self.take_sample(config, now, echo, moved.advanced, &delivered);
+        let rtt_ns = self.take_sample(config, now, echo, moved, &delivered);
         if reported.is_wrong {
             self.noted.note(Happening::SackIgnored);
+        }
+        if self.flight.take_joined() {
+            self.noted.note(Happening::FlightJoined);
         }
         self.recovery.rack.acknowledged(self.snd.una);
         let dsack_end = reported.twice.map(|block| block.right);
@@ -272,9 +275,10 @@ impl Tcb {
         config: &Config,
         now: Instant,
         echo: Option<u32>,
-        advanced: bool,
+        moved: Moved,
         delivered: &Delivered,
     ) -> Option<u64> {
+        let Moved { advanced, in_flight, .. } = moved;
         let ns = if delivered.again && (advanced || delivered.clean.is_none()) {
             //= rfc6298#3
             //# The only case when TCP can safely take RTT samples from retransmitted segments is when the TCP timestamp option [JBB92] is employed,
@@ -285,14 +289,16 @@ impl Tcb {
             //# TCP MUST use Karn's algorithm [KP87] for taking RTT samples.
             now.ns_since(delivered.clean?)
         };
-        self.measured(config, now, ns);
+        self.measured(config, now, ns, in_flight);
         Some(ns)
     }
 
-    /// A round-trip time was measured.
-    pub(super) fn measured(&mut self, config: &Config, now: Instant, ns: u64) {
+    /// A round-trip time was measured while `in_flight` bytes were under way.
+    pub(super) fn measured(&mut self, config: &Config, now: Instant, ns: u64, in_flight: u32) {
         self.recovery.rack.sample(ns, now);
-        self.rtt.sample(ns);
+        //= rfc7323#G
+        //# ExpectedSamples = ceiling(FlightSize / (SMSS * 2))
+        self.rtt.sample(ns, in_flight.div_ceil(2 * self.payload_max()));
         self.rto = Rto::from_rtt(&self.rtt, config);
         //= rfc6298#5
         //# Note that after retransmitting, once a new RTT measurement is obtained (which can only happen when new data has been

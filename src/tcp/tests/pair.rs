@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::script::{START, Seg, segment, written};
 use crate::rng::Rng;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tally::{Happening, Tally};
 use crate::tcp::{BufferPool, Config, Events, Opening, State, Tcb};
 use crate::time::Instant;
 
@@ -122,6 +123,8 @@ struct Net {
     wire: BTreeMap<(Instant, u64), (usize, Seg)>,
     count: u64,
     segments: u64,
+    /// What happened to either end.
+    tally: Tally,
 }
 
 impl Net {
@@ -139,6 +142,7 @@ impl Net {
                 assert!(last.at_or_before(edge + 1), "{}..{last} lies beyond the window that ends at {edge}", transmit.seq);
             }
             let seg = written(&transmit);
+            self.tally.count_all(end.tcb.take_noted());
             self.segments += 1;
             let copies = if self.rng.below(1000) < self.weather.duplication { 2 } else { 1 };
             for _ in 0..copies {
@@ -157,8 +161,8 @@ fn stream(rng: &mut Rng, len: usize) -> Vec<u8> {
     (0..len).map(|_| rng.next_u32() as u8).collect()
 }
 
-/// Runs until both ends are done and returns how many segments that took.
-fn run(weather: Weather) -> u64 {
+/// Runs until both ends are done and returns how many segments that took, and what happened meanwhile.
+fn run(weather: Weather) -> (u64, Tally) {
     let config = weather.config;
     let mut rng = Rng::seeded(weather.seed);
     let opening = |rng: &mut Rng| Opening {
@@ -172,7 +176,15 @@ fn run(weather: Weather) -> u64 {
     let streams = weather.bytes.map(|len| stream(&mut rng, len));
     let mut client = End::new(client, &config, streams[0].clone());
     let mut server: Option<End> = None;
-    let mut net = Net { rng: Rng::seeded(weather.seed ^ 1), weather, now: START, wire: BTreeMap::new(), count: 0, segments: 0 };
+    let mut net = Net {
+        rng: Rng::seeded(weather.seed ^ 1),
+        weather,
+        now: START,
+        wire: BTreeMap::new(),
+        count: 0,
+        segments: 0,
+        tally: Tally::default(),
+    };
     client.service(&config, &mut rng);
 
     for _ in 0..400_000 {
@@ -220,10 +232,13 @@ fn run(weather: Weather) -> u64 {
         }
         assert!(end.received == streams[other], "got {} of {} bytes, or wrong ones", end.received.len(), streams[other].len());
         assert!(end.events.contains(Events::CLOSED | Events::PEER_CLOSED | Events::CONNECTED));
+        // Nothing is in flight any more: the scoreboard has gone back before the TCB is released.
+        end.tcb.check_flight();
         end.tcb.release(&mut end.pool);
         assert_eq!(end.pool.in_use(), 0);
+        net.tally.count_all(end.tcb.take_noted());
     }
-    net.segments
+    (net.segments, net.tally)
 }
 
 /// The right edge that a segment offers an end, when it is farther than before.
@@ -242,7 +257,7 @@ fn weather() -> impl Strategy<Value = Weather> {
     let network = (any::<u64>(), 0u64..200, 0u64..100, prop::sample::select(vec![0u64, 100, 5_000, 40_000]));
     let load = (0usize..60_000, 0usize..60_000);
     let buffers = (1_000usize..40_000, 1_000usize..100_000);
-    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), 100u16..3000);
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), 100u16..3000, any::<bool>());
     (network, load, buffers, switches).prop_map(|(network, load, buffers, switches)| Weather {
         seed: network.0,
         loss: network.1,
@@ -256,6 +271,7 @@ fn weather() -> impl Strategy<Value = Weather> {
             timestamps: switches.0,
             window_scaling: switches.1,
             no_delay: switches.2,
+            sack: switches.4,
             // Under loss of a fifth, fifteen times in a row happens to somebody.
             retries: 40,
             syn_retries: 40,
@@ -288,7 +304,43 @@ fn a_perfect_line_is_used_well() {
         mss: 1460,
         config: Config { receive_buffer: 1 << 20, ..Config::default() },
     };
-    let segments = run(weather);
+    let (segments, tally) = run(weather);
     let data = 1_000_000u64.div_ceil(1448);
     assert!(segments < data * 2, "{segments} segments for {data} of data");
+    let needless = [Happening::RetransmissionTimeout, Happening::FastRetransmit, Happening::DsackReceived];
+    assert!(needless.iter().all(|&what| tally.of(what) == 0), "{:?}", tally.nonzero().collect::<Vec<_>>());
+}
+
+/// Loss, doubling and reordering bring about every kind of recovery, and with SACK few timeouts remain.
+#[test]
+fn bad_weather_exercises_every_recovery() {
+    let mut sum = [Tally::default(), Tally::default()];
+    for seed in 0..60 {
+        for sack in [false, true] {
+            let config =
+                Config { sack, timestamps: seed % 2 == 0, rto_max: Duration::from_secs(4), retries: 40, ..Config::default() };
+            let jitter_us = [0, 100, 8_000][seed as usize % 3];
+            let (_, tally) =
+                run(Weather { seed, loss: 30, duplication: 10, jitter_us, bytes: [120_000, 30_000], mss: 1000, config });
+            tally.nonzero().for_each(|(what, times)| (0..times).for_each(|_| sum[usize::from(sack)].count(what)));
+        }
+    }
+    let [without, with] = sum;
+    let either = [Happening::RetransmissionTimeout, Happening::FastRetransmit, Happening::LimitedTransmit];
+    let selective = [
+        Happening::TailLossProbe,
+        Happening::ReorderingTimeout,
+        Happening::ReorderingSeen,
+        Happening::SpuriousByDsack,
+        Happening::SpuriousByEifel,
+        Happening::DsackReceived,
+    ];
+    for what in either {
+        assert!(without.of(what) > 0, "{} without SACK: {:?}", what.name(), without.nonzero().collect::<Vec<_>>());
+    }
+    for what in either.into_iter().chain(selective) {
+        assert!(with.of(what) > 0, "{} with SACK: {:?}", what.name(), with.nonzero().collect::<Vec<_>>());
+    }
+    let timeouts = [&without, &with].map(|tally| tally.of(Happening::RetransmissionTimeout));
+    assert!(timeouts[1] * 3 < timeouts[0], "timeouts without SACK and with: {timeouts:?}");
 }

@@ -58,6 +58,10 @@ fn an_ack_restarts_the_timer() {
     assert!(peer.next_timer() >= Duration::from_millis(200));
 }
 
+//= type=test
+//= rfc9293#3.8.2
+//# A TCP endpoint MUST implement the basic congestion control algorithms slow start, congestion avoidance, and exponential
+//# backoff of RTO to avoid creating congestion collapse conditions (MUST-19).
 #[test]
 fn a_timeout_sends_everything_again_in_slow_start() {
     let mut peer = in_flight(6);
