@@ -150,7 +150,7 @@ impl Tcb {
     /// Bytes that may be sent on top of what is in flight, by congestion control and by recovery. Nothing that leaves alone is held back.
     pub(super) fn allowance(&self) -> u32 {
         let in_flight = self.in_flight();
-        if self.recovery.forced || in_flight == 0 {
+        if in_flight == 0 || (self.recovery.forced && self.flight.lost() > 0) {
             return u32::MAX;
         }
         if self.recovery.phase == Phase::Fast && !self.congestion.governs_recovery() {
@@ -164,7 +164,6 @@ impl Tcb {
         let echo = segment.options.timestamps.filter(|_| self.timestamps.ok).map(|(_, echo)| echo);
         let has_sack = self.offers.sack && segment.options.sack_count > 0;
         let reported = if has_sack { Reported::of(segment, &self.snd) } else { Reported::default() };
-        let sacked_before = self.flight.sacked();
         let delivered = self.take_deliveries(now, echo, &reported, pool, moved.advanced);
         let (bytes, rate) = self.rate.finish();
         let newly_sacked = bytes.saturating_sub(moved.bytes.min(bytes));
@@ -201,7 +200,7 @@ impl Tcb {
         self.step_forward(shown, now);
         let by_estimate = self.go_on(now, pool, moved);
         if self.offers.sack {
-            self.detect_losses(config, now, sacked_before.saturating_sub(newly_sacked));
+            self.detect_losses(config, now, self.flight.sacked().saturating_sub(newly_sacked));
         }
         let is_fast = self.recovery.phase == Phase::Fast;
         let lost = std::mem::take(&mut self.recovery.lost);

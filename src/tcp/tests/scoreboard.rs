@@ -83,6 +83,18 @@ fn recovery_sends_one_segment_for_two_that_arrive() {
     assert_eq!(peer.tcb.congestion.window(), 5000);
 }
 
+/// A late segment arrives before its copy has left: what was to leave unconditionally has lost its reason, and new data keeps to PRR.
+#[test]
+fn a_retransmission_that_is_no_longer_needed_lets_no_burst_go() {
+    let mut peer = in_flight(10);
+    peer.send(&[2; 9000]);
+    peer.inject(dup().sack(&[(ISS + 1001, ISS + 4001)]));
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 4001));
+    let sent = std::iter::from_fn(|| peer.sent()).count();
+    assert!(sent <= 3, "{sent} segments left");
+    assert_eq!(peer.tcb.retransmitted(), 0);
+}
+
 //= type=test
 //= rfc2018#5.1
 //# After a retransmit timeout the data sender SHOULD turn off all of the SACKed bits, since the timeout might indicate that the data receiver
