@@ -532,6 +532,8 @@ impl Tcb {
         if let Forward::New { left } = &mut self.recovery.forward {
             *left = left.saturating_sub(1);
         }
+        //= rfc3042#2
+        //# The congestion window (cwnd) MUST NOT be changed when these new segments are transmitted.
         if self.recovery.is_limited(self.flight.sacked()) {
             self.recovery.limited = self.recovery.limited.saturating_add(bytes);
             self.noted.note(Happening::LimitedTransmit);

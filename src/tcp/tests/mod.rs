@@ -1,6 +1,7 @@
 //! The machine as scripts: what a peer sends, what must come back (style: RFC events as names, a dozen lines each).
 
 mod autotune;
+mod bottleneck;
 mod chaos;
 mod close;
 mod handshake;

@@ -203,6 +203,7 @@ fn without_memory_the_scoreboard_grows_coarse_and_nothing_is_lost() {
     peer.tcb.check_flight();
     peer.inject(dup().sack(&[(ISS + 9001, ISS + 10_001), (ISS + 6001, ISS + 7001), (ISS + 3001, ISS + 4001)]));
     peer.tcb.check_flight();
+    assert!(peer.noted().contains(Happening::FlightJoined));
     peer.advance(RTT);
     for _ in 0..40 {
         while peer.sent().is_some() {}
