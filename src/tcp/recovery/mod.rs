@@ -284,6 +284,9 @@ impl Tcb {
             //# since the timestamp option removes the ambiguity regarding which instance of the data segment triggered the acknowledgment.
             echo.filter(|_| advanced).and_then(|echo| self.timestamps.echoed_ns(echo, now))?
         } else {
+            //= rfc9293#3.8.1
+            //# The RTO MUST be computed according to the algorithm in [10], including Karn's algorithm for taking RTT samples
+            //# (MUST-18).
             //= rfc6298#3
             //# TCP MUST use Karn's algorithm [KP87] for taking RTT samples.
             now.ns_since(delivered.clean?)
@@ -311,7 +314,7 @@ impl Tcb {
     fn go_on(&mut self, now: Instant, pool: &mut BufferPool, moved: Moved) -> u32 {
         let by_estimate = if moved.advanced {
             //= rfc6937#2
-            //# on a subsequent partial or full ACK, DeliveredData is estimated to be the change in SND.UNA, minus one SMSS for each preceding
+            //# on a subsequent partial or full ACK, DeliveredData is estimated to be the change in snd.una, minus 1 SMSS for each preceding
             //# duplicate ACK.
             let known = self.recovery.left;
             self.recovery.left = known.saturating_sub(moved.bytes);

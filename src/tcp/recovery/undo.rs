@@ -38,7 +38,8 @@ impl Undo {
     /// `bytes` are sent again, with this timestamp.
     pub(super) fn sent_again(&mut self, bytes: u32, timestamp: u32) {
         //= rfc3522#3.2
-        //# Note: The "Retransmit TimeStamp" (RetransmitTS)
+        //# Set a "RetransmitTS" variable to the value of the Timestamp Value field of the Timestamps option included in the retransmit
+        //# sent when loss recovery is initiated.
         self.first.get_or_insert(timestamp);
         self.needed = self.needed.saturating_add(bytes);
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::script::*;
-use crate::tcp::Events;
 use crate::tcp::congestion::Congestion;
+use crate::tcp::{Config, Events};
 
 /// Established, with `segments` full segments on the way.
 fn in_flight(segments: u32) -> Script {
@@ -77,6 +77,33 @@ fn a_timeout_sends_everything_again_in_slow_start() {
     peer.inject(ack().seq(IRS + 1).ack(ISS + 6001));
     peer.expect_nothing();
     assert_eq!(peer.tcb.unacknowledged(), 0);
+}
+
+//= type=test
+//= rfc9293#3.8.1
+//# The RTO MUST be computed according to the algorithm in [10], including Karn's algorithm for taking RTT samples
+//# (MUST-18).
+//= type=test
+//= rfc6298#3
+//# That is, RTT samples MUST NOT be made using segments that were retransmitted
+#[test]
+fn what_was_sent_twice_gives_a_sample_only_by_its_timestamp() {
+    for stamped in [false, true] {
+        let config = Config { timestamps: stamped, ..plain() };
+        let mut peer = Script::with_sack(Config { probe_min: Duration::from_secs(9), ..config }, Duration::from_millis(10));
+        let srtt_ns = peer.tcb.srtt_ns();
+        peer.flight(1, 1);
+        while peer.tcb.retransmitted() == 0 {
+            peer.next_timer();
+            peer.sent();
+        }
+        let echo = peer.clock();
+        peer.advance(Duration::from_millis(90));
+        let acked = ack().seq(IRS + 1).ack(peer.tcb.snd.nxt);
+        peer.inject(if stamped { acked.ts(PEER_TIME + 1, echo) } else { acked });
+        let sampled = srtt_ns.map(|ns| if stamped { ns - ns / 8 + 90_000_000 / 8 } else { ns });
+        assert_eq!(peer.tcb.srtt_ns(), sampled, "timestamps: {stamped}");
+    }
 }
 
 #[test]
