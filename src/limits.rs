@@ -54,5 +54,5 @@ pub const HTTP_PIPELINED: usize = 16;
 pub const HTTP_PIECE_BYTES: usize = 65_536;
 /// Files that answers in work on one core may hold open.
 pub const HTTP_OPEN_FILES: usize = 4096;
-/// Records of what one connection has in flight (SACK scoreboard): 32 KiB. When there are more, neighbours are joined.
+/// Records of what one connection has in flight (SACK scoreboard): 40 KiB. When there are more, neighbours are joined.
 pub const FLIGHT_RECORDS: usize = 1024;

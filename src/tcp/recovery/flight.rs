@@ -35,6 +35,8 @@ pub(in crate::tcp) struct Record {
     marks: Marks,
 }
 
+const _: () = assert!(size_of::<Record>() == 40);
+
 /// The fate of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Marks(u8);

@@ -265,6 +265,10 @@ impl Tcb {
             flight.report(block.left, block.right, pool, &mut take);
         }
         recovery.rack.delivered_all(delivered.newest, now);
+        if recovery.rack.reordering && !recovery.seen {
+            recovery.seen = true;
+            self.noted.note(Happening::ReorderingSeen);
+        }
         delivered
     }
 
@@ -401,6 +405,10 @@ impl Tcb {
 
     /// Gives up what RACK finds lost, and begins a fast recovery if need be. `sacked_before` was reported before this acknowledgment.
     fn detect_losses(&mut self, config: &Config, now: Instant, sacked_before: u32) {
+        self.timers.reordering = Instant::NEVER;
+        if self.flight.is_empty() {
+            return;
+        }
         let srtt_ns = self.rtt.srtt_ns().unwrap_or(0);
         //= rfc8985#6.2
         //# If no reordering has been observed based on the previous step, then one way the sender can enter fast recovery is when the number of
@@ -411,10 +419,10 @@ impl Tcb {
         let mut wait = Duration::ZERO;
         let rack = self.recovery.rack;
         let loss = self.flight.judge(|record| rack.judge(record, window_ns, now, &mut wait));
-        self.timers.reordering = if wait > Duration::ZERO { now + wait.max(config.reordering_min) } else { Instant::NEVER };
-        if rack.reordering && !self.recovery.seen {
-            self.recovery.seen = true;
-            self.noted.note(Happening::ReorderingSeen);
+        if wait > Duration::ZERO {
+            // The RFC runs the timer for as long as it computes. A quarter of a round trip of microseconds is less than the time a receiver takes
+            // to get to its packets, so that most such timers would cry loss for nothing.
+            self.timers.reordering = now + wait.max(config.reordering_min);
         }
         if loss.bytes == 0 {
             return;
