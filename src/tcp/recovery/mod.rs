@@ -166,40 +166,14 @@ impl Tcb {
         let reported = if has_sack { Reported::of(segment, &self.snd) } else { Reported::default() };
         let delivered = self.take_deliveries(now, echo, &reported, pool, moved.advanced);
         let (bytes, rate) = self.rate.finish();
-        let newly_sacked = bytes.saturating_sub(moved.bytes.min(bytes));
         let rtt_ns = self.take_sample(config, now, echo, moved, &delivered);
-        if reported.is_wrong {
-            self.noted.note(Happening::SackIgnored);
-        }
-        if self.flight.take_joined() {
-            self.noted.note(Happening::FlightJoined);
-        }
-        self.recovery.rack.acknowledged(self.snd.una);
-        let dsack_end = reported.twice.map(|block| block.right);
         let was_fast = self.recovery.phase == Phase::Fast;
-        if let Some(twice) = reported.twice {
-            self.noted.note(Happening::DsackReceived);
-            self.recovery.rack.dsack(self.snd.nxt);
-            if self.recovery.undo.superfluous(twice.left, twice.right) && self.flight.lost() == 0 {
-                self.take_back_reduction(Happening::SpuriousByDsack, now);
-            }
-        }
-        self.probe_acknowledged(now, segment.ack, dsack_end, moved.duplicate && !has_sack);
+        self.probe_acknowledged(now, segment.ack, reported.twice.map(|block| block.right), moved.duplicate && !has_sack);
         self.recovery.tail.due &= !moved.advanced;
-        if moved.advanced && self.recovery.phase != Phase::Open && echo.is_some_and(|echo| self.recovery.undo.is_older(echo)) {
-            //= rfc3522#3.2
-            //# If the value of the Timestamp Echo Reply field of the acceptable ACK's Timestamps option is smaller than the value of RetransmitTS
-            self.take_back_reduction(Happening::SpuriousByEifel, now);
-        }
-        let shown = Shown {
-            advanced: moved.advanced,
-            duplicate: moved.duplicate,
-            original: delivered.original,
-            beyond: delivered.beyond,
-        };
-        self.step_forward(shown, now);
+        self.doubt(now, echo, &reported, moved, &delivered);
         let by_estimate = self.go_on(now, pool, moved);
         if self.offers.sack {
+            let newly_sacked = bytes.saturating_sub(moved.bytes);
             self.detect_losses(config, now, self.flight.sacked().saturating_sub(newly_sacked));
         }
         let is_fast = self.recovery.phase == Phase::Fast;
@@ -219,15 +193,40 @@ impl Tcb {
         }
         if is_fast {
             let delivered = if self.offers.sack { bytes } else { by_estimate };
-            self.recovery.prr.acknowledged(
-                delivered,
-                self.in_flight(),
-                self.congestion.threshold(),
-                self.payload_max(),
-                moved.advanced && lost == 0,
-            );
+            self.count_down(delivered, moved.advanced && lost == 0);
         }
         self.note_application_limit();
+    }
+
+    /// PRR takes note of what was delivered; `safe` when SND.UNA moved and no loss was found.
+    fn count_down(&mut self, delivered: u32, safe: bool) {
+        let (pipe, ssthresh, segment) = (self.in_flight(), self.congestion.threshold(), self.payload_max());
+        self.recovery.prr.acknowledged(delivered, pipe, ssthresh, segment, safe);
+    }
+
+    /// Was the last reduction a mistake? Asked of DSACK, of the echoed timestamp, and after a timeout of F-RTO.
+    fn doubt(&mut self, now: Instant, echo: Option<u32>, reported: &Reported, moved: Moved, delivered: &Delivered) {
+        self.recovery.rack.acknowledged(self.snd.una);
+        if reported.is_wrong {
+            self.noted.note(Happening::SackIgnored);
+        }
+        if self.flight.take_joined() {
+            self.noted.note(Happening::FlightJoined);
+        }
+        if let Some(twice) = reported.twice {
+            self.noted.note(Happening::DsackReceived);
+            self.recovery.rack.dsack(self.snd.nxt);
+            if self.recovery.undo.superfluous(twice.left, twice.right) && self.flight.lost() == 0 {
+                self.take_back_reduction(Happening::SpuriousByDsack, now);
+            }
+        }
+        if moved.advanced && self.recovery.phase != Phase::Open && echo.is_some_and(|echo| self.recovery.undo.is_older(echo)) {
+            //= rfc3522#3.2
+            //# If the value of the Timestamp Echo Reply field of the acceptable ACK's Timestamps option is smaller than the value of RetransmitTS
+            self.take_back_reduction(Happening::SpuriousByEifel, now);
+        }
+        let Delivered { original, beyond, .. } = *delivered;
+        self.step_forward(Shown { advanced: moved.advanced, duplicate: moved.duplicate, original, beyond }, now);
     }
 
     /// Marks what is acknowledged and reported.
@@ -470,8 +469,7 @@ impl Tcb {
             self.noted.note(Happening::ReorderingTimeout);
         }
         if self.recovery.phase == Phase::Fast {
-            let (pipe, ssthresh, segment) = (self.in_flight(), self.congestion.threshold(), self.payload_max());
-            self.recovery.prr.acknowledged(0, pipe, ssthresh, segment, false);
+            self.count_down(0, false);
         }
         self.watch(config);
         if self.snd.outstanding() > 0 {
