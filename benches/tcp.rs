@@ -40,6 +40,7 @@ fn tcp(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tcp");
 
     group.bench_function("syn_to_syn_received", |bench| {
+        let mut pool = BufferPool::new(1 << 20);
         bench.iter(|| {
             let mut tcb = Tcb::accept(&config, OPENING, NOW, black_box(&syn()));
             black_box(tcb.poll_transmit(&config, NOW, &mut pool));
