@@ -16,7 +16,7 @@ const OPENING: Opening =
 
 fn segment(seq: SeqNum, ack: SeqNum, flags: Flags, value: u32, payload: &[u8]) -> Segment<'_> {
     let options = Options { timestamps: Some((value, 0)), ..Options::default() };
-    Segment { seq, ack, flags, window: 512, urgent: 0, options, payload }
+    Segment { seq, ack, flags, window: 512, urgent: 0, options, ecn: 0, payload }
 }
 
 fn syn() -> Segment<'static> {

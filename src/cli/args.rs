@@ -73,7 +73,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 
-    /// NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME], as in echo:7; see below
+    /// NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=DIR], as in echo:7; see below
     #[arg(required = true, value_name = "SERVICE", help_heading = "Arguments")]
     pub(crate) services: Vec<ServiceSpec>,
 }

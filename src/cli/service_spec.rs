@@ -116,9 +116,10 @@ impl FromStr for ServiceSpec {
             }
         };
         let Some(port) = port else {
-            let place = text.split('=').next().unwrap_or_default();
-            let ending = ending(name, argument);
-            return Err(bad("the port is missing".to_owned()).mend(format!("{place}:{}{ending}", default_port(name))));
+            let place = text.strip_suffix(options).unwrap_or_default();
+            let option = congestion.map_or(String::new(), |congestion| format!(",congestion={}", congestion.name()));
+            let mend = format!("{place}:{}{option}{}", default_port(name), ending(name, argument));
+            return Err(bad("the port is missing".to_owned()).mend(mend));
         };
         let port = match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
@@ -173,7 +174,8 @@ fn tail(mut text: &str) -> Result<(Option<Algorithm>, Option<&str>), (String, Op
     while let Some(option) = text.strip_prefix(',') {
         let Some(word) = option.strip_prefix("congestion=") else {
             let key = option.split(['=', ',']).next().unwrap_or_default();
-            return Err((format!("there is no option '{key}'; there is congestion"), None));
+            let mend = format!(",congestion={}", Algorithm::default().name());
+            return Err((format!("'{key}' is no option; there is congestion=NAME"), Some(mend)));
         };
         let (word, rest) = word.split_at(word.find([',', '=']).unwrap_or(word.len()));
         congestion = Some(Algorithm::named(word).ok_or_else(|| {
@@ -291,6 +293,8 @@ mod tests {
             "echo:7=x",
             "echo:7,congestion=bbr=x",
             "echo:7,congestion=vegas",
+            "echo,congestion=bbr",
+            "http:80,congestion=bbr",
             "echo:7,congestion",
             "echo:7,",
             "echo/udp:7,congestion=bbr",

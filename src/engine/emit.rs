@@ -50,12 +50,13 @@ pub(super) fn udp_around<F: Frame>(frame: &mut F, link: LinkHeader, source: Sock
     true
 }
 
-/// Builds a TCP segment. False when it does not fit, or is not IPv4.
+/// Builds a TCP segment, with ECT(0) in the IP header if `ect`. False when it does not fit, or is not IPv4.
 pub(super) fn tcp_segment<F: Frame>(
     frame: &mut F,
     link: LinkHeader,
     key: &FlowKey,
     header: &tcp::Header,
+    ect: bool,
     payload: [&[u8]; 2],
 ) -> bool {
     let (Some(from), Some(to)) = (key.local.v4(), key.remote.v4()) else { return false };
@@ -68,7 +69,8 @@ pub(super) fn tcp_segment<F: Frame>(
     }
     let bytes = frame.bytes_mut();
     let at = ethernet::emit(bytes, &link.ethernet(ETHERTYPE_IPV4));
-    ipv4::emit(&mut bytes[at..], &ipv4_header(from, to, ipv4::PROTOCOL_TCP, total));
+    let dscp_ecn = if ect { ipv4::ECN_ECT_0 } else { 0 };
+    ipv4::emit(&mut bytes[at..], &Ipv4 { dscp_ecn, ..ipv4_header(from, to, ipv4::PROTOCOL_TCP, total) });
     let segment = &mut bytes[at + ipv4::HEADER_LEN..];
     let (first, second) = segment[header_len..].split_at_mut(payload[0].len());
     first.copy_from_slice(payload[0]);

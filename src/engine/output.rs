@@ -95,7 +95,7 @@ impl<D: Device> Core<D> {
             options: segment.options,
         };
         let link = LinkHeader { source, target: target.unwrap_or_default(), vlan };
-        let built = emit::tcp_segment(&mut frame, link, &key, &header, segment.payload);
+        let built = emit::tcp_segment(&mut frame, link, &key, &header, segment.ect, segment.payload);
         let noted = flow.tcb.take_noted();
         if !noted.is_empty() {
             self.tally.count_all(noted);

@@ -17,7 +17,7 @@ use crate::tcp::congestion::Algorithm;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::{Disposition, Opening, Reset, Tcb, isn};
 use crate::wire::checksum::PseudoHeader;
-use crate::wire::ipv4::PROTOCOL_TCP;
+use crate::wire::ipv4::{ECN_MASK, PROTOCOL_TCP};
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
 
 /// The two headers in front of a TCP payload, without options.
@@ -32,7 +32,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         let pseudo = PseudoHeader { source: packet.ip.source.into(), target: packet.ip.target.into(), protocol: PROTOCOL_TCP };
         let Some(bytes) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::TcpTruncated) };
-        let (ports, segment) = match tcp::parse(bytes, &pseudo) {
+        let (ports, mut segment) = match tcp::parse(bytes, &pseudo) {
             Ok(parsed) => parsed,
             Err(why) => {
                 if why == Drop::ChecksumUnfilled {
@@ -41,6 +41,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 return Verdict::Drop(frame, why);
             }
         };
+        segment.ecn = packet.ip.dscp_ecn & ECN_MASK;
         self.core.counters.tcp_received += 1;
         let key = FlowKey {
             local: pseudo.target,
@@ -217,7 +218,7 @@ impl<D: Device> Core<D> {
         };
         let link =
             LinkHeader { source: self.link_of(at).interface.mac, target: packet.ethernet.source, vlan: packet.ethernet.vlan };
-        if !emit::tcp_segment(&mut frame, link, key, &header, [&[], &[]]) {
+        if !emit::tcp_segment(&mut frame, link, key, &header, false, [&[], &[]]) {
             return Verdict::Drop(frame, Drop::NoFrame);
         }
         self.counters.tcp_resets_sent += 1;

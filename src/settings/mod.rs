@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::error::SetupError;
 use crate::tcp;
 use crate::tcp::congestion::Algorithm;
+use crate::tcp::ecn;
 
 /// The value of every key.
 ///
@@ -293,6 +294,15 @@ pub const KEYS: &[Key] = &[
             words: Algorithm::NAMES,
             read: |s| s.tcp.congestion.name(),
             write: |s, word| s.tcp.congestion = Algorithm::named(word).unwrap_or_default(),
+        },
+    },
+    Key {
+        name: "tcp.ecn",
+        what: "marks instead of drops (RFC 3168)",
+        value: Value::Word {
+            words: ecn::Use::NAMES,
+            read: |s| s.tcp.ecn.name(),
+            write: |s, word| s.tcp.ecn = ecn::Use::named(word).unwrap_or_default(),
         },
     },
     bytes("tcp.send_buffer", "bytes to send, per connection", |s| &mut s.tcp.send_buffer, 2 * K, G),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::congestion::Algorithm;
+use super::ecn;
 
 /// The settings of all connections of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub window_scaling: bool,
     /// Offer selective acknowledgments (RFC 2018).
     pub sack: bool,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: ecn::Use,
     /// Congestion control of connections that do not choose their own.
     pub congestion: Algorithm,
     /// Shortest retransmission timeout. RFC 6298 2.4 says one second; 200 ms is what Linux uses, and delayed ACKs are shorter.
@@ -72,6 +75,7 @@ impl Default for Config {
             timestamps: true,
             window_scaling: true,
             sack: true,
+            ecn: ecn::Use::Passive,
             congestion: Algorithm::Cubic,
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),

@@ -120,6 +120,8 @@ pub struct Transmit<'a> {
     pub window: u16,
     /// Options.
     pub options: Options,
+    /// The packet goes out as ECT(0): routers may mark it instead of dropping it (RFC 3168 5).
+    pub ect: bool,
     /// The data: the second part follows the first.
     pub payload: [&'a [u8]; 2],
 }

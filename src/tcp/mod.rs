@@ -15,6 +15,7 @@
 //! pool.rs, ring.rs, ranges.rs, send_queue.rs, receive_queue.rs       the memory of the streams
 //! isn.rs          initial sequence numbers                           challenge.rs  the limit on challenge ACKs
 //! tuning.rs       how large the receive window is, how promptly data is acknowledged
+//! ecn.rs          marks instead of losses
 //! rate.rs         how fast data is delivered    pacing.rs  when the next segment may leave    tally.rs  what happened, to be counted
 //! ```
 
@@ -24,6 +25,7 @@ mod calls;
 mod challenge;
 pub mod config;
 pub mod congestion;
+pub mod ecn;
 pub mod event;
 pub mod isn;
 mod options;

@@ -214,12 +214,13 @@ impl Tcb {
         //# If an <RST> is being generated because of a user abort, and Snd.TS.OK is set, then a Timestamps option SHOULD be included
         //# in the <RST>.
         let options = self.reset_options(now);
-        Transmit { seq, ack: SeqNum(0), flags: Flags::RST, window: 0, options, payload: [&[], &[]] }
+        Transmit { seq, ack: SeqNum(0), flags: Flags::RST, window: 0, options, ect: false, payload: [&[], &[]] }
     }
 
     fn transmit_syn(&mut self, config: &Config, now: Instant) -> Transmit<'_> {
         let flags = if self.syn_seen { Flags::SYN | Flags::ACK } else { Flags::SYN };
-        if self.snd.nxt == self.iss {
+        let again = self.snd.nxt != self.iss;
+        if !again {
             //= rfc9293#3.10.1
             //# A SYN segment of the form <SEQ=ISS><CTL=SYN> is sent.  Set SND.UNA to ISS, SND.NXT to ISS+1, enter SYN-SENT state,
             //# and return.
@@ -237,13 +238,17 @@ impl Tcb {
         let window = self.rcv.offer_in_syn();
         self.acknowledged_all();
         let ack = if self.syn_seen { self.rcv.nxt } else { SeqNum(0) };
-        Transmit { seq: self.iss, ack, flags, window, options, payload: [&[], &[]] }
+        let flags = flags | self.ecn.syn_flags(self.syn_seen, again);
+        //= rfc3168#6.1.1
+        //# A host MUST NOT set ECT on SYN or SYN-ACK packets.
+        Transmit { seq: self.iss, ack, flags, window, options, ect: false, payload: [&[], &[]] }
     }
 
     fn transmit_text(&mut self, text: Text, config: &Config, now: Instant, pool: &mut BufferPool) -> Transmit<'_> {
         let Text { seq, len, fin } = text;
         let end = seq + len + u32::from(fin);
-        let mut flags = Flags::ACK;
+        let (ecn, ect) = self.ecn_marks(seq, len > 0 && seq == self.snd.nxt && !self.probe);
+        let mut flags = Flags::ACK | ecn;
         if end.after(seq) {
             if fin {
                 flags = flags | Flags::FIN;
@@ -265,7 +270,7 @@ impl Tcb {
         let payload = self.queue.slices(seq - self.snd.una, len);
         //= rfc9293#3.10.7.4
         //# <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>
-        Transmit { seq, ack: self.rcv.nxt, flags, window, options, payload }
+        Transmit { seq, ack: self.rcv.nxt, flags, window, options, ect, payload }
     }
 
     /// Books a segment that takes sequence space.

@@ -93,6 +93,14 @@ happenings! {
     ReassemblyPruned = "reassembly_pruned",
     /// Too much was in flight, or memory too short, to tell each stretch of it apart.
     FlightJoined = "flight_joined",
+    /// A mark arrived, after none or after the last was answered (RFC 3168 6.1.3).
+    MarkReceived = "mark_received",
+    /// The peer echoed a mark, and the window shrank (RFC 3168 6.1.2).
+    MarkAnswered = "mark_answered",
+    /// All acknowledgments echoed marks: segments no longer ask for them.
+    EcnBroken = "ecn_broken",
+    /// BBR sent next to nothing for a moment, to see the path's round-trip time without a queue.
+    RttProbed = "rtt_probed",
 }
 
 /// A set of happenings of one connection.

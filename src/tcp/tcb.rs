@@ -8,6 +8,7 @@
 use super::challenge::ChallengeLimit;
 use super::config::Config;
 use super::congestion::{Algorithm, Congestion, Control};
+use super::ecn::Ecn;
 use super::event::{Events, Opening};
 use super::options::Offers;
 use super::pacing::Pacer;
@@ -59,6 +60,7 @@ pub struct Tcb {
     pub(super) rate: Rate,
     pub(super) congestion: Control,
     pub(super) pacer: Pacer,
+    pub(super) ecn: Ecn,
     pub(super) challenges: ChallengeLimit,
     /// When data was last sent (RFC 5681 4.1).
     pub(super) last_sent: Instant,
@@ -137,6 +139,7 @@ impl Tcb {
             rate: Rate::NONE,
             congestion: Control::new(opening.congestion),
             pacer: Pacer::NONE,
+            ecn: Ecn::new(config),
             challenges: ChallengeLimit::default(),
             last_sent: now,
             resent: 0,
@@ -168,6 +171,7 @@ impl Tcb {
         self.rcv.acked = self.rcv.nxt;
         self.tuning.begin(self.rcv.nxt, now);
         self.syn_seen = true;
+        self.ecn.on_syn(syn.flags);
         self.settle_options(&syn.options, now);
     }
 

@@ -20,6 +20,12 @@ pub const PROTOCOL_TCP: u8 = 6;
 pub const PROTOCOL_UDP: u8 = 17;
 /// Length in bytes of a header without options: of all that are sent.
 pub const HEADER_LEN: usize = 20;
+/// The bits of [`Ipv4::dscp_ecn`] that are the ECN codepoint (RFC 3168 5).
+pub const ECN_MASK: u8 = 0b11;
+/// The sender understands marks: ECT(0).
+pub const ECN_ECT_0: u8 = 0b10;
+/// Congestion was experienced: the mark.
+pub const ECN_CE: u8 = 0b11;
 /// The time to live of packets sent (RFC 1340, and RFC 1122 3.2.1.7).
 pub const DEFAULT_TTL: u8 = 64;
 

@@ -17,6 +17,8 @@ use crate::tcp::seq::SeqNum;
 pub struct Flags(pub u8);
 
 impl Flags {
+    /// None.
+    pub const NONE: Self = Self(0);
     /// No more data from the sender.
     pub const FIN: Self = Self(0x01);
     /// Synchronize sequence numbers.
@@ -105,6 +107,8 @@ pub struct Segment<'a> {
     pub urgent: u16,
     /// Options.
     pub options: Options,
+    /// The ECN codepoint of the packet it came in (RFC 3168 5), which stands in the IP header: the engine fills it in.
+    pub ecn: u8,
     /// The data.
     pub payload: &'a [u8],
 }
@@ -183,6 +187,7 @@ pub fn parse<'a>(bytes: &'a [u8], pseudo: &PseudoHeader) -> Result<(Ports, Segme
         //= rfc9293#3.1
         //# A TCP implementation MUST be able to receive a TCP Option in any segment (MUST-5).
         options: options::parse(options),
+        ecn: 0,
         payload,
     };
     Ok((ports, segment))

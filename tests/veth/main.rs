@@ -9,6 +9,7 @@ mod claims;
 mod client;
 mod commands;
 mod compare_ends;
+mod congestion;
 mod connections;
 mod datagrams;
 mod environment;

@@ -74,7 +74,7 @@ impl Peer {
         let options = Options::default();
         let header = Header { source_port: 5000, target_port: 7, seq, ack, flags, window: 1000, options };
         let mut frame = self.0.allocate().unwrap();
-        assert!(emit::tcp_segment(&mut frame, LINK, &key, &header, [payload, &[]]));
+        assert!(emit::tcp_segment(&mut frame, LINK, &key, &header, false, [payload, &[]]));
         self.0.transmit(frame).unwrap();
         self.0.flush();
     }

@@ -10,6 +10,7 @@ use crate::tcp::event::{Arrival, Events};
 use crate::tcp::pool::BufferPool;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
+use crate::wire::ipv4::ECN_CE;
 use crate::wire::tcp::{Flags, Segment};
 
 /// True when no check of the ordinary path could fail and nothing special is going on. The state is ESTABLISHED.
@@ -28,6 +29,7 @@ pub(super) fn applies(tcb: &Tcb, segment: &Segment<'_>, now: Instant) -> bool {
         && segment.window > 0
         && !tcb.unreadable
         && segment.options.sack_count == 0
+        && segment.ecn != ECN_CE
 }
 
 //= rfc7323#5.6
@@ -47,6 +49,7 @@ pub(super) fn arrives(tcb: &mut Tcb, config: &Config, now: Instant, segment: &Se
     let mut arrival = taken(Events::NONE);
     let is_new = segment.ack.after(tcb.snd.una);
     if is_new {
+        tcb.ecn_before_ack(segment);
         arrival.events |= tcb.acknowledged(config, now, segment, pool);
     }
     tcb.snd.update_window(segment.window, segment.seq, segment.ack, is_new);

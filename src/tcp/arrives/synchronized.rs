@@ -187,6 +187,9 @@ impl<'t, 's> Arriving<'t, 's> {
     /// The SYN that brought us to SYN-RECEIVED, once more: alone, it asks for our SYN-ACK again; with an ACK of ours, it is the
     /// other half of a simultaneous open, and the SYN in it is old.
     fn own_syn_again(&mut self) -> Check {
+        if !self.has(Flags::RST) {
+            self.tcb.ecn.on_syn(self.segment.flags);
+        }
         if self.has(Flags::ACK) || self.has(Flags::RST) {
             self.trim();
             self.syn = false;
@@ -306,9 +309,10 @@ impl<'t, 's> Arriving<'t, 's> {
             self.challenge(Happening::ChallengeAck);
             return self.drop(Drop::TcpAckInvalid);
         }
-        let window_before = tcb.snd.wnd;
+        let (window_before, in_flight) = (tcb.snd.wnd, tcb.in_flight());
         let is_new = tcb.is_new_ack(ack);
         if is_new {
+            tcb.ecn_before_ack(self.segment);
             self.arrival.events |= tcb.acknowledged(self.config, self.now, self.segment, self.pool);
         }
         if ack.at_or_after(tcb.snd.una) && !on_syn {
@@ -316,6 +320,9 @@ impl<'t, 's> Arriving<'t, 's> {
         }
         if !is_new {
             tcb.not_acknowledged(self.config, self.now, self.segment, window_before, self.pool);
+        }
+        if ack.at_or_after(tcb.snd.una) && !on_syn {
+            tcb.ecn_after_ack(self.config, self.now, self.segment, in_flight);
         }
         tcb.window_heard(self.config, self.now, window_before);
         Check::Continue(())
@@ -361,6 +368,7 @@ impl<'t, 's> Arriving<'t, 's> {
         let Some(bytes) = self.segment.payload.get(self.new.clone()).filter(|bytes| !bytes.is_empty()) else {
             return Check::Continue(());
         };
+        self.tcb.ecn_on_data(self.segment);
         let receiving = matches!(self.tcb.state(), State::Established | State::FinWait1 | State::FinWait2);
         let end = self.seq + bytes.len() as u32;
         //= rfc9293#3.10.7.4

@@ -225,16 +225,20 @@ impl Congestion for Cubic {
     fn on_congestion(&mut self, why: Signal, in_flight: u32, now: Instant) {
         self.before = (why == Signal::Loss).then_some(self.window);
         let used = self.validation.on_congestion(self.window.cwnd, in_flight);
-        //= rfc8511#3
-        //# beta_{ecn} < 1.0
-        let beta = if why == Signal::Mark { BETA_MARK } else { BETA };
         // The whole window counts, not what happens to be in flight: validation has seen to it that it was used (RFC 9438 4.6).
-        self.reduce(used.unwrap_or(self.window.cwnd), beta);
-        self.window.cwnd = self.window.ssthresh.min(self.window.cwnd.max(2 * self.smss));
-        if why == Signal::Mark {
-            self.validation.forget(now);
-        }
+        let used = used.unwrap_or(self.window.cwnd);
         self.pace = None;
+        if why == Signal::Loss {
+            self.reduce(used, BETA);
+            self.window.cwnd = self.window.ssthresh.min(self.window.cwnd.max(2 * self.smss));
+            return;
+        }
+        //= rfc8511#3.1
+        //# ssthresh = max (FlightSize * beta_{ecn}, 2 * SMSS)
+        self.reduce(used, BETA_MARK);
+        self.window.cwnd = self.window.ssthresh.min(self.window.cwnd);
+        // No recovery follows, whose end would do this.
+        self.validation.forget(now);
     }
 
     fn on_recovered(&mut self, burst: u32) {
@@ -294,7 +298,7 @@ fn scaled(bytes: u32, (numerator, denominator): (u64, u64)) -> u32 {
 }
 
 //= rfc8312#4.5
-//# The parameter beta_cubic SHOULD be set to 0.7.
+//# Parameter beta_cubic SHOULD be set to 0.7.
 const BETA: (u64, u64) = (7, 10);
 /// beta_ecn of RFC 8511 for CUBIC.
 const BETA_MARK: (u64, u64) = (17, 20);
@@ -349,7 +353,7 @@ mod tests {
 
     //= type=test
     //= rfc8312#4.5
-    //# The parameter beta_cubic SHOULD be set to 0.7.
+    //# Parameter beta_cubic SHOULD be set to 0.7.
     #[test]
     fn a_loss_takes_three_tenths() {
         let cubic = reduced(100);
@@ -361,7 +365,7 @@ mod tests {
     }
 
     //= type=test
-    //= rfc8511#3
+    //= rfc8511#3.1
     //# ssthresh = max (FlightSize * beta_{ecn}, 2 * SMSS)
     #[test]
     fn a_mark_takes_fifteen_hundredths_and_is_never_a_mistake() {
@@ -523,7 +527,7 @@ mod tests {
                 now += Duration::from_nanos(span);
                 let least = match kind {
                     0 => { cubic.on_congestion(Signal::Loss, a, now); 2 * mss }
-                    1 => { cubic.on_congestion(Signal::Mark, a, now); 2 * mss }
+                    1 => { cubic.on_congestion(Signal::Mark, a, now); mss }
                     2 => { cubic.on_timeout(a, b % 2 == 0, now); mss }
                     3 => { cubic.on_recovered(a); mss }
                     4 => { cubic.on_spurious(now); mss }

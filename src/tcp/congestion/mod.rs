@@ -4,15 +4,18 @@
 //! numbers and sends nothing; loss detection, retransmission and what is sent during recovery (PRR) are not its business. No algorithm
 //! panics or allocates while a connection lives.
 
+pub mod bbr;
 pub mod cubic;
 mod curve;
 mod hystart;
+mod max_filter;
 #[cfg(test)]
 mod path;
 pub mod reno;
 mod round;
 mod validation;
 
+pub use bbr::Bbr;
 pub use cubic::Cubic;
 pub use reno::Reno;
 
@@ -63,6 +66,11 @@ pub trait Congestion {
         false
     }
 
+    /// False when the algorithm does nothing about marks: then its segments must not ask for them.
+    fn answers_marks(&self) -> bool {
+        true
+    }
+
     /// What happened since the last call, to be counted.
     fn take_noted(&mut self) -> Noted {
         Noted::NONE
@@ -107,20 +115,23 @@ pub enum Algorithm {
     /// RFC 8312 with the changes of RFC 9438: what Linux does unless told otherwise.
     #[default]
     Cubic,
+    /// draft-cardwell-iccrg-bbr-congestion-control-00: version 1.
+    Bbr,
     /// RFC 5681.
     Reno,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::Cubic, Self::Reno];
+    pub const ALL: &'static [Self] = &[Self::Cubic, Self::Bbr, Self::Reno];
     /// Their names, in the same order.
-    pub const NAMES: &'static [&'static str] = &["cubic", "reno"];
+    pub const NAMES: &'static [&'static str] = &["cubic", "bbr", "reno"];
 
     /// The name on the command line, which is also the kernel's (TCP_CONGESTION).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cubic => "cubic",
+            Self::Bbr => "bbr",
             Self::Reno => "reno",
         }
     }
@@ -137,98 +148,139 @@ impl Algorithm {
     }
 }
 
-/// The algorithm of one connection: static dispatch over [`Algorithm`].
+/// The congestion control of one connection, and what its windows have to do with marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Control {
+    chosen: Chosen,
+    /// The window shrank, and the peer has not been told (CWR, RFC 3168 6.1.2).
+    reduced: bool,
+    /// The acknowledgment at hand echoes a mark: nothing grows by it.
+    held: bool,
+}
+
+/// Static dispatch over [`Algorithm`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "the largest is the default, and a box would be one more line of cache per segment"
 )]
-pub(super) enum Control {
+enum Chosen {
     /// RFC 8312 with the changes of RFC 9438.
     Cubic(Cubic),
+    /// Version 1; only who chose it pays for it.
+    Bbr(Box<Bbr>),
     /// RFC 5681.
     Reno(Reno),
 }
 
 impl Control {
     /// A connection that has sent nothing.
-    pub(super) const fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Cubic => Self::Cubic(Cubic::new()),
-            Algorithm::Reno => Self::Reno(Reno::new()),
-        }
+    pub(super) fn new(algorithm: Algorithm) -> Self {
+        let chosen = match algorithm {
+            Algorithm::Cubic => Chosen::Cubic(Cubic::new()),
+            Algorithm::Bbr => Chosen::Bbr(Box::default()),
+            Algorithm::Reno => Chosen::Reno(Reno::new()),
+        };
+        Self { chosen, reduced: false, held: false }
+    }
+
+    /// True when the window has shrunk since [`Control::take_reduced`] was last called.
+    pub(super) const fn reduced(&self) -> bool {
+        self.reduced
+    }
+
+    /// The same, and forgets it.
+    pub(super) const fn take_reduced(&mut self) -> bool {
+        std::mem::replace(&mut self.reduced, false)
+    }
+
+    /// From now on acknowledgments let nothing grow, or do again.
+    pub(super) const fn hold_growth(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Which algorithm it is.
     pub(super) const fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Cubic(_) => Algorithm::Cubic,
-            Self::Reno(_) => Algorithm::Reno,
+        match self.chosen {
+            Chosen::Cubic(_) => Algorithm::Cubic,
+            Chosen::Bbr(_) => Algorithm::Bbr,
+            Chosen::Reno(_) => Algorithm::Reno,
         }
     }
 }
 
 /// Hands every call to the algorithm.
 macro_rules! each {
-    ($self:ident, $inner:ident => $call:expr) => {
-        match $self {
-            Control::Cubic($inner) => $call,
-            Control::Reno($inner) => $call,
+    ($($mut:ident)? ; $self:ident, $inner:ident => $call:expr) => {
+        match &$($mut)? $self.chosen {
+            Chosen::Cubic($inner) => $call,
+            Chosen::Bbr($inner) => $call,
+            Chosen::Reno($inner) => $call,
         }
     };
 }
 
 impl Congestion for Control {
     fn window(&self) -> u32 {
-        each!(self, inner => inner.window())
+        each!(; self, inner => inner.window())
     }
 
     fn threshold(&self) -> u32 {
-        each!(self, inner => inner.threshold())
+        each!(; self, inner => inner.threshold())
     }
 
     fn pace(&self) -> Option<Pace> {
-        each!(self, inner => inner.pace())
+        each!(; self, inner => inner.pace())
     }
 
     fn set_mss(&mut self, mss: u32) {
-        each!(self, inner => inner.set_mss(mss));
+        each!(mut; self, inner => inner.set_mss(mss));
     }
 
     fn on_lost_syn(&mut self) {
-        each!(self, inner => inner.on_lost_syn());
+        each!(mut; self, inner => inner.on_lost_syn());
     }
 
     fn on_ack(&mut self, acked: &Acked) {
-        each!(self, inner => inner.on_ack(acked));
+        if self.held {
+            let acked = Acked { recovering: true, ..*acked };
+            return each!(mut; self, inner => inner.on_ack(&acked));
+        }
+        each!(mut; self, inner => inner.on_ack(acked));
     }
 
     fn on_congestion(&mut self, why: Signal, in_flight: u32, now: Instant) {
-        each!(self, inner => inner.on_congestion(why, in_flight, now));
+        self.reduced = true;
+        each!(mut; self, inner => inner.on_congestion(why, in_flight, now));
     }
 
     fn on_recovered(&mut self, burst: u32) {
-        each!(self, inner => inner.on_recovered(burst));
+        each!(mut; self, inner => inner.on_recovered(burst));
     }
 
     fn on_timeout(&mut self, in_flight: u32, first: bool, now: Instant) {
-        each!(self, inner => inner.on_timeout(in_flight, first, now));
+        self.reduced = true;
+        each!(mut; self, inner => inner.on_timeout(in_flight, first, now));
     }
 
     fn on_spurious(&mut self, now: Instant) {
-        each!(self, inner => inner.on_spurious(now));
+        each!(mut; self, inner => inner.on_spurious(now));
     }
 
     fn on_idle(&mut self, now: Instant) {
-        each!(self, inner => inner.on_idle(now));
+        each!(mut; self, inner => inner.on_idle(now));
     }
 
     fn governs_recovery(&self) -> bool {
-        each!(self, inner => inner.governs_recovery())
+        each!(; self, inner => inner.governs_recovery())
+    }
+
+    fn answers_marks(&self) -> bool {
+        each!(; self, inner => inner.answers_marks())
     }
 
     fn take_noted(&mut self) -> Noted {
-        each!(self, inner => inner.take_noted())
+        each!(mut; self, inner => inner.take_noted())
     }
 }
 

@@ -27,6 +27,13 @@ pub(super) struct Path {
     pub(super) lost_of_10_000: u64,
 }
 
+impl Path {
+    /// Bytes under way when the path is just full.
+    pub(super) fn bdp(&self) -> u64 {
+        self.rate * self.rtt.as_nanos() as u64 / 1_000_000_000
+    }
+}
+
 /// 100 Mbit/s, 10 ms, a queue of one bandwidth-delay product.
 pub(super) fn broadband() -> Path {
     Path { rate: 12_500_000, rtt: Duration::from_millis(10), queue: 125_000, lost_of_10_000: 0 }

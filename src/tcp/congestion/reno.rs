@@ -40,6 +40,9 @@ impl Reno {
         }
     }
 
+    //= rfc9293#3.8.2
+    //# A TCP endpoint MUST implement the basic congestion control algorithms slow start, congestion avoidance, and exponential
+    //# backoff of RTO to avoid creating congestion collapse conditions (MUST-19).
     fn grow(&mut self, acked: &Acked) {
         if self.cwnd < self.ssthresh {
             //= rfc5681#3.1
@@ -120,14 +123,18 @@ impl Congestion for Reno {
 
     fn on_congestion(&mut self, why: Signal, in_flight: u32, now: Instant) {
         self.before = (why == Signal::Loss).then_some((self.cwnd, self.ssthresh));
-        //= rfc8511#3
-        //# ssthresh = max (FlightSize * beta_{ecn}, 2 * SMSS)
-        self.reduce(in_flight, if why == Signal::Mark { BETA_MARK } else { BETA });
-        self.cwnd = self.ssthresh;
-        if why == Signal::Mark {
-            self.validation.forget(now);
-        }
         self.pace = None;
+        if why == Signal::Loss {
+            self.reduce(in_flight, BETA);
+            self.cwnd = self.ssthresh;
+            return;
+        }
+        //= rfc8511#3.1
+        //# ssthresh = max (FlightSize * beta_{ecn}, 2 * SMSS)
+        self.reduce(in_flight, BETA_MARK);
+        self.cwnd = self.ssthresh.min(self.cwnd);
+        // No recovery follows, whose end would do this.
+        self.validation.forget(now);
     }
 
     fn on_recovered(&mut self, burst: u32) {
@@ -203,6 +210,10 @@ mod tests {
         reno.on_ack(&acked(bytes, reno.window()));
     }
 
+    //= type=test
+    //= rfc9293#3.8.2
+    //# A TCP endpoint MUST implement the basic congestion control algorithms slow start, congestion avoidance, and exponential
+    //# backoff of RTO to avoid creating congestion collapse conditions (MUST-19).
     #[test]
     fn slow_start_counts_bytes_and_at_most_a_segment_per_ack() {
         let mut reno = reno(1000);
@@ -294,7 +305,7 @@ mod tests {
     }
 
     //= type=test
-    //= rfc8511#3
+    //= rfc8511#3.1
     //# ssthresh = max (FlightSize * beta_{ecn}, 2 * SMSS)
     #[test]
     fn a_mark_takes_a_fifth() {

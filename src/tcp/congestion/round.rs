@@ -10,6 +10,8 @@ use super::Acked;
 pub(super) struct Rounds {
     /// The count of delivered bytes at the begin of the round, when transmissions are stamped with it.
     begin: Option<u32>,
+    /// Bytes delivered up to the last stamped ACK.
+    delivered: Option<u32>,
     /// Without stamps: bytes in flight at the begin that are not yet acknowledged.
     left: u32,
     /// Rounds so far; wraps.
@@ -18,7 +20,7 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// Before the first.
-    pub(super) const NEW: Self = Self { begin: None, left: 0, count: 0 };
+    pub(super) const NEW: Self = Self { begin: None, delivered: None, left: 0, count: 0 };
 
     /// True when this ACK begins a new round.
     pub(super) fn passed(&mut self, acked: &Acked) -> bool {
@@ -27,16 +29,24 @@ impl Rounds {
             _ => acked.delivered >= self.left,
         };
         self.left = self.left.saturating_sub(acked.delivered);
+        self.delivered = acked.rate.map(|sample| sample.delivered).or(self.delivered);
         if over {
             self.left = acked.in_flight.saturating_sub(acked.delivered);
-            self.begin = acked.rate.map(|sample| sample.delivered);
+            self.begin = self.delivered;
             self.count = self.count.wrapping_add(1);
         }
         over
     }
 
+    /// A new round begins now, with this much in flight.
+    pub(super) const fn begin_anew(&mut self, in_flight: u32) {
+        if let Some(delivered) = self.delivered {
+            self.begin = Some(delivered);
+        }
+        self.left = in_flight;
+    }
+
     /// Rounds so far; wraps.
-    #[cfg(test)]
     pub(super) const fn count(&self) -> u32 {
         self.count
     }

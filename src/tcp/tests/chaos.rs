@@ -116,6 +116,7 @@ impl Bench {
                     window,
                     urgent: window,
                     options,
+                    ecn: flags & 3,
                     payload: &payload,
                 };
                 self.arrive(&segment);

@@ -33,6 +33,7 @@ fn arrive(tcb: &mut Tcb, pool: &mut BufferPool, offset: u32, len: usize) -> Arri
         flags: Flags::ACK,
         window: WINDOW,
         urgent: 0,
+        ecn: 0,
         options: Options::default(),
         payload: &payload,
     };

@@ -4,6 +4,7 @@ mod autotune;
 mod bottleneck;
 mod chaos;
 mod close;
+mod ecn;
 mod handshake;
 mod memory;
 mod options;

@@ -351,6 +351,7 @@ proptest! {
                 window: WINDOW,
                 urgent: 0,
                 options: Options::default(),
+                ecn: 0,
                 payload: &payload,
             };
             let arrival = peer.tcb.on_segment(&peer.config, peer.now, &segment, &mut peer.pool);

@@ -46,11 +46,15 @@ pub(super) struct Seg {
     window: Option<u16>,
     urgent: u16,
     options: Option<Options>,
+    /// The ECN codepoint it arrives with.
+    ecn: u8,
+    /// It left with ECT(0).
+    pub(super) ect: bool,
     payload: Vec<u8>,
 }
 
 fn seg(flags: Flags) -> Seg {
-    Seg { flags, seq: SeqNum(0), ack: None, window: None, urgent: 0, options: None, payload: Vec::new() }
+    Seg { flags, seq: SeqNum(0), ack: None, window: None, urgent: 0, options: None, ecn: 0, ect: false, payload: Vec::new() }
 }
 
 pub(super) fn syn() -> Seg {
@@ -100,6 +104,15 @@ impl Seg {
 
     pub(super) fn with(self, flags: Flags) -> Self {
         Self { flags: self.flags | flags, ..self }
+    }
+
+    /// Marked on its way.
+    pub(super) fn marked(self) -> Self {
+        Self { ecn: crate::wire::ipv4::ECN_CE, ..self }
+    }
+
+    pub(super) fn has(&self, flag: Flags) -> bool {
+        self.flags.contains(flag)
     }
 
     pub(super) fn urgent(self, urgent: u16) -> Self {
@@ -184,7 +197,12 @@ impl Script {
 
     /// OPEN, active, with the SYN still to come.
     pub(super) fn open(config: Config) -> Self {
-        Self::of(Tcb::open(&config, OPENING, START), config, BufferPool::new(config.memory))
+        Self::open_as(config, OPENING)
+    }
+
+    /// The same, with something else told at its birth.
+    pub(super) fn open_as(config: Config, opening: Opening) -> Self {
+        Self::of(Tcb::open(&config, opening, START), config, BufferPool::new(config.memory))
     }
 
     /// A listener that got a SYN; the SYN-ACK still to come.
@@ -527,6 +545,7 @@ pub(super) fn segment(seg: &Seg) -> Segment<'_> {
         window: seg.window.unwrap_or(WINDOW),
         urgent: seg.urgent,
         options: seg.options.unwrap_or_default(),
+        ecn: seg.ecn,
         payload: &seg.payload,
     }
 }
@@ -539,6 +558,8 @@ pub(super) fn written(transmit: &Transmit<'_>) -> Seg {
         window: Some(transmit.window),
         urgent: 0,
         options: Some(transmit.options),
+        ecn: 0,
+        ect: transmit.ect,
         payload: transmit.payload.concat(),
     }
 }

@@ -1,0 +1,126 @@
+//! Congestion control and its marks (ECN) against the kernel, on the wire and in both sides' counters.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+
+use ringway::service::chargen;
+
+use crate::client::{abort, connect};
+use crate::server::{Server, Summary, ringway};
+use crate::world::{INTERFACE, Netns, SERVER_CIDR, World};
+
+const MIB: usize = 1 << 20;
+
+/// Every fiftieth packet that allows it is marked, in each direction: as a router would whose queue builds up.
+fn mark_some(client: &Netns) {
+    let rule = "ip protocol tcp ip ecn != not-ect numgen inc mod 50 == 0 ip ecn set ce";
+    for (family, chain) in [
+        ("netdev", format!("{{ type filter hook ingress device {INTERFACE} priority 0; }}")),
+        ("ip", "{ type filter hook postrouting priority mangle; }".to_owned()),
+    ] {
+        client.run("nft", &["add", "table", family, "marks"]);
+        client.run("nft", &["add", "chain", family, "marks", "marks", &chain]);
+        client.run("nft", &[&["add", "rule", family, "marks", "marks"], rule.split(' ').collect::<Vec<_>>().as_slice()].concat());
+    }
+}
+
+/// A counter of the kernel in this namespace.
+fn kernel(netns: &Netns, name: &str) -> u64 {
+    let text = netns.output("nstat", &["-asz", name]);
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.split_whitespace().nth(1).and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in {line}"))
+}
+
+fn event(summary: &Summary, name: &str) -> u64 {
+    summary.value()["tcp_events"][name].as_u64().unwrap_or(0)
+}
+
+/// Reads some of chargen and writes some to discard.
+fn exchange_bulk(client: &Netns, bytes: usize) {
+    client.inside(|| {
+        let mut stream = connect(19);
+        let mut received = vec![0; bytes];
+        stream.read_exact(&mut received).expect("read");
+        let mut expected = vec![0; bytes];
+        chargen::fill(0, &mut expected);
+        assert!(received == expected, "the stream differs");
+        abort(stream);
+        let mut stream = connect(9);
+        stream.write_all(&received).expect("write");
+        stream.shutdown(Shutdown::Write).expect("shutdown");
+        assert_eq!(stream.read(&mut [0; 16]).expect("read"), 0);
+    });
+}
+
+#[test]
+fn marks_are_asked_for_echoed_and_answered_by_both_sides() {
+    let Some(world) = World::new() else { return };
+    world.client.run("sysctl", &["-qw", "net.ipv4.tcp_ecn=1"]);
+    mark_some(&world.client);
+    let server = Server::start(&world);
+    exchange_bulk(&world.client, 8 * MIB);
+    let summary = server.stop();
+    // From Ringway to the kernel: asked for, marked on the way, echoed by the kernel, answered by Ringway.
+    assert!(kernel(&world.client, "IpExtInECT0Pkts") > 1000);
+    assert!(kernel(&world.client, "IpExtInCEPkts") > 20);
+    assert!(event(&summary, "mark_answered") > 0, "{}", summary.value());
+    assert_eq!(event(&summary, "ecn_broken"), 0);
+    // And back: the kernel counts deliveries that the other side says were marked.
+    assert!(event(&summary, "mark_received") > 0, "{}", summary.value());
+    assert!(kernel(&world.client, "TcpExtTCPDeliveredCE") > 0);
+}
+
+#[test]
+fn without_ecn_nothing_asks_for_marks() {
+    let Some(world) = World::new() else { return };
+    world.client.run("sysctl", &["-qw", "net.ipv4.tcp_ecn=1"]);
+    let server = Server::with(&world, &["-a", SERVER_CIDR, "--set", "tcp.ecn=off", "discard:9", "chargen:19"]);
+    exchange_bulk(&world.client, MIB);
+    server.stop();
+    assert_eq!(kernel(&world.client, "IpExtInECT0Pkts"), 0);
+}
+
+#[test]
+fn ringway_as_a_client_agrees_with_a_kernel_server() {
+    let Some(world) = World::with_kernel_server() else { return };
+    world.server.run("sysctl", &["-qw", "net.ipv4.tcp_ecn=2"]);
+    let mut command = world.server.command(crate::server::RINGWAY);
+    let mut kernel_server = command.args(["serve", "--stack", "kernel", "echo/tcp@10.0.0.2:7"]).spawn().expect("ip starts");
+    let engine = ["-i", INTERFACE, "-a", "10.0.0.9/24", "--to", "10.0.0.2:7", "-t", "500ms", "-O", "0s"];
+    let mut asked = Vec::new();
+    for ecn in ["off", "on"] {
+        let setting = format!("tcp.ecn={ecn}");
+        let arguments = [&["load", "tcp", "-l", "4K", "--set", &setting], engine.as_slice()].concat();
+        let mut result = ringway(&world.client, &arguments);
+        for _ in 0..20 {
+            if result.0 == Some(0) {
+                break;
+            }
+            // The server may not listen yet.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            result = ringway(&world.client, &arguments);
+        }
+        assert_eq!(result.0, Some(0), "{}{}", result.1, result.2);
+        asked.push(kernel(&world.server, "IpExtInECT0Pkts"));
+    }
+    kernel_server.kill().expect("it runs");
+    kernel_server.wait().expect("wait");
+    assert!(asked[0] == 0 && asked[1] > 100, "{asked:?}");
+}
+
+#[test]
+fn every_algorithm_carries_a_stream_both_chosen_by_listener_and_by_connection() {
+    let Some(world) = World::new() else { return };
+    for algorithm in ["cubic", "bbr", "reno"] {
+        let service = |name: &str| format!("{name},congestion={algorithm}");
+        let server =
+            Server::with(&world, &["-a", SERVER_CIDR, &service("discard:9"), &service("chargen:19"), &service("echo:7")]);
+        exchange_bulk(&world.client, 8 * MIB);
+        for stack in [&["--stack", "kernel"][..], &["-i", INTERFACE, "-a", "10.0.0.9/24"]] {
+            let common = ["load", "tcp", "--to", "10.0.0.2:7", "-l", "64K", "-t", "500ms", "-O", "0s", "--congestion", algorithm];
+            let (code, out, log) = ringway(&world.client, &[&common, stack].concat());
+            assert_eq!(code, Some(0), "{algorithm} {stack:?}: {out}{log}");
+        }
+        server.stop();
+    }
+}
