@@ -71,6 +71,17 @@ fn assert_sound(outcome: &Outcome, what: &str) {
 }
 
 #[test]
+fn sockets_of_both_sides_have_the_congestion_control_that_was_chosen() {
+    let chosen = Some(Algorithm::Reno);
+    let client = KernelClient::new(Plan { congestion: chosen, ..plan(Carrier::Tcp, ([127, 0, 0, 1], 7).into()) });
+    let socket = client.socket(0, Type::STREAM, Protocol::TCP).expect("a socket");
+    assert!(socket.tcp_congestion().expect("a name").starts_with(b"reno"));
+    assert_eq!(check_congestion(Algorithm::Reno), Ok(()));
+    let error = no_such_congestion(Algorithm::Bbr);
+    assert_eq!((error.exit_code(), error.remedy()), (3, Some("sudo modprobe tcp_bbr")));
+}
+
+#[test]
 fn closed_loops_over_both_carriers_blocking_and_spinning() {
     let _guard = one_at_a_time();
     for spin in [false, true] {

@@ -190,7 +190,10 @@ impl Congestion for Cubic {
 
     fn set_mss(&mut self, mss: u32) {
         self.smss = mss.max(1);
-        self.window.cwnd = initial_window(self.smss);
+        // Later a smaller segment size leaves the bytes of the window as they are.
+        if !self.validation.begun() {
+            self.window.cwnd = initial_window(self.smss);
+        }
     }
 
     fn on_lost_syn(&mut self) {
@@ -483,6 +486,18 @@ mod tests {
         assert_eq!(t(&cubic, cubic.last_ack), RTT * 99 / 10);
         cubic.on_idle(START + Duration::from_secs(60));
         assert_eq!(t(&cubic, START + Duration::from_secs(60)), RTT * 99 / 10);
+    }
+
+    #[test]
+    fn a_smaller_segment_size_leaves_the_window() {
+        let mut cubic = reduced(100);
+        ack(&mut cubic, 1_000, START);
+        let before = cubic.window();
+        cubic.set_mss(500);
+        assert_eq!(cubic.window(), before);
+        let mut fresh = self::cubic(1000);
+        fresh.set_mss(500);
+        assert_eq!(fresh.window(), 5_000);
     }
 
     #[test]

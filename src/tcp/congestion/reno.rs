@@ -95,7 +95,10 @@ impl Congestion for Reno {
 
     fn set_mss(&mut self, mss: u32) {
         self.smss = mss.max(1);
-        self.cwnd = initial_window(self.smss);
+        // Later a smaller segment size leaves the bytes of the window as they are.
+        if !self.validation.begun() {
+            self.cwnd = initial_window(self.smss);
+        }
     }
 
     fn on_lost_syn(&mut self) {
@@ -255,6 +258,14 @@ mod tests {
         reno.on_spurious(NOW);
         reno.on_spurious(NOW);
         assert_eq!((reno.window(), reno.threshold()), (10_000, u32::MAX));
+    }
+
+    #[test]
+    fn a_smaller_segment_size_leaves_the_window() {
+        let mut reno = reno(1000);
+        reno.on_ack(&Acked { now: Instant::from_ns(1), ..acked(5_000, 10_000) });
+        reno.set_mss(500);
+        assert_eq!(reno.window(), 11_000);
     }
 
     #[test]

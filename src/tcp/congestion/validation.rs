@@ -80,6 +80,11 @@ impl Validation {
         filled
     }
 
+    /// True once something was acknowledged.
+    pub(super) fn begun(&self) -> bool {
+        self.heard != Instant::ZERO
+    }
+
     /// True in the validated phase.
     pub(super) fn is_validated(&self, cwnd: u32) -> bool {
         //= rfc7661#4.3
