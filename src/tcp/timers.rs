@@ -95,6 +95,8 @@ impl Tcb {
         }
         if self.timers.tail <= now {
             self.timers.tail = Instant::NEVER;
+            // Nor does a tail probe wait for the pace.
+            self.pacer.release();
             self.on_probe_timer(config, now);
         }
         if self.timers.send <= now {
