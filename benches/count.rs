@@ -134,8 +134,16 @@ impl World {
     }
 
     fn segment(&mut self, port: u16, seq: SeqNum, ack: SeqNum, flags: Flags, payload: &[u8]) -> Reply {
-        let header =
-            Header { source_port: port, target_port: SERVICE, seq, ack, flags, window: 65_535, options: Options::default() };
+        let header = Header {
+            source_port: port,
+            target_port: SERVICE,
+            seq,
+            ack,
+            flags,
+            window: 65_535,
+            urgent: 0,
+            options: Options::default(),
+        };
         let at = IP_PAYLOAD_AT + tcp::header_len(&header.options);
         let mut frame = [0; 256];
         let frame = &mut frame[..at + payload.len()];

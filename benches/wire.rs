@@ -36,7 +36,16 @@ fn datagram(payload: usize) -> Vec<u8> {
 }
 
 fn header(options: Options) -> Header {
-    Header { source_port: 4000, target_port: 7, seq: SeqNum(u32::MAX), ack: SeqNum(1), flags: Flags::ACK, window: 512, options }
+    Header {
+        source_port: 4000,
+        target_port: 7,
+        seq: SeqNum(u32::MAX),
+        ack: SeqNum(1),
+        flags: Flags::ACK,
+        window: 512,
+        urgent: 0,
+        options,
+    }
 }
 
 fn segment(options: Options, payload: usize) -> Vec<u8> {
@@ -50,6 +59,7 @@ const STAMPS: Options = Options {
     mss: None,
     window_scale: None,
     sack_permitted: false,
+    user_timeout: None,
     sack: [NO_BLOCK; 4],
     sack_count: 0,
 };

@@ -34,7 +34,17 @@ pub const SEGMENTS_PER_TURN: usize = 32;
 /// The smallest payload, options included, that a peer's MSS option can make us send: a smaller one would turn a stream
 /// into a flood of tiny segments.
 pub const SEND_MSS_MIN: u16 = 64;
-/// Challenge ACKs and answers to unacceptable segments without data that one connection sends in a second (RFC 5961 7).
+/// While fewer than one in so many connections of the table are free, SYNs are answered with cookies: the rest is for completed handshakes.
+pub const KEPT_FOR_COOKIES: usize = 16;
+/// Connections in TIME-WAIT that are looked at for one that can give way to a new connection.
+pub const TIME_WAITS_LOOKED_AT: usize = 16;
+/// The smallest path MTU that is believed, as on Linux: a forged smaller one would turn a stream into a flood of tiny segments.
+pub const PATH_MTU_MIN: u16 = 552;
+/// Counters of source ports, so that those of one destination tell little of how busy others are (RFC 6056 3.3.4).
+pub const PORT_COUNTERS: usize = 64;
+/// Answers to data that has arrived before, per connection and second. An honest peer sends so much when it took a delay for a loss.
+pub const DUPLICATE_ACKS_PER_SECOND: u8 = 200;
+/// Challenge ACKs and answers to unacceptable segments that one connection sends in a second (RFC 5961 7).
 pub const CHALLENGE_ACKS_PER_SECOND: u8 = 10;
 /// Bytes of the head of an HTTP request, from its first line to the empty one.
 pub const HTTP_HEAD_BYTES: usize = 16_384;

@@ -107,6 +107,8 @@ drop_reasons! {
     TcpNotUnicast = "tcp_not_unicast",
     /// A SYN beyond the backlog of its listener.
     TcpBacklogFull = "tcp_backlog_full",
+    /// An acknowledgment of no cookie, at a listener that has sent cookies lately (RFC 4987).
+    TcpCookieInvalid = "tcp_cookie_invalid",
     /// A SYN when every TCB is in use.
     TcpTableFull = "tcp_table_full",
     /// A segment outside the receive window (RFC 9293 3.10.7.4, first check).

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::link::interface::{Claim, PortClaim, Transport};
 use crate::link::route;
 use crate::service::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, TimerId};
-use crate::tcp::{State, Tcb, isn};
+use crate::tcp::{State, Tcb, Tuning, isn};
 use crate::time::Instant;
 
 /// Ports that are given out when a caller does not choose one: the dynamic ones of RFC 6335 and those Linux adds.
@@ -42,6 +42,7 @@ impl<D: Device> Context for Core<D> {
             half_open: 0,
             tag: options.tag,
             congestion: options.congestion.unwrap_or(tcp.congestion),
+            overflowed: None,
         };
         self.listeners.open(at.address.map(Address::from), at.port, listener).map(ListenerId).map_err(CallError::from)
     }
@@ -95,6 +96,9 @@ impl<D: Device> Context for Core<D> {
         if self.find_flow(&key).is_some() {
             return Err(CallError::PortInUse);
         }
+        if !self.make_room() {
+            return Err(CallError::TableFull);
+        }
         //= rfc9293#3.9.1.1
         //# At all other times, a previous segment has either been sent or received on this connection, and TCP implementations
         //# MUST use the same local address that was used in those previous segments (MUST-45).
@@ -127,8 +131,33 @@ impl<D: Device> Context for Core<D> {
         taken
     }
 
+    fn send_urgent(&mut self, connection: Connection, bytes: &[u8]) -> usize {
+        let Self { flows, pool, config, .. } = self;
+        let Some(flow) = flows.find_mut(connection.into()).filter(|flow| flow.alive()) else { return 0 };
+        let taken = flow.tcb.send_urgent(&config.tcp, bytes, pool);
+        self.touch(connection.into());
+        taken
+    }
+
     fn close(&mut self, connection: Connection) {
         self.close_flow(connection.into());
+    }
+
+    fn close_both(&mut self, connection: Connection) {
+        let Self { flows, pool, config, now, .. } = self;
+        let Some(flow) = flows.find_mut(connection.into()).filter(|flow| flow.alive()) else { return };
+        let before = flow.tcb.state();
+        flow.tcb.close_both(&config.tcp, *now, pool);
+        flow.told.peer_closed = true;
+        self.closed_by_service(connection.into(), before);
+    }
+
+    fn tune(&mut self, connection: Connection, tuning: Tuning) {
+        let now = self.now;
+        if let Some(flow) = self.live_mut(connection) {
+            flow.tcb.tune(tuning, now);
+            self.touch(connection.into());
+        }
     }
 
     fn abort(&mut self, connection: Connection) {
@@ -162,6 +191,7 @@ impl<D: Device> Context for Core<D> {
             listener: flow.listener,
             tag: flow.tag,
             unread: flow.tcb.unread_len(),
+            urgent: flow.tcb.urgent_ahead() as usize,
             unacknowledged: flow.tcb.unacknowledged(),
             room: flow.tcb.send_room(&self.config.tcp),
             srtt_ns: flow.tcb.srtt_ns(),
@@ -226,14 +256,23 @@ impl<D: Device> Core<D> {
     pub(super) fn close_flow(&mut self, id: SlotId) {
         let now = self.now;
         let Some(flow) = self.flows.find_mut(id).filter(|flow| flow.alive()) else { return };
-        let attempt = flow.tcb.state() == State::SynSent;
+        let before = flow.tcb.state();
         flow.tcb.close(now);
+        self.closed_by_service(id, before);
+    }
+
+    /// After a CLOSE in a state, which may have ended the connection at once.
+    fn closed_by_service(&mut self, id: SlotId, before: State) {
         self.touch(id);
-        if attempt {
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let ended = flow.tcb.state() == State::Closed && before != State::Closed;
+        if ended && before != State::SynSent {
+            // By a linger time of zero, or for unread data.
+            flow.told.ended = true;
+            self.counters.tcp_reset += 1;
+        } else if ended {
             // The TCB is gone at once and no segment will end it, so the service is told in the next round of offers.
-            if let Some(flow) = self.flows.find_mut(id) {
-                flow.told.given_up = true;
-            }
+            flow.told.given_up = true;
             self.offer_again(id);
         }
     }
@@ -277,13 +316,18 @@ impl<D: Device> Core<D> {
         if routed { Ok((owner, wanted)) } else { Err(CallError::NoRoute) }
     }
 
-    /// A port that the 4-tuple leaves free (RFC 6056 3.3.3: a hash of the destination, so that ports do not tell how busy we are).
+    /// A port that the 4-tuple leaves free (RFC 6056 3.3.4, double-hash port selection: ports of one destination do not
+    /// tell how busy we are with others).
     fn free_tcp_port(&mut self, mut key: FlowKey) -> Option<u16> {
         let span = u32::from(*DYNAMIC_PORTS.end() - *DYNAMIC_PORTS.start()) + 1;
-        let offset = isn::port_offset(&self.config.secrets.ports, &key.octets());
+        let (secret, octets) = (self.config.secrets.ports, key.octets());
+        let offset = isn::port_offset(&secret, &octets);
+        let counter = isn::port_counter(&secret, &octets) as usize % limits::PORT_COUNTERS;
         for _ in 0..span {
-            let step = offset.wrapping_add(self.next_port) % span;
-            self.next_port = self.next_port.wrapping_add(1);
+            //= rfc6056#3.3.4
+            //# port = min_ephemeral + (offset + table[index]) % num_ephemeral;
+            let step = offset.wrapping_add(self.next_ports[counter]) % span;
+            self.next_ports[counter] = self.next_ports[counter].wrapping_add(1);
             key.local_port = *DYNAMIC_PORTS.start() + step as u16;
             let claim = PortClaim { transport: Transport::Tcp, port: key.local_port };
             if self.listeners.is_free(key.local_port) && self.claims(key.link.interface, claim) && self.find_flow(&key).is_none()
@@ -297,8 +341,11 @@ impl<D: Device> Core<D> {
     fn free_udp_port(&mut self) -> Option<u16> {
         let span = u32::from(*DYNAMIC_PORTS.end() - *DYNAMIC_PORTS.start()) + 1;
         for _ in 0..span {
-            let port = *DYNAMIC_PORTS.start() + (self.next_port % span) as u16;
-            self.next_port = self.next_port.wrapping_add(1);
+            // Without a destination to hash, the counter is: nobody can tell the next from the last.
+            let mut count = [0; 40];
+            count[..4].copy_from_slice(&self.next_udp_port.to_ne_bytes());
+            let port = *DYNAMIC_PORTS.start() + (isn::port_offset(&self.config.secrets.ports, &count) % span) as u16;
+            self.next_udp_port = self.next_udp_port.wrapping_add(1);
             if self.endpoints.is_free(port) {
                 return Some(port);
             }

@@ -44,6 +44,8 @@ pub struct Secrets {
     pub isn: [u8; 16],
     /// Of source ports (RFC 6056).
     pub ports: [u8; 16],
+    /// Of SYN cookies (RFC 4987).
+    pub cookies: [u8; 16],
     /// Of the neighbour caches.
     pub neighbors: [u64; 2],
 }
@@ -54,21 +56,21 @@ impl Secrets {
     /// # Errors
     /// The system has no randomness to give (`getrandom` fails).
     pub fn from_system() -> std::io::Result<Self> {
-        let mut bytes = [[0; 16]; 4];
+        let mut bytes = [[0; 16]; 5];
         for secret in &mut bytes {
             let mut filled = 0;
             while filled < secret.len() {
                 filled += rustix::rand::getrandom(&mut secret[filled..], rustix::rand::GetRandomFlags::empty())?;
             }
         }
-        let [directory, isn, ports, neighbors] = bytes;
+        let [directory, isn, ports, cookies, neighbors] = bytes;
         let both = u128::from_ne_bytes(neighbors);
-        Ok(Self { directory, isn, ports, neighbors: [both as u64, (both >> 64) as u64] })
+        Ok(Self { directory, isn, ports, cookies, neighbors: [both as u64, (both >> 64) as u64] })
     }
 
     /// Secrets that anybody can know: for tests and benches, whose runs must repeat.
     pub const fn fixed() -> Self {
-        Self { directory: [1; 16], isn: [2; 16], ports: [3; 16], neighbors: [4; 2] }
+        Self { directory: [1; 16], isn: [2; 16], ports: [3; 16], cookies: [5; 16], neighbors: [4; 2] }
     }
 }
 

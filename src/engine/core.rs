@@ -21,7 +21,7 @@ use crate::link::neighbor::{Hop, NeighborCache};
 use crate::service::Connection;
 use crate::tcp::State;
 use crate::tcp::pool::BufferPool;
-use crate::tcp::tally::Tally;
+use crate::tcp::tally::{Happening, Tally};
 use crate::time::Instant;
 use crate::udp::{Endpoints, KeptDatagrams};
 
@@ -119,11 +119,15 @@ pub(super) struct Core<D: Device> {
     pub(super) waiting: Vec<D::Frame>,
     pub(super) kept: KeptDatagrams<D::Frame>,
     pub(super) icmp_bucket: TokenBucket,
-    pub(super) next_port: u32,
+    /// Counters of TCP source ports, shared by destinations (RFC 6056 3.3.4).
+    pub(super) next_ports: [u32; limits::PORT_COUNTERS],
+    pub(super) next_udp_port: u32,
     pub(super) counters: Counters,
     pub(super) drops: DropCounters,
     /// What happened to connections.
     pub(super) tally: Tally,
+    /// Flows in TIME-WAIT, the oldest first; some of them have gone since.
+    pub(super) time_waits: VecDeque<SlotId>,
     /// Set once a stop began: no new connections.
     pub(super) stopping: bool,
     /// A service asked for the stop.
@@ -157,10 +161,12 @@ impl<D: Device> Core<D> {
             waiting: Vec::with_capacity(limits::NEIGHBOR_QUEUE),
             kept: KeptDatagrams::new(frames / limits::KEPT_SHARE),
             icmp_bucket: TokenBucket::for_icmp(),
-            next_port: 0,
+            next_ports: [0; limits::PORT_COUNTERS],
+            next_udp_port: 0,
             counters: Counters::default(),
             drops: DropCounters::default(),
             tally: Tally::default(),
+            time_waits: VecDeque::with_capacity(2 * connections),
             stopping: false,
             stop_asked: false,
             unfilled_reported: false,
@@ -219,6 +225,54 @@ impl<D: Device> Core<D> {
             self.counters.tcp_removed += 1;
             self.counters.tcp_retransmitted += flow.tcb.retransmitted();
         }
+    }
+
+    /// Remembers a flow that has ended in order, if it waits for 2 MSL.
+    pub(super) fn note_time_wait(&mut self, id: SlotId) {
+        self.forget_time_waits();
+        if self.time_waits.len() == self.time_waits.capacity() {
+            // Only those left behind one that its peer keeps alive can be that many; at least half of them have gone.
+            let flows = &self.flows;
+            self.time_waits.retain(|&id| flows.find(id).is_some_and(Flow::time_wait));
+        }
+        if self.flows.find(id).is_some_and(Flow::time_wait) {
+            self.time_waits.push_back(id);
+        }
+    }
+
+    /// Drops entries at the front whose flows have gone.
+    fn forget_time_waits(&mut self) {
+        while let Some(&id) = self.time_waits.front()
+            && !self.flows.find(id).is_some_and(Flow::time_wait)
+        {
+            self.time_waits.pop_front();
+        }
+    }
+
+    /// Makes sure that a connection fits into the table: when it is full, the one longest in TIME-WAIT gives way. False when there is none.
+    ///
+    /// RFC 9293 MUST-13 asks for 2 MSL. The wait protects the next connection of the same 4-tuple from segments of this one, and lets a
+    /// lost ACK of the peer's FIN be repeated. The first is done by other means as well: the peer's initial sequence numbers and timestamps
+    /// and ours go forward for a 4-tuple (RFC 6528 3, RFC 7323 5.4), so that old segments fall out of the window or fail PAWS. Without the second
+    /// a peer in LAST-ACK gets a RST after all its data has been acknowledged. Refusing every new connection would be worse than either.
+    pub(super) fn make_room(&mut self) -> bool {
+        self.forget_time_waits();
+        if !self.flows.is_full() {
+            return true;
+        }
+        for _ in 0..limits::TIME_WAITS_LOOKED_AT {
+            let Some(id) = self.time_waits.pop_front() else { return false };
+            let Some(flow) = self.flows.find(id).filter(|flow| flow.time_wait()) else { continue };
+            if flow.alive() {
+                // Its service has not read everything yet.
+                self.time_waits.push_back(id);
+                continue;
+            }
+            self.remove_flow(id);
+            self.tally.count(Happening::TimeWaitCutShort);
+            return true;
+        }
+        false
     }
 
     /// One connection fewer in SYN-RECEIVED.

@@ -6,7 +6,7 @@
 use super::run::Engine;
 use crate::demux::SlotId;
 use crate::device::Device;
-use crate::service::{Connection, ResetReason, Service};
+use crate::service::{Connection, Notice, ResetReason, Service};
 use crate::tcp::{Events, State};
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -14,6 +14,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub(super) fn deliver(&mut self, id: SlotId, events: Events, payload: &[u8]) {
         if events.contains(Events::CONNECTED) {
             self.tell_connected(id);
+        }
+        if events.contains(Events::URGENT) {
+            self.tell_notice(id, Notice::Urgent);
         }
         if !payload.is_empty() {
             self.offer_payload(id, payload);
@@ -30,6 +33,10 @@ impl<D: Device, S: Service> Engine<D, S> {
             flow.told.closing = true;
         }
         self.tell_ends(id);
+        if events.contains(Events::STALLED) {
+            self.core.doubt_hop(id);
+            self.tell_notice(id, Notice::Stalled);
+        }
         if let Some(why) = reset_reason(events) {
             self.tell_reset(id, why);
         }
@@ -145,6 +152,14 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
     }
 
+    /// Something that does not end the connection; nobody is told of one that no service knows.
+    pub(super) fn tell_notice(&mut self, id: SlotId, notice: Notice) {
+        let Some(flow) = self.core.flows.find(id) else { return };
+        if flow.alive() && (flow.told.connected || flow.listener.is_none()) {
+            self.service.notice(&mut self.core, id.into(), notice);
+        }
+    }
+
     /// An abnormal end. A half-open passive connection ends unseen: the service never knew it.
     pub(super) fn tell_reset(&mut self, id: SlotId, why: ResetReason) {
         let Some(flow) = self.core.flows.find_mut(id) else { return };
@@ -165,6 +180,8 @@ fn reset_reason(events: Events) -> Option<ResetReason> {
         Some(ResetReason::Refused)
     } else if events.contains(Events::TIMED_OUT) {
         Some(ResetReason::TimedOut)
+    } else if events.contains(Events::ABORTED) {
+        Some(ResetReason::Aborted)
     } else if events.contains(Events::RESET) {
         Some(ResetReason::Reset)
     } else {

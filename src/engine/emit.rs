@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::demux::{Address, FlowKey};
 use crate::device::Frame;
-use crate::wire::checksum::PseudoHeader;
+use crate::tcp::Transmit;
+use crate::wire::checksum::{self, PseudoHeader};
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::{arp, tcp, udp};
@@ -77,6 +78,36 @@ pub(super) fn tcp_segment<F: Frame>(
     second.copy_from_slice(payload[1]);
     let pseudo = PseudoHeader { source: key.local, target: key.remote, protocol: ipv4::PROTOCOL_TCP };
     tcp::emit(segment, header, payload_len, &pseudo) == header_len
+}
+
+/// The header of a segment that a TCB wants sent.
+pub(super) const fn tcp_header(key: &FlowKey, segment: &Transmit<'_>) -> tcp::Header {
+    tcp::Header {
+        source_port: key.local_port,
+        target_port: key.remote_port,
+        seq: segment.seq,
+        ack: segment.ack,
+        flags: segment.flags,
+        window: segment.window,
+        urgent: segment.urgent,
+        options: segment.options,
+    }
+}
+
+/// Writes the DiffServ code point and the TTL of a packet that [`tcp_segment`] has built; what ECN has put beside the code point stays.
+pub(super) fn set_service<F: Frame>(frame: &mut F, link: LinkHeader, dscp: u8, ttl: u8) {
+    if dscp == 0 && ttl == ipv4::DEFAULT_TTL {
+        return;
+    }
+    let Some(header) = frame.bytes_mut().get_mut(link.len()..).and_then(|bytes| bytes.first_chunk_mut::<{ ipv4::HEADER_LEN }>())
+    else {
+        return;
+    };
+    header[1] = (dscp << 2) | (header[1] & 3);
+    header[8] = ttl;
+    header[10..12].fill(0);
+    let sum = checksum::checksum(header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// Builds an ARP packet.

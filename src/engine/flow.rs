@@ -2,6 +2,8 @@
 //!
 //! Made by the TCP path and by connect, kept in the core's table. Values only.
 
+use std::time::Duration;
+
 use super::wheel;
 use crate::demux::FlowKey;
 use crate::service::ListenerId;
@@ -77,7 +79,22 @@ pub(super) struct Listener {
     pub(super) tag: u64,
     /// Of the connections it accepts.
     pub(super) congestion: Algorithm,
+    /// When a SYN was last answered with a cookie.
+    pub(super) overflowed: Option<Instant>,
 }
+
+impl Listener {
+    /// True while acknowledgments of cookies are looked for: within two minutes of an overflow.
+    pub(super) fn takes_cookies(&self, now: Instant) -> bool {
+        //= rfc4987#a
+        //# If the "last overflow time" is earlier than a few minutes
+        //# ago, give up.
+        self.overflowed.is_some_and(|at| now.since(at) <= COOKIES_TAKEN)
+    }
+}
+
+/// The longest a cookie can live.
+const COOKIES_TAKEN: Duration = Duration::from_secs(128);
 
 impl Flow {
     /// The listener whose backlog this connection is counted in.

@@ -17,7 +17,8 @@ use crate::link::interface::Claim;
 use crate::link::neighbor::Lookup;
 use crate::link::packet::Packet;
 use crate::link::route;
-use crate::service::{EndpointId, IcmpError, ResetReason, Service};
+use crate::service::{EndpointId, IcmpError, Notice, ResetReason, Service};
+use crate::tcp::seq::SeqNum;
 use crate::udp::Received;
 use crate::wire::ethernet::{Ethernet, Mac};
 use crate::wire::{arp as wire_arp, icmpv4, ipv4, reply};
@@ -41,7 +42,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             }
             Reaction::Error { icmp, quoted } => {
                 self.core.counters.icmp_errors_received += 1;
-                self.icmp_error(at, icmp.icmp_type, icmp.code, &quoted);
+                self.icmp_error(at, &icmp, &quoted);
                 Verdict::Done(frame)
             }
             Reaction::Drop(why) => Verdict::Drop(frame, why),
@@ -49,7 +50,8 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// An error about a packet of ours, if the quotation is true: nothing in it is trusted before an endpoint or a TCB confirms it (RFC 5927 4).
-    fn icmp_error(&mut self, at: usize, icmp_type: u8, code: u8, quoted: &icmpv4::Quoted) {
+    fn icmp_error(&mut self, at: usize, icmp: &icmpv4::Icmp, quoted: &icmpv4::Quoted) {
+        let icmpv4::Icmp { icmp_type, code, .. } = *icmp;
         let (local, remote) = (Address::from(quoted.source), Address::from(quoted.target));
         match quoted.protocol {
             ipv4::PROTOCOL_UDP => {
@@ -59,7 +61,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                     self.service.icmp_error(&mut self.core, error);
                 }
             }
-            ipv4::PROTOCOL_TCP if icmp_type == icmpv4::UNREACHABLE => {
+            ipv4::PROTOCOL_TCP => {
                 let key = FlowKey {
                     local,
                     remote,
@@ -68,23 +70,39 @@ impl<D: Device, S: Service> Engine<D, S> {
                     link: self.core.link_key(at),
                 };
                 //= rfc9293#3.9.2.2
-                //# TCP implementations MUST act on an ICMP error message passed up from the IP layer, directing it to the
-                //# connection that created the error (MUST-54).
-                if let Some(id) = self.core.find_flow(&key) {
-                    self.unreachable(id, quoted.seq);
+                //# TCP implementations MUST act on an ICMP error message passed up from the IP layer, directing it to the connection that
+                //# created the error (MUST-54).
+                if let (Some(id), Some(seq)) = (self.core.find_flow(&key), quoted.seq) {
+                    self.icmp_for_flow(id, icmp, seq);
                 }
             }
             _ => {}
         }
     }
 
-    fn unreachable(&mut self, id: SlotId, quoted_seq: Option<crate::tcp::seq::SeqNum>) {
-        let Some(flow) = self.core.flows.find_mut(id) else { return };
-        if !quoted_seq.is_some_and(|seq| flow.tcb.is_in_flight(seq)) {
+    fn icmp_for_flow(&mut self, id: SlotId, icmp: &icmpv4::Icmp, seq: SeqNum) {
+        let Core { config, now, flows, tally, .. } = &mut self.core;
+        let Some(flow) = flows.find_mut(id) else { return };
+        //= rfc5927#4.1
+        //# These implementations check that the TCP sequence number contained in the payload of the ICMP error message is within the
+        //# range SND.UNA =< SEG.SEQ < SND.NXT.
+        if !flow.tcb.is_in_flight(seq) {
             return;
         }
-        if !flow.tcb.on_unreachable().is_empty() {
+        if let Some(mtu) = icmp.next_hop_mtu() {
+            flow.tcb.on_packet_too_big(&config.tcp, *now, seq, mtu);
+            tally.count_all(flow.tcb.take_noted());
+        } else if icmp.is_hard() && !flow.tcb.on_unreachable().is_empty() {
+            //= rfc9293#3.9.2.2
+            //# These are hard error conditions, so TCP implementations SHOULD abort the connection (SHLD-26).
+            // In SYN-SENT only: in a synchronized state the peer was there, and who can forge the error could end the connection
+            // with it (RFC 5927 5.2).
             self.tell_reset(id, ResetReason::Unreachable);
+        } else {
+            //= rfc9293#3.9.2.2
+            //# Since these Unreachable messages indicate soft error conditions, a TCP implementation MUST NOT abort the connection
+            //# (MUST-56), and it SHOULD make the information available to the application (SHLD-25).
+            self.tell_notice(id, Notice::Icmp { icmp_type: icmp.icmp_type, code: icmp.code });
         }
         self.core.touch(id);
     }

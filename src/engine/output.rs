@@ -12,7 +12,6 @@ use crate::limits;
 use crate::link::neighbor::Lookup;
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
-use crate::wire::tcp::Header;
 
 /// Why the segments of a flow stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,22 +84,23 @@ impl<D: Device> Core<D> {
         let key = flow.key;
         let segment = flow.tcb.poll_transmit(&self.config.tcp, self.now, &mut self.pool);
         let Some(segment) = segment else { return Err(frame) };
-        let header = Header {
-            source_port: key.local_port,
-            target_port: key.remote_port,
-            seq: segment.seq,
-            ack: segment.ack,
-            flags: segment.flags,
-            window: segment.window,
-            options: segment.options,
-        };
+        let header = emit::tcp_header(&key, &segment);
         let link = LinkHeader { source, target: target.unwrap_or_default(), vlan };
         let built = emit::tcp_segment(&mut frame, link, &key, &header, segment.ect, segment.payload);
         let noted = flow.tcb.take_noted();
         if !noted.is_empty() {
             self.tally.count_all(noted);
         }
-        if built { Ok((frame, target)) } else { Err(frame) }
+        if !built {
+            return Err(frame);
+        }
+        //= rfc9293#3.9.2
+        //# The TTL value used to send TCP segments MUST be configurable (MUST-49).
+        //= rfc9293#3.9.1.9
+        //# TCP implementations SHOULD pass the current Differentiated Services field value without change to the IP layer, when it sends
+        //# segments on the connection (SHLD-22).
+        emit::set_service(&mut frame, link, flow.tcb.dscp(), self.config.tcp.ttl as u8);
+        Ok((frame, target))
     }
 
     /// The Ethernet address of a flow's next hop, if it is known without asking.
@@ -124,6 +124,23 @@ impl<D: Device> Core<D> {
                 }
                 Some(mac)
             }
+        }
+    }
+
+    /// TCP hears nothing: whether the neighbour is still there is asked anew (RFC 1122 3.3.1.4, negative advice).
+    pub(super) fn doubt_hop(&mut self, id: SlotId) {
+        //= rfc9293#3.8.3
+        //# When the number of transmissions of the same segment reaches or exceeds threshold R1, pass negative advice (see Section
+        //# 3.3.1.4 of [19]) to the IP layer, to trigger dead-gateway diagnosis.
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let (at, remote) = (flow.port, flow.key.remote.ip());
+        let Hop::Routed { .. } = flow.hop else { return };
+        flow.hop = Hop::Routed { mac: None, until: Instant::ZERO };
+        flow.progress = false;
+        if let Some(hop) = self.next_hop(at, remote) {
+            let link = &mut self.links[usize::from(self.ports[at].interface)];
+            let hop = link.hop(hop);
+            link.neighbors.doubt(self.now, hop);
         }
     }
 

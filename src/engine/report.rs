@@ -22,6 +22,8 @@ pub struct Report {
     pub tcp: TcpReport,
     /// Each queue.
     pub queues: Vec<QueueReport>,
+    /// Neighbours remembered, on all interfaces.
+    pub neighbors: usize,
     /// Datagrams that services still hold.
     pub kept: usize,
     /// Timers that are still armed.

@@ -224,6 +224,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             tcp_events: self.core.tally.nonzero().map(|(what, count)| (what.name(), count)).collect(),
             tcp: TcpReport { open, time_wait, buffered_bytes: self.core.pool.in_use(), buffer_bytes: self.core.pool.allocated() },
             queues,
+            neighbors: self.core.links.iter().map(|link| link.neighbors.len()).sum(),
             kept: self.core.kept.len(),
             timers: self.core.wheel.len(),
             wall_ns: self.core.now.as_ns(),

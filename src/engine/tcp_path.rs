@@ -10,12 +10,15 @@ use super::run::Engine;
 use super::settle::Verdict;
 use crate::demux::{Address, FlowKey, Link, SlotId};
 use crate::device::{Device, Drop, Frame};
+use crate::limits;
 use crate::link::packet::Packet;
 use crate::service::{ListenerId, Service};
 use crate::tcp::arrives::{closed, listen};
 use crate::tcp::congestion::Algorithm;
+use crate::tcp::cookie::{self, Seal};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::{Disposition, Opening, Reset, Tcb, isn};
+use crate::tcp::tally::Happening;
+use crate::tcp::{Disposition, Events, Opening, Reset, Tcb, Transmit, isn};
 use crate::wire::checksum::PseudoHeader;
 use crate::wire::ipv4::{ECN_MASK, PROTOCOL_TCP};
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
@@ -52,7 +55,10 @@ impl<D: Device, S: Service> Engine<D, S> {
         };
         let answer = match self.core.find_flow_again(&key) {
             Some(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
-            None => self.core.segment_without_flow(at, &packet, &key, &segment, None),
+            None => match self.core.accept_cookie(at, &packet, &key, &segment) {
+                Some(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
+                None => self.core.segment_without_flow(at, &packet, &key, &segment, None),
+            },
         };
         match answer {
             Answer::None => Verdict::Done(frame),
@@ -61,6 +67,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 self.core.drop(why);
                 self.core.reset_in_frame(at, frame, &packet, &key, reset)
             }
+            Answer::Cookie(syn_ack) => self.core.cookie_in_frame(at, frame, &packet, &key, &syn_ack),
         }
     }
 
@@ -80,6 +87,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             self.core.counters.tcp_reopened += 1;
             return self.core.segment_without_flow(at, packet, key, segment, Some(iss_after));
         }
+        if arrival.events.contains(Events::CLOSED) {
+            self.core.note_time_wait(id);
+        }
         let payload = segment.payload.get(arrival.payload.clone()).unwrap_or(&[]);
         self.deliver(id, arrival.events, payload);
         self.core.touch(id);
@@ -92,6 +102,8 @@ enum Answer {
     None,
     Drop(Drop),
     Reset(Reset, Drop),
+    /// A SYN-ACK of which nothing is remembered.
+    Cookie(Transmit<'static>),
 }
 
 impl<D: Device> Core<D> {
@@ -112,9 +124,9 @@ impl<D: Device> Core<D> {
         };
         match listen::on_segment(segment) {
             listen::Listen::Ignore(why) => Answer::Drop(why),
-            listen::Listen::Reset(reset) => Answer::Reset(reset, Drop::TcpListenIgnored),
+            listen::Listen::Reset(reset) => Answer::Reset(reset, self.no_cookie(listener)),
             listen::Listen::Syn => match self.accept(at, packet, key, listener, segment, iss_after) {
-                Ok(()) => Answer::None,
+                Ok(answer) => answer,
                 Err(why) => Answer::Drop(why),
             },
         }
@@ -135,14 +147,23 @@ impl<D: Device> Core<D> {
         listener: u16,
         segment: &Segment<'_>,
         iss_after: Option<SeqNum>,
-    ) -> Result<(), Drop> {
-        if self.flows.is_full() {
+    ) -> Result<Answer, Drop> {
+        if !self.make_room() {
             return Err(Drop::TcpTableFull);
         }
+        // One that follows another in TIME-WAIT has to begin after it, which a cookie does not know.
+        let scarce = iss_after.is_none() && self.is_scarce();
         let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
-        if entry.half_open >= entry.backlog {
-            return Err(Drop::TcpBacklogFull);
+        let full = entry.half_open >= entry.backlog;
+        if full || scarce {
+            if self.config.tcp.syn_cookies {
+                return self.answer_with_cookie(at, key, listener, segment).ok_or(Drop::TcpBacklogFull);
+            }
+            if full {
+                return Err(Drop::TcpBacklogFull);
+            }
         }
+        let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
         entry.half_open += 1;
         let (tag, congestion) = (entry.tag, entry.congestion);
         let mut opening = self.opening(at, key, Some(congestion));
@@ -153,7 +174,18 @@ impl<D: Device> Core<D> {
             opening.iss = after + 64_000;
         }
         let tcb = Tcb::accept(&self.config.tcp, opening, self.now, segment);
-        let flow = Flow {
+        let flow = Flow { in_backlog: true, ..self.accepted(at, packet, key, listener, tag, tcb) };
+        if self.insert_flow(flow).is_none() {
+            self.leave_backlog(listener);
+            return Err(Drop::TcpTableFull);
+        }
+        self.counters.tcp_accepted += 1;
+        Ok(Answer::None)
+    }
+
+    /// A connection of a listener, as it begins.
+    fn accepted(&self, at: usize, packet: &Packet, key: &FlowKey, listener: u16, tag: u64, tcb: Tcb) -> Flow {
+        Flow {
             key: *key,
             hash: self.hash.of(key),
             tcb,
@@ -166,15 +198,52 @@ impl<D: Device> Core<D> {
             queued: false,
             offered_again: false,
             paused: false,
-            in_backlog: true,
+            in_backlog: false,
             told: Told::default(),
-        };
-        if self.insert_flow(flow).is_none() {
-            self.leave_backlog(listener);
-            return Err(Drop::TcpTableFull);
         }
+    }
+
+    /// A SYN-ACK for a SYN that gets no TCB; from now on the listener takes acknowledgments of cookies.
+    fn answer_with_cookie(&mut self, at: usize, key: &FlowKey, listener: u16, syn: &Segment<'_>) -> Option<Answer> {
+        // The TCB that is asked for its SYN-ACK controls nothing; this algorithm needs no memory for that.
+        let (octets, opening) = (key.octets(), self.opening(at, key, Some(Algorithm::Reno)));
+        let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
+        let syn_ack = cookie::syn_ack(&self.config.tcp, opening, self.now, syn, seal)?;
+        self.listeners.at_mut(listener)?.overflowed = Some(self.now);
+        Some(Answer::Cookie(syn_ack))
+    }
+
+    /// The connection that an acknowledgment of a cookie makes, if it is one and there is room.
+    fn accept_cookie(&mut self, at: usize, packet: &Packet, key: &FlowKey, segment: &Segment<'_>) -> Option<SlotId> {
+        if !segment.flags.contains(Flags::ACK) || self.stopping {
+            return None;
+        }
+        let listener = self.listeners.find(key.local, key.local_port)?;
+        let entry = self.listeners.at(listener).filter(|entry| entry.takes_cookies(self.now))?;
+        let (tag, congestion) = (entry.tag, entry.congestion);
+        let (octets, opening) = (key.octets(), self.opening(at, key, Some(congestion)));
+        let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
+        let mut tcb = cookie::accept(&self.config.tcp, opening, self.now, segment, seal)?;
+        if !self.make_room() {
+            tcb.release(&mut self.pool);
+            return None;
+        }
+        let id = self.insert_flow(self.accepted(at, packet, key, listener, tag, tcb))?;
         self.counters.tcp_accepted += 1;
-        Ok(())
+        self.tally.count(Happening::SynCookieAccepted);
+        Some(id)
+    }
+
+    /// Why an acknowledgment at a listener is refused.
+    fn no_cookie(&self, listener: u16) -> Drop {
+        let takes = self.listeners.at(listener).is_some_and(|entry| entry.takes_cookies(self.now));
+        if takes { Drop::TcpCookieInvalid } else { Drop::TcpListenIgnored }
+    }
+
+    /// True when only the slots are left that are kept for handshakes which have been completed. (What is in TIME-WAIT gives way first.)
+    fn is_scarce(&self) -> bool {
+        let capacity = self.config.tcp.connections;
+        self.time_waits.is_empty() && capacity - self.flows.len() < capacity / limits::KEPT_FOR_COOKIES
     }
 
     /// What a TCB is told at its birth.
@@ -198,6 +267,29 @@ impl<D: Device> Core<D> {
         Link { interface, vlan: self.link_of(at).interface.vlan.unwrap_or(Link::UNTAGGED) }
     }
 
+    /// Builds a SYN-ACK in the frame of the SYN, back to where that came from: no neighbour, route, timer or TCB is needed.
+    fn cookie_in_frame(
+        &mut self,
+        at: usize,
+        mut frame: D::Frame,
+        packet: &Packet,
+        key: &FlowKey,
+        syn_ack: &Transmit<'_>,
+    ) -> Verdict<D::Frame> {
+        let header = emit::tcp_header(key, syn_ack);
+        if !emit::tcp_segment(&mut frame, self.link_back(at, packet), key, &header, false, [&[], &[]]) {
+            return Verdict::Drop(frame, Drop::NoFrame);
+        }
+        emit::set_service(&mut frame, self.link_back(at, packet), 0, self.config.tcp.ttl as u8);
+        self.tally.count(Happening::SynCookieSent);
+        self.counters.tcp_sent += 1;
+        Verdict::Tx(frame)
+    }
+
+    fn link_back(&self, at: usize, packet: &Packet) -> LinkHeader {
+        LinkHeader { source: self.link_of(at).interface.mac, target: packet.ethernet.source, vlan: packet.ethernet.vlan }
+    }
+
     /// Builds a reset in the frame that called for it, back to where that came from.
     fn reset_in_frame(
         &mut self,
@@ -214,13 +306,14 @@ impl<D: Device> Core<D> {
             ack: reset.ack.unwrap_or_default(),
             flags: if reset.ack.is_some() { Flags::RST | Flags::ACK } else { Flags::RST },
             window: 0,
+            urgent: 0,
             options: Options::default(),
         };
-        let link =
-            LinkHeader { source: self.link_of(at).interface.mac, target: packet.ethernet.source, vlan: packet.ethernet.vlan };
+        let link = self.link_back(at, packet);
         if !emit::tcp_segment(&mut frame, link, key, &header, false, [&[], &[]]) {
             return Verdict::Drop(frame, Drop::NoFrame);
         }
+        emit::set_service(&mut frame, link, 0, self.config.tcp.ttl as u8);
         self.counters.tcp_resets_sent += 1;
         self.counters.tcp_sent += 1;
         Verdict::Tx(frame)

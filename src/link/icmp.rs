@@ -35,6 +35,8 @@ pub enum Reaction {
 ///
 /// Redirects are ignored, against RFC 1122 3.2.2.2: the one gateway is the operator's choice, and anybody could forge one. Source quench is
 /// ignored as RFC 6633 asks. Echo requests to broadcast and multicast addresses are ignored, as RFC 1122 3.2.2.6 allows.
+//= rfc9293#3.9.2.2
+//# TCP implementations MUST silently discard any received ICMP Source Quench messages (MUST-55).
 pub fn on_icmp(interface: &Interface, ip: &Ipv4, bytes: &[u8]) -> Reaction {
     let icmp = match icmpv4::parse(bytes) {
         Ok(icmp) => icmp,
@@ -206,6 +208,9 @@ mod tests {
         assert_eq!(react(other, &message(UNREACHABLE, 3, &sent(other, PROTOCOL_UDP))), ignored, "nobody claimed it");
     }
 
+    //= type=test
+    //= rfc9293#3.9.2.2
+    //# TCP implementations MUST silently discard any received ICMP Source Quench messages (MUST-55).
     #[test]
     fn what_needs_nothing_from_us_is_ignored() {
         for icmp_type in (0..=255).filter(|kind| ![ECHO_REQUEST, UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM].contains(kind)) {

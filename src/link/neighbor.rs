@@ -255,6 +255,17 @@ impl<F> NeighborCache<F> {
         }
     }
 
+    /// Says that what was sent to the neighbour is not answered: the next one who looks it up has it asked again, while its address is still
+    /// used (RFC 1122 3.3.1.4).
+    pub fn doubt(&mut self, now: Instant, hop: Hop) {
+        if let Some(slot) = self.find(hop)
+            && let Some(entry) = self.entries.get_mut(slot)
+            && let State::Reachable { until, .. } = &mut entry.state
+        {
+            *until = (*until).min(now);
+        }
+    }
+
     /// When [`NeighborCache::expire`] has something to do; [`Instant::NEVER`] if nothing.
     #[inline]
     pub fn deadline(&self) -> Instant {

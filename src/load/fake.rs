@@ -6,6 +6,7 @@ use crate::service::{
     Answer, CallError, Connect, Connection, Context, Datagram, EndpointId, InFrame, Info, Listen, ListenerId, Local, ResetReason,
     Service, TimerId, datagram::Meta,
 };
+use crate::tcp::Tuning;
 use crate::time::Instant;
 
 /// The engine's side, the wire and the server in one.
@@ -263,11 +264,19 @@ impl Context for Fake {
         taken
     }
 
+    fn send_urgent(&mut self, connection: Connection, bytes: &[u8]) -> usize {
+        self.send(connection, bytes)
+    }
+
     fn close(&mut self, connection: Connection) {
         if let Some(at) = self.find(connection) {
             self.connections[at].client_closed = true;
             self.later(self.rtt_ns, Event::PeerClosed(at));
         }
+    }
+
+    fn close_both(&mut self, connection: Connection) {
+        self.close(connection);
     }
 
     fn abort(&mut self, connection: Connection) {
@@ -276,6 +285,8 @@ impl Context for Fake {
             self.connections[at].open = false;
         }
     }
+
+    fn tune(&mut self, _: Connection, _: Tuning) {}
 
     fn pause(&mut self, _: Connection) {}
 

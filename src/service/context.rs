@@ -5,8 +5,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::tcp::State;
 use crate::tcp::congestion::Algorithm;
+use crate::tcp::{State, Tuning};
 use crate::time::Instant;
 
 /// The calls a service can make. The engine implements it; a unit test of a service may, too.
@@ -42,8 +42,24 @@ pub trait Context {
     /// When fewer fitted than were given, [`super::Service::writable`] follows once there is room.
     fn send(&mut self, connection: Connection, bytes: &[u8]) -> usize;
 
-    /// Ends our direction once everything queued has been sent (FIN). The peer may go on sending.
+    //= rfc9293#3.8.5
+    //# As a result of implementation differences and middlebox interactions, new applications SHOULD NOT employ the TCP urgent mechanism
+    //# (SHLD-13).
+    /// As [`Context::send`], and everything up to the last byte taken is urgent: the peer is told to hurry towards it. The data stay in line.
+    /// New applications do better without (RFC 9293 SHLD-13).
+    fn send_urgent(&mut self, connection: Connection, bytes: &[u8]) -> usize;
+
+    /// Ends our direction once everything queued has been sent (FIN). The peer may go on sending. With a linger time of zero
+    /// ([`Tuning::Linger`]) this is [`Context::abort`].
     fn close(&mut self, connection: Connection);
+
+    /// Ends both directions: as [`Context::close`], and nothing more is read. What is unread or still comes is lost, which the peer
+    /// is told with a RST (RFC 9293 SHLD-3): at once for what is unread, and then no callback follows. Otherwise the end of the connection is
+    /// told as ever, but nothing that is received.
+    fn close_both(&mut self, connection: Connection);
+
+    /// Sets something of one connection: Nagle, cork, keep-alives, user timeout, linger. Does nothing when the id is stale.
+    fn tune(&mut self, connection: Connection, tuning: Tuning);
 
     /// Ends the connection at once with a RST; what was queued is discarded. No callback follows.
     fn abort(&mut self, connection: Connection);
@@ -191,6 +207,8 @@ pub struct Info {
     pub tag: u64,
     /// Bytes received and not yet taken by the service.
     pub unread: usize,
+    /// Urgent bytes still to come, not counting what is being offered to [`super::Service::data`] now (RFC 9293 3.8.5).
+    pub urgent: usize,
     /// Bytes queued and not yet acknowledged.
     pub unacknowledged: usize,
     /// Bytes that [`Context::send`] would take now.

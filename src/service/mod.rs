@@ -106,6 +106,17 @@ pub trait Service {
         let _ = (cx, connection);
     }
 
+    //= rfc9293#3.9.1.8
+    //# There MUST be a mechanism for reporting soft TCP error conditions to the application (MUST-47).
+    //= rfc9293#3.9.1.8
+    //# However, an application program that does not want to receive such ERROR_REPORT calls SHOULD be able to effectively disable these
+    //# calls (SHLD-20).
+    /// Something about a connection that does not end it (RFC 9293 3.9.1.8, ERROR_REPORT). A service that does not want to know leaves
+    /// this out.
+    fn notice(&mut self, cx: &mut impl Context, connection: Connection, notice: Notice) {
+        let _ = (cx, connection, notice);
+    }
+
     /// A timer set with [`Context::set_timer`] expired.
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
         let _ = (cx, token);
@@ -120,6 +131,22 @@ pub trait Service {
     fn message(&mut self, cx: &mut impl Context, message: Self::Message) {
         let _ = (cx, message);
     }
+}
+
+/// What a service is told of a connection that lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The same data was sent several times without an answer (R1, RFC 9293 3.8.3).
+    Stalled,
+    /// Urgent data are on their way, or more of them than was known; [`Info::urgent`] says how much (RFC 9293 3.8.5).
+    Urgent,
+    /// An ICMP error about it arrived that does not end it (RFC 9293 3.9.2.2).
+    Icmp {
+        /// The ICMP type: 3 is destination unreachable (RFC 792).
+        icmp_type: u8,
+        /// The ICMP code: 0 is net, 1 host unreachable.
+        code: u8,
+    },
 }
 
 /// Why a connection ended abnormally.

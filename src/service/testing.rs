@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::*;
-use crate::tcp::State;
 use crate::tcp::congestion::Algorithm;
+use crate::tcp::{State, Tuning};
 use crate::time::Instant;
 
 const OURS: &str = "10.0.0.2";
@@ -171,15 +171,25 @@ impl Context for Fake {
         n
     }
 
+    fn send_urgent(&mut self, connection: Connection, bytes: &[u8]) -> usize {
+        self.send(connection, bytes)
+    }
+
     fn close(&mut self, connection: Connection) {
         if let Some(open) = self.connections.get_mut(&connection) {
             open.closed = true;
         }
     }
 
+    fn close_both(&mut self, connection: Connection) {
+        self.close(connection);
+    }
+
     fn abort(&mut self, connection: Connection) {
         self.connections.remove(&connection);
     }
+
+    fn tune(&mut self, _: Connection, _: Tuning) {}
 
     fn pause(&mut self, connection: Connection) {
         if let Some(open) = self.connections.get_mut(&connection) {
@@ -202,6 +212,7 @@ impl Context for Fake {
             listener: Some(ListenerId(0)),
             tag: open.tag,
             unread: 0,
+            urgent: 0,
             unacknowledged: open.unacknowledged,
             room: open.room,
             srtt_ns: None,

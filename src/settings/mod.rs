@@ -279,6 +279,8 @@ fn nearest(name: &str) -> Option<&'static Key> {
 }
 
 const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
 const K: usize = 1 << 10;
 const G: usize = 1 << 30;
@@ -287,6 +289,7 @@ const G: usize = 1 << 30;
 pub const KEYS: &[Key] = &[
     span("tcp.msl", "segment lifetime; TIME-WAIT is 2 MSL", |s| &mut s.tcp.msl, MS, HOUR),
     count("tcp.backlog", "half-open connections per listener", |s| &mut s.tcp.backlog, 1, 1 << 20),
+    switch("tcp.syn_cookies", "cookies beyond the backlog (RFC 4987)", |s| &mut s.tcp.syn_cookies),
     Key {
         name: "tcp.congestion",
         what: "congestion control",
@@ -331,6 +334,13 @@ pub const KEYS: &[Key] = &[
     ),
     small("tcp.quick_acks", "segments acknowledged at once at first", |s| &mut s.tcp.quick_acks, 0, 255),
     switch("tcp.no_delay", "send small segments at once (no Nagle)", |s| &mut s.tcp.no_delay),
+    small("tcp.ttl", "time to live of packets", |s| &mut s.tcp.ttl, 1, 255),
+    switch("tcp.keepalive", "probe idle connections", |s| &mut s.tcp.keepalive),
+    span("tcp.keepalive_idle", "silence before the first probe", |s| &mut s.tcp.keepalive_idle, SECOND, DAY),
+    span("tcp.keepalive_interval", "time between probes", |s| &mut s.tcp.keepalive_interval, SECOND, HOUR),
+    small("tcp.keepalive_probes", "probes that end the connection", |s| &mut s.tcp.keepalive_probes, 2, 255),
+    span("tcp.user_timeout", "unacknowledged data's; 0: by retries", |s| &mut s.tcp.user_timeout, Duration::ZERO, DAY),
+    switch("tcp.user_timeout_option", "tell it to the peer (RFC 5482)", |s| &mut s.tcp.user_timeout_option),
     span("tcp.fin_wait_2", "silence that ends FIN-WAIT-2", |s| &mut s.tcp.fin_wait_2, MS, HOUR),
     power("xsk.frames", "frames per queue", |s| &mut s.xsk.frames, 64, 1 << 20),
     Key {

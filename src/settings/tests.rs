@@ -34,7 +34,12 @@ fn every_key_has_an_effect() {
             _ if key.name.starts_with("xsk") => "1024",
             _ => "9",
         };
-        let other = if key.name == "arp.expiry" { "5s" } else { other };
+        let long = matches!(key.name, "arp.expiry" | "tcp.keepalive_idle" | "tcp.keepalive_interval");
+        let other = match key.name {
+            _ if long => "5s",
+            "tcp.keepalive_probes" => "7",
+            _ => other,
+        };
         let mut settings = defaults.clone();
         settings.set(&format!("{}={other}", key.name)).unwrap_or_else(|error| panic!("{error}"));
         assert_ne!(settings, defaults, "{}", key.name);

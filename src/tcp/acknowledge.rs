@@ -22,7 +22,9 @@ impl Tcb {
         let bytes = (ack - self.snd.una).min(self.queue.len());
         self.queue.acknowledge(bytes, pool);
         self.snd.una = ack;
+        self.note_arrived(ack);
         self.timers.unanswered = 0;
+        self.delivery_goes_on(now);
         // A probe that has not left yet has lost its reason, and perhaps the byte it would carry.
         self.probe = false;
         self.take_ack(config, now, segment, pool, Moved { bytes, advanced: true, duplicate: false, in_flight });
@@ -39,11 +41,18 @@ impl Tcb {
         self.recovery.syn.due = false;
         let echoed_ns =
             segment.options.timestamps.filter(|_| self.timestamps.ok).and_then(|(_, echo)| self.timestamps.echoed_ns(echo, now));
-        let sample_ns = if self.recovery.syn.again { echoed_ns } else { Some(now.ns_since(self.recovery.syn.sent)) };
+        let syn = self.recovery.syn;
+        let sample_ns = match syn.sent {
+            // Of a cookie nobody knows when it was sent, and its timestamp carries other things.
+            Instant::NEVER => None,
+            _ if syn.again => echoed_ns,
+            sent => Some(now.ns_since(sent)),
+        };
         if let Some(ns) = sample_ns {
             self.measured(config, now, ns, 1);
         }
         self.settle_after_syn(config);
+        self.start_keepalive();
         self.restart_send(config, now);
     }
 
@@ -83,6 +92,7 @@ impl Tcb {
             return;
         }
         self.timers.unanswered = 0;
+        self.delivery_goes_on(now);
         if self.snd.wnd > 0 {
             // Probing is over: what waits goes out now, and the timer is an ordinary one again.
             self.timers.backoff = 0;

@@ -108,15 +108,20 @@ impl Tcb {
         self.fin_received
     }
 
-    /// CLOSE: our direction ends once everything queued is sent; what the peer still sends is received (RFC 9293 3.6).
-    ///
-    /// The time counts for nothing yet: no timer starts before the FIN has left.
-    pub fn close(&mut self, _now: Instant) {
+    /// CLOSE: our direction ends once everything queued is sent; what the peer still sends is received (RFC 9293 3.6). With a linger
+    /// time ([`super::Tuning::Linger`]) the peer has that long to take it.
+    pub fn close(&mut self, now: Instant) {
         if self.fin_queued {
             //= rfc9293#3.10.4
             //# An "ok" response would be acceptable, too, as long as a second FIN is not emitted
             return;
         }
+        let over = matches!(self.state(), State::TimeWait | State::Closed);
+        if self.linger == Some(Duration::ZERO) && !over {
+            self.abort();
+            return;
+        }
+        self.start_linger(now);
         match self.state() {
             State::SynSent => {
                 //= rfc9293#3.10.4

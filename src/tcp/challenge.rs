@@ -3,7 +3,7 @@
 //! One limit for all connections would be a side channel: whoever drains it on his own connection sees how much another one
 //! used. The same limit keeps two ends that disagree from answering each other's ACKs for ever.
 
-use crate::limits::CHALLENGE_ACKS_PER_SECOND;
+use crate::limits::{CHALLENGE_ACKS_PER_SECOND, DUPLICATE_ACKS_PER_SECOND};
 use crate::time::Instant;
 
 /// What was sent in the current second.
@@ -11,6 +11,7 @@ use crate::time::Instant;
 pub(super) struct ChallengeLimit {
     second: u32,
     sent: u8,
+    duplicates: u8,
 }
 
 impl ChallengeLimit {
@@ -18,16 +19,29 @@ impl ChallengeLimit {
     pub(super) const fn allows(&mut self, now: Instant) -> bool {
         //= rfc5961#7
         //# An implementation SHOULD include an ACK throttling mechanism to be conservative.
-        let second = (now.as_ns() / 1_000_000_000) as u32;
-        if second != self.second {
-            self.second = second;
-            self.sent = 0;
-        }
+        self.turn_to(now);
         if self.sent >= CHALLENGE_ACKS_PER_SECOND {
             return false;
         }
         self.sent += 1;
         true
+    }
+
+    /// The same for an answer to data that has arrived before, of which honest peers send more.
+    pub(super) const fn allows_duplicate(&mut self, now: Instant) -> bool {
+        self.turn_to(now);
+        if self.duplicates >= DUPLICATE_ACKS_PER_SECOND {
+            return false;
+        }
+        self.duplicates += 1;
+        true
+    }
+
+    const fn turn_to(&mut self, now: Instant) {
+        let second = (now.as_ns() / 1_000_000_000) as u32;
+        if second != self.second {
+            *self = Self { second, sent: 0, duplicates: 0 };
+        }
     }
 }
 

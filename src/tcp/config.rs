@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::congestion::Algorithm;
 use super::ecn;
+use super::keepalive::Keepalive;
 
 /// The settings of all connections of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct Config {
     pub msl: Duration,
     /// Connections in SYN-RECEIVED per listener.
     pub backlog: usize,
+    /// Answer SYNs beyond the backlog with cookies (RFC 4987) instead of dropping them.
+    pub syn_cookies: bool,
     /// Bytes queued for sending per connection, at least: with a large congestion window it is twice that.
     pub send_buffer: usize,
     /// The most that may become; no more than `send_buffer` when that is larger.
@@ -44,8 +47,13 @@ pub struct Config {
     pub probe_min: Duration,
     /// Shortest run of RACK's reordering timer (RFC 8985 6.2).
     pub reordering_min: Duration,
+    //= rfc9293#3.8.3
+    //# The value of R2 SHOULD correspond to at least 100 seconds (SHLD-11).
     /// Retransmissions of the same data before the connection is given up (R2, RFC 9293 3.8.3; at least 100 s).
     pub retries: u32,
+    //= rfc9293#3.8.3
+    //# In particular, R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least 3 minutes
+    //# (MUST-23).
     /// Retransmissions of a SYN before giving up (RFC 9293 3.8.3: at least 3 minutes for an active open).
     pub syn_retries: u32,
     /// Retransmissions of a SYN-ACK before the half-open connection is given up.
@@ -57,6 +65,20 @@ pub struct Config {
     pub quick_acks: u32,
     /// Send small segments at once (no Nagle, RFC 9293 3.7.4).
     pub no_delay: bool,
+    /// Time to live of the packets sent (RFC 9293 MUST-49), 1 to 255.
+    pub ttl: u32,
+    /// Probe idle connections (RFC 9293 3.8.4; MUST-25: off by default).
+    pub keepalive: bool,
+    /// Silence before the first probe.
+    pub keepalive_idle: Duration,
+    /// Time between probes without an answer.
+    pub keepalive_interval: Duration,
+    /// Probes without an answer that end the connection.
+    pub keepalive_probes: u32,
+    /// How long data may stay unacknowledged; zero counts retransmissions instead (`retries`).
+    pub user_timeout: Duration,
+    /// Tell the peer of it, and follow the peer's (RFC 5482 3, ENABLED).
+    pub user_timeout_option: bool,
     /// How long FIN-WAIT-2 lasts without a word from the peer. RFC 9293 sets no limit; without one a peer that vanished holds its TCB for ever.
     pub fin_wait_2: Duration,
 }
@@ -66,6 +88,7 @@ impl Default for Config {
         Self {
             msl: Duration::from_secs(30),
             backlog: 1024,
+            syn_cookies: true,
             send_buffer: 256 * 1024,
             send_buffer_max: 4 * 1024 * 1024,
             receive_buffer: 256 * 1024,
@@ -93,7 +116,23 @@ impl Default for Config {
             delayed_ack: Duration::from_millis(40),
             quick_acks: 16,
             no_delay: true,
+            ttl: 64,
+            //= rfc9293#3.8.4
+            //# they MUST default to off (MUST-25)
+            keepalive: false,
+            keepalive_idle: Duration::from_secs(7200),
+            keepalive_interval: Duration::from_secs(75),
+            keepalive_probes: 9,
+            user_timeout: Duration::ZERO,
+            user_timeout_option: false,
             fin_wait_2: Duration::from_secs(300),
         }
+    }
+}
+
+impl Config {
+    /// The keep-alives of a connection that does not choose its own.
+    pub(super) const fn keepalive_plan(&self) -> Keepalive {
+        Keepalive { idle: self.keepalive_idle, interval: self.keepalive_interval, probes: self.keepalive_probes }
     }
 }

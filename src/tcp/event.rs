@@ -24,7 +24,7 @@ pub struct Opening {
 
 /// Things the service must be told of, as a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events(u8);
+pub struct Events(u16);
 
 impl Events {
     /// Nothing.
@@ -45,6 +45,12 @@ impl Events {
     pub const TIMED_OUT: Self = Self(64);
     /// Both directions ended in order; the TCB is in TIME-WAIT or CLOSED.
     pub const CLOSED: Self = Self(128);
+    /// The connection was closed, and aborted because its peer took too long (linger).
+    pub const ABORTED: Self = Self(256);
+    /// The same data was sent so often without an answer that something is wrong (R1, RFC 9293 3.8.3).
+    pub const STALLED: Self = Self(512);
+    /// The peer has urgent data in the stream, or more of it than was known.
+    pub const URGENT: Self = Self(1024);
 
     /// True when all of `other` is in the set.
     pub const fn contains(self, other: Self) -> bool {
@@ -118,6 +124,8 @@ pub struct Transmit<'a> {
     pub flags: Flags,
     /// Window field, already scaled.
     pub window: u16,
+    /// The urgent field; its flag says whether it means anything.
+    pub urgent: u16,
     /// Options.
     pub options: Options,
     /// The packet goes out as ECT(0): routers may mark it instead of dropping it (RFC 3168 5).

@@ -42,10 +42,15 @@ pub fn timestamp_offset(secret: &[u8; 16], flow: &[u8; 40]) -> u32 {
     hash(secret, flow, TIMESTAMP)
 }
 
-/// Where the search for a source port begins (RFC 6056 3.3.3: a keyed hash of the addresses and the destination port, so that the ports of
+/// Where the search for a source port begins (RFC 6056 3.3.4: a keyed hash of the addresses and the destination port, so that the ports of
 /// one destination say nothing of those of another). `flow` is the key with a local port of 0.
 pub fn port_offset(secret: &[u8; 16], flow: &[u8; 40]) -> u32 {
     hash(secret, flow, PORT)
+}
+
+/// Which counter of source ports a destination shares with others: the second hash of RFC 6056 3.3.4. `flow` as for [`port_offset`].
+pub fn port_counter(secret: &[u8; 16], flow: &[u8; 40]) -> u32 {
+    hash(secret, flow, PORT_COUNTER)
 }
 
 fn hash(secret: &[u8; 16], flow: &[u8; 40], purpose: u8) -> u32 {
@@ -64,6 +69,7 @@ const TICK_NS: u64 = 4_000;
 const SEQUENCE: u8 = 1;
 const TIMESTAMP: u8 = 2;
 const PORT: u8 = 3;
+const PORT_COUNTER: u8 = 4;
 
 #[cfg(test)]
 mod tests {

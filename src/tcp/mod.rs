@@ -14,23 +14,30 @@
 //! timestamps.rs   TS.Recent and PAWS    rtt.rs, rto.rs  round trip   congestion/   how much may be in flight
 //! pool.rs, ring.rs, ranges.rs, send_queue.rs, receive_queue.rs       the memory of the streams
 //! isn.rs          initial sequence numbers                           challenge.rs  the limit on challenge ACKs
-//! tuning.rs       how large the receive window is, how promptly data is acknowledged
+//! autotune.rs     how large the receive window is, how promptly data is acknowledged
 //! ecn.rs          marks instead of losses
+//! cookie.rs       handshakes of which nothing is remembered         keepalive.rs  is an idle peer still there
+//! path_mtu.rs     how large a packet may be                          urgent.rs     the urgent pointer, both ways
+//! tuning.rs       what a service sets of a connection               user_timeout.rs  how long data may stay unacknowledged
 //! rate.rs         how fast data is delivered    pacing.rs  when the next segment may leave    tally.rs  what happened, to be counted
 //! ```
 
 mod acknowledge;
 pub mod arrives;
+mod autotune;
 mod calls;
 mod challenge;
 pub mod config;
 pub mod congestion;
+pub mod cookie;
 pub mod ecn;
 pub mod event;
 pub mod isn;
+pub mod keepalive;
 mod options;
 mod output;
 mod pacing;
+mod path_mtu;
 pub mod pool;
 mod ranges;
 pub mod rate;
@@ -47,6 +54,8 @@ mod tcb;
 mod timers;
 mod timestamps;
 mod tuning;
+mod urgent;
+mod user_timeout;
 mod window;
 
 #[cfg(test)]
@@ -54,6 +63,8 @@ mod tests;
 
 pub use config::Config;
 pub use event::{Arrival, Disposition, Events, Opening, Reset, Transmit};
+pub use keepalive::Keepalive;
 pub use pool::BufferPool;
 pub use state::State;
 pub use tcb::Tcb;
+pub use tuning::Tuning;

@@ -34,6 +34,7 @@ impl Tcb {
             //# This two-byte option may be sent in a SYN by a TCP that has been extended to receive (and presumably process) the SACK
             //# option once the connection has opened.
             sack_permitted: self.offers.sack,
+            user_timeout: self.user_timeout.in_syn(),
             ..Options::default()
         }
     }
@@ -58,7 +59,11 @@ impl Tcb {
         //= rfc7323#3.2
         //# Once TSopt has been successfully negotiated, that is both <SYN> and <SYN,ACK> contain TSopt, the TSopt MUST be sent in
         //# every non-<RST> segment for the duration of the connection, and SHOULD be sent in an <RST> segment
-        Options { timestamps: self.timestamps.ok.then(|| self.timestamps.option(now)), ..Options::default() }
+        Options {
+            timestamps: self.timestamps.ok.then(|| self.timestamps.option(now)),
+            user_timeout: self.user_timeout.in_segment(),
+            ..Options::default()
+        }
     }
 
     /// A segment with [`Tcb::options`] has left.
@@ -71,12 +76,12 @@ impl Tcb {
     }
 
     /// SACK blocks that a segment has room for; 0 when the peer did not permit them.
-    const fn sack_blocks_max(&self) -> usize {
+    fn sack_blocks_max(&self) -> usize {
         //= rfc2018#3
         //# thus a maximum of 3 SACK blocks will be allowed in this case.
         match (self.offers.sack, self.timestamps.ok) {
             (false, _) => 0,
-            (true, true) => SACK_BLOCKS - 1,
+            (true, true) => SACK_BLOCKS - 1 - usize::from(self.user_timeout.in_segment().is_some()),
             (true, false) => SACK_BLOCKS,
         }
     }
@@ -124,7 +129,7 @@ impl Tcb {
         //= rfc9293#3.7.1
         //# When TCP is used in a situation where either the IP or TCP headers are not fixed, the sender must reduce the amount of
         //# TCP data in any given packet by the number of octets used by the IP and TCP options.
-        u32::from(self.snd.mss) - self.timestamp_bytes() - self.sack_bytes()
+        u32::from(self.snd.mss) - self.timestamp_bytes() - self.user_timeout_bytes() - self.sack_bytes()
     }
 
     /// The payload of a full-sized segment of the peer.
@@ -134,6 +139,11 @@ impl Tcb {
 
     const fn timestamp_bytes(&self) -> u32 {
         if self.timestamps.ok { TIMESTAMP_BYTES } else { 0 }
+    }
+
+    /// Bytes of the user timeout in a segment that leaves now.
+    fn user_timeout_bytes(&self) -> u32 {
+        if self.user_timeout.in_segment().is_some() { USER_TIMEOUT_BYTES } else { 0 }
     }
 
     /// Bytes of the SACK option of a segment that leaves now.
@@ -158,4 +168,6 @@ pub(super) struct Offers {
 const DEFAULT_MSS: u16 = 536;
 /// Timestamps, padded to a multiple of four (RFC 7323 appendix A).
 const TIMESTAMP_BYTES: u32 = 12;
+/// The user timeout (RFC 5482 3.3).
+const USER_TIMEOUT_BYTES: u32 = 4;
 const _: () = assert!(SEND_MSS_MIN as u32 > 40, "options take 40 bytes at most");

@@ -25,6 +25,8 @@ enum Due {
     Reset(SeqNum),
     /// Our SYN or SYN-ACK.
     Syn,
+    /// A keep-alive.
+    Keepalive,
     /// Data and FIN, or an empty ACK.
     Text(Text),
 }
@@ -46,6 +48,7 @@ impl Tcb {
     /// The next segment; it counts as sent. `None` when there is none: then a timer may have been armed, so ask
     /// [`Tcb::poll_timeout`] afterwards.
     pub fn poll_transmit(&mut self, config: &Config, now: Instant, pool: &mut BufferPool) -> Option<Transmit<'_>> {
+        self.raise_path_mtu(now);
         match self.due(now) {
             Due::Nothing => None,
             Due::Timer => {
@@ -58,6 +61,7 @@ impl Tcb {
             }
             Due::Reset(seq) => Some(self.transmit_reset(seq, now)),
             Due::Syn => Some(self.transmit_syn(config, now)),
+            Due::Keepalive => Some(self.transmit_keepalive(now)),
             Due::Text(text) => Some(self.transmit_text(text, config, now, pool)),
         }
     }
@@ -80,6 +84,9 @@ impl Tcb {
     }
 
     fn due_text(&self, now: Instant) -> Due {
+        if self.keepalive.probe {
+            return Due::Keepalive;
+        }
         if self.probe {
             //= rfc9293#3.8.6.1
             //# The sending TCP peer must regularly transmit at least one octet of new data (if available), or retransmit to the
@@ -200,11 +207,11 @@ impl Tcb {
         //= rfc9293#3.7.4
         //# A TCP implementation SHOULD implement the Nagle algorithm to coalesce short segments (SHLD-7).  However, there MUST be a way
         //# for an application to disable the Nagle algorithm on an individual connection (MUST-17).
-        let all = len == unsent && (idle || self.no_delay || fin);
+        let all = len == unsent && (idle || self.no_delay || fin) && (!self.cork || fin);
         //= rfc9293#3.8.6.2.1
         //# or if at least a fraction Fs of the maximum window can be sent, i.e., if:
         //# [SND.NXT = SND.UNA and] min(D,U) >= Fs * Max(SND.WND);
-        let fraction = (idle || self.no_delay) && len >= (self.snd.max_wnd / 2).max(1);
+        let fraction = !self.cork && (idle || self.no_delay) && len >= (self.snd.max_wnd / 2).max(1);
         (full || all || fraction || (self.override_avoidance && idle)).then_some(Text { seq, len, fin })
     }
 
@@ -214,7 +221,7 @@ impl Tcb {
         //# If an <RST> is being generated because of a user abort, and Snd.TS.OK is set, then a Timestamps option SHOULD be included
         //# in the <RST>.
         let options = self.reset_options(now);
-        Transmit { seq, ack: SeqNum(0), flags: Flags::RST, window: 0, options, ect: false, payload: [&[], &[]] }
+        Transmit { seq, ack: SeqNum(0), flags: Flags::RST, window: 0, urgent: 0, options, ect: false, payload: [&[], &[]] }
     }
 
     fn transmit_syn(&mut self, config: &Config, now: Instant) -> Transmit<'_> {
@@ -241,7 +248,7 @@ impl Tcb {
         let flags = flags | self.ecn.syn_flags(self.syn_seen, again);
         //= rfc3168#6.1.1
         //# A host MUST NOT set ECT on SYN or SYN-ACK packets.
-        Transmit { seq: self.iss, ack, flags, window, options, ect: false, payload: [&[], &[]] }
+        Transmit { seq: self.iss, ack, flags, window, urgent: 0, options, ect: false, payload: [&[], &[]] }
     }
 
     fn transmit_text(&mut self, text: Text, config: &Config, now: Instant, pool: &mut BufferPool) -> Transmit<'_> {
@@ -260,8 +267,11 @@ impl Tcb {
             }
             self.note_sent(seq, end, fin, config, now, pool);
         }
+        let (urg, urgent) = self.urgent_field(seq);
+        flags = flags | urg;
         let options = self.options(now);
         self.sack_reported();
+        self.user_timeout.announced();
         let window = self.rcv.offer(self.received.unread());
         if window == 0 {
             self.noted.note(Happening::ZeroWindowOffered);
@@ -270,13 +280,16 @@ impl Tcb {
         let payload = self.queue.slices(seq - self.snd.una, len);
         //= rfc9293#3.10.7.4
         //# <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>
-        Transmit { seq, ack: self.rcv.nxt, flags, window, options, ect, payload }
+        Transmit { seq, ack: self.rcv.nxt, flags, window, urgent, options, ect, payload }
     }
 
     /// Books a segment that takes sequence space.
     fn note_sent(&mut self, seq: SeqNum, end: SeqNum, fin: bool, config: &Config, now: Instant, pool: &mut BufferPool) {
+        self.note_size(end - seq, end);
         let is_new = !seq.before(self.snd.nxt);
         if is_new {
+            self.stop_override();
+            self.delivery_begins(now);
             self.restart_after_idle(config, now);
             self.sent_new(end, now, pool);
         } else {
@@ -326,7 +339,7 @@ impl Tcb {
     }
 
     /// A segment with the current RCV.NXT leaves.
-    const fn acknowledged_all(&mut self) {
+    pub(super) const fn acknowledged_all(&mut self) {
         self.rcv.acked = self.rcv.nxt;
         self.ack_now = false;
         self.timers.ack = Instant::NEVER;

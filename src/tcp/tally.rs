@@ -101,6 +101,18 @@ happenings! {
     EcnBroken = "ecn_broken",
     /// BBR sent next to nothing for a moment, to see the path's round-trip time without a queue.
     RttProbed = "rtt_probed",
+    /// A SYN beyond the backlog was answered with a cookie (RFC 4987 3.6).
+    SynCookieSent = "syn_cookie_sent",
+    /// The acknowledgment of a cookie made a connection.
+    SynCookieAccepted = "syn_cookie_accepted",
+    /// A router has said that the path carries smaller packets only (RFC 1191).
+    PathMtuReduced = "path_mtu_reduced",
+    /// A keep-alive was sent (RFC 9293 3.8.4).
+    KeepaliveProbe = "keepalive_probe",
+    /// Data stayed unacknowledged for the user timeout (RFC 9293 3.10.8).
+    UserTimeout = "user_timeout",
+    /// A connection in TIME-WAIT gave way to a new one, because the table was full.
+    TimeWaitCutShort = "time_wait_cut_short",
 }
 
 /// A set of happenings of one connection.

@@ -5,13 +5,18 @@
 //! one holds the fields, birth and death. A TCB has no clock and no buffers but what it takes from the pool; nothing in it
 //! panics on what a peer sends.
 
+use std::time::Duration;
+
+use super::autotune::Autotune;
 use super::challenge::ChallengeLimit;
 use super::config::Config;
 use super::congestion::{Algorithm, Congestion, Control};
 use super::ecn::Ecn;
 use super::event::{Events, Opening};
+use super::keepalive::KeepaliveState;
 use super::options::Offers;
 use super::pacing::Pacer;
+use super::path_mtu::PathMtu;
 use super::pool::BufferPool;
 use super::rate::Rate;
 use super::receive_queue::ReceiveQueue;
@@ -24,7 +29,8 @@ use super::state::{Cause, Current, State};
 use super::tally::Noted;
 use super::timers::Timers;
 use super::timestamps::Timestamps;
-use super::tuning::Tuning;
+use super::urgent::Urgent;
+use super::user_timeout::UserTimeout;
 use super::window::{ReceiveSpace, SendSpace};
 use crate::time::Instant;
 use crate::wire::tcp::Segment;
@@ -62,6 +68,16 @@ pub struct Tcb {
     pub(super) pacer: Pacer,
     pub(super) ecn: Ecn,
     pub(super) challenges: ChallengeLimit,
+    pub(super) path_mtu: PathMtu,
+    pub(super) urgent: Urgent,
+    /// The DiffServ code point of what is sent.
+    pub(super) dscp: u8,
+    pub(super) keepalive: KeepaliveState,
+    pub(super) user_timeout: UserTimeout,
+    /// How long a CLOSE waits for the peer.
+    pub(super) linger: Option<Duration>,
+    /// When a closed connection is aborted.
+    pub(super) abort_at: Instant,
     /// When data was last sent (RFC 5681 4.1).
     pub(super) last_sent: Instant,
     /// Segments sent again.
@@ -71,7 +87,7 @@ pub struct Tcb {
 
     pub(super) queue: SendQueue,
     pub(super) received: ReceiveQueue,
-    pub(super) tuning: Tuning,
+    pub(super) autotune: Autotune,
 
     pub(super) offers: Offers,
     /// Came from a listener (RFC 9293 MUST-11).
@@ -88,6 +104,8 @@ pub struct Tcb {
     pub(super) unreadable: bool,
     /// No Nagle.
     pub(super) no_delay: bool,
+    /// Segments that are not full wait.
+    pub(super) cork: bool,
     /// An ACK is to be sent without delay.
     pub(super) ack_now: bool,
     /// A zero-window probe is due.
@@ -141,12 +159,19 @@ impl Tcb {
             pacer: Pacer::NONE,
             ecn: Ecn::new(config),
             challenges: ChallengeLimit::default(),
+            path_mtu: PathMtu::new(iss),
+            urgent: Urgent::default(),
+            dscp: 0,
+            keepalive: KeepaliveState::new(config.keepalive.then(|| config.keepalive_plan()), now),
+            user_timeout: UserTimeout::new(config, now),
+            linger: None,
+            abort_at: Instant::NEVER,
             last_sent: now,
             resent: 0,
             noted: Noted::NONE,
             queue: SendQueue::default(),
             received: ReceiveQueue::default(),
-            tuning: Tuning::new(config, now),
+            autotune: Autotune::new(config, now),
             offers: Offers { window_scale: config.window_scaling, timestamps: config.timestamps, sack: config.sack },
             passive: false,
             syn_seen: false,
@@ -155,11 +180,17 @@ impl Tcb {
             fin_received: false,
             unreadable: false,
             no_delay: config.no_delay,
+            cork: false,
             ack_now: false,
             probe: false,
             override_avoidance: false,
             send_was_short: false,
         }
+    }
+
+    /// Nobody knows when what is outstanding was sent: its acknowledgment measures nothing.
+    pub(super) fn forget_when_sent(&mut self) {
+        self.recovery.syn.sent = Instant::NEVER;
     }
 
     /// Takes in the peer's SYN: IRS, RCV.NXT, options.
@@ -169,10 +200,11 @@ impl Tcb {
         self.irs = syn.seq;
         self.rcv.nxt = syn.seq + 1;
         self.rcv.acked = self.rcv.nxt;
-        self.tuning.begin(self.rcv.nxt, now);
+        self.autotune.begin(self.rcv.nxt, now);
         self.syn_seen = true;
         self.ecn.on_syn(syn.flags);
         self.settle_options(&syn.options, now);
+        self.hear_user_timeout(syn.options.user_timeout);
     }
 
     /// The state (RFC 9293 3.3.2).
@@ -197,17 +229,20 @@ impl Tcb {
         self.received.release(pool);
     }
 
-    /// ICMP says that the peer cannot be reached. Ends the attempt to connect; later it is a hint that is not followed.
+    /// Nothing at the peer's address serves us: no neighbour answers, or ICMP has told a hard error. Ends the attempt to connect; later it is a
+    /// hint that is not followed, as RFC 5927 5.2 advises.
     pub fn on_unreachable(&mut self) -> Events {
-        //= rfc9293#3.9.2.2
-        //# Since these Unreachable messages indicate soft error conditions, a TCP implementation MUST NOT abort the connection
-        //# (MUST-56)
         if self.state() != State::SynSent {
             return Events::NONE;
         }
         self.timers.stop();
         self.enter(Cause::Unreachable, State::Closed);
         Events::RESET
+    }
+
+    /// The DiffServ code point of what is sent, 0 to 63.
+    pub const fn dscp(&self) -> u8 {
+        self.dscp
     }
 
     /// The smoothed round-trip time in nanoseconds (RFC 6298); `None` before the first sample.

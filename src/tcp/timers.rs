@@ -31,6 +31,8 @@ pub(super) struct Timers {
     pub(super) linger: Instant,
     /// The service was refused memory and nothing else will wake it.
     pub(super) room: Instant,
+    /// The earliest of the long ones: keep-alive, user timeout, linger (`tuning`).
+    pub(super) patience: Instant,
     /// The next segment may leave (pacing).
     pub(super) pace: Instant,
     /// When `room` last expired.
@@ -51,6 +53,7 @@ impl Timers {
         linger: Instant::NEVER,
         room: Instant::NEVER,
         pace: Instant::NEVER,
+        patience: Instant::NEVER,
         woken: Instant::ZERO,
         backoff: 0,
         unanswered: 0,
@@ -67,7 +70,7 @@ impl Tcb {
     pub fn poll_timeout(&self) -> Instant {
         let timers = &self.timers;
         let send = timers.send.min(timers.tail).min(timers.reordering);
-        send.min(timers.ack).min(timers.linger).min(timers.room).min(timers.pace)
+        send.min(timers.ack).min(timers.linger).min(timers.room).min(timers.pace).min(timers.patience)
     }
 
     /// Lets expired timers act. May be called at any time; does nothing before a deadline.
@@ -98,6 +101,9 @@ impl Tcb {
             // Nor does a tail probe wait for the pace.
             self.pacer.release();
             self.on_probe_timer(config, now);
+        }
+        if self.timers.patience <= now {
+            events |= self.on_impatience(config, now);
         }
         if self.timers.send <= now {
             events |= self.on_send_timeout(config, now);
@@ -166,7 +172,7 @@ impl Tcb {
             self.recovery.syn.due = true;
         }
         self.arm_send(config, now);
-        Events::NONE
+        self.trouble()
     }
 
     fn on_probe_timeout(&mut self, config: &Config, now: Instant) -> Events {
@@ -179,7 +185,7 @@ impl Tcb {
         //= rfc9293#3.8.6.1
         //# As long as the receiving TCP peer continues to send acknowledgments in response to the probe segments, the sending TCP
         //# peer MUST allow the connection to stay open (MUST-37).
-        if u32::from(self.timers.unanswered) >= config.retries {
+        if self.retries_used_up(config) {
             return self.give_up();
         }
         //= rfc9293#3.8.6.1
@@ -198,7 +204,7 @@ impl Tcb {
         //# The following procedure MUST be used to handle excessive retransmissions of data segments (MUST-20):
         //= rfc9293#3.8.3
         //# When the number of transmissions of the same segment reaches a threshold R2 greater than R1, close the connection.
-        if u32::from(self.timers.unanswered) >= config.retries {
+        if self.retries_used_up(config) {
             return self.give_up();
         }
         //= rfc9293#3.10.8
@@ -206,10 +212,21 @@ impl Tcb {
         //# front of the retransmission queue again, reinitialize the retransmission timer, and return.
         let first = self.timers.unanswered == 0;
         self.noted.note(Happening::RetransmissionTimeout);
+        self.believe_pending_mtu(config, now);
         self.recover_on_timeout(now, first);
         self.count_timeout();
         self.arm_send(config, now);
-        Events::NONE
+        self.trouble()
+    }
+
+    /// Said once, when the same segment has been sent again so often.
+    fn trouble(&self) -> Events {
+        //= rfc9293#3.8.3
+        //# TCP implementations SHOULD inform the application of the delivery problem (unless such information has been disabled by the
+        //# application; see the "Asynchronous Reports" section (Section 3.9.1.8)), when R1 is reached and before R2 (SHLD-9).
+        // Of a handshake that a peer has begun no service knows yet.
+        let known = !self.passive || self.state() != State::SynReceived;
+        if known && self.timers.unanswered == R1 { Events::STALLED } else { Events::NONE }
     }
 
     const fn count_timeout(&mut self) {
@@ -270,7 +287,7 @@ impl Tcb {
         if self.snd.outstanding() == 0 && self.snd.wnd > 0 {
             //= rfc9293#3.8.6.2.1
             //# The override timeout should be in the range 0.1 - 1.0 seconds.
-            return interval.clamp(OVERRIDE_MIN, OVERRIDE_MAX);
+            return if self.cork { CORK_MAX } else { interval.clamp(OVERRIDE_MIN, OVERRIDE_MAX) };
         }
         interval
     }
@@ -292,5 +309,10 @@ impl Tcb {
     }
 }
 
+//= rfc9293#3.8.3
+//# The value of R1 SHOULD correspond to at least 3 retransmissions, at the current RTO (SHLD-10).
+const R1: u8 = 3;
+/// How long a corked segment waits, as on Linux.
+const CORK_MAX: Duration = Duration::from_millis(200);
 const OVERRIDE_MIN: Duration = Duration::from_millis(100);
 const OVERRIDE_MAX: Duration = Duration::from_secs(1);

@@ -1,170 +1,104 @@
-//! How large the receive window is, and how promptly data is acknowledged: what the receiver learns from watching its peer.
+//! What a service may set of one connection (RFC 9293 3.9.1), and how long it is patient with it.
 //!
-//! The window begins with `tcp.receive_buffer` bytes. Once a round trip the machine looks at how much the service has read meanwhile; a
-//! peer that could soon be held up by the window gets one four times as large as that, up to `tcp.receive_buffer_max` (dynamic
-//! right-sizing). A service that does not read keeps its window small, and so does a peer that sends little. The limit never shrinks
-//! while the connection lives, so that the right edge never moves left. While the core's buffers run short
-//! ([`BufferPool::is_pressed`]) no window grows, and new ones begin small.
-//!
-//! The round trip is told by the timestamps that the peer echoes with its data; below their resolution, and without them, by our own
-//! measurement, which the handshake begins; without either, by how long one window takes, at least.
-//!
-//! Called for each segment by `arrives`; nothing here panics.
+//! Called through [`crate::service::Context::tune`]; the defaults are settings. Takes effect at once. Nothing panics.
+
+use std::time::Duration;
 
 use super::config::Config;
-use super::pool::BufferPool;
-use super::seq::SeqNum;
-use super::tally::Happening;
+use super::event::Events;
+use super::keepalive::Keepalive;
+use super::state::State;
 use super::tcb::Tcb;
 use crate::time::Instant;
-use crate::wire::tcp::Segment;
 
-/// What is remembered of the peer's sending. A few words, of no use while a connection is idle.
+/// One thing to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tuning {
-    /// How far the service had read when the round began.
-    from: SeqNum,
-    /// The round-trip time as the receiver sees it, in microseconds; 0 when it is not known.
-    rtt_us: u32,
-    /// When the round began.
-    began: Instant,
-    /// When data last came.
-    data_at: Instant,
-    /// The largest payload that came.
-    largest: u16,
-    /// Segments still to be acknowledged at once.
-    quick: u8,
-}
-
-impl Tuning {
-    /// For a connection that has received nothing.
-    pub(super) const fn new(config: &Config, now: Instant) -> Self {
-        Self { from: SeqNum(0), rtt_us: 0, began: now, data_at: now, largest: 0, quick: config.quick_acks as u8 }
-    }
-
-    /// A round begins: the service has read up to `from`.
-    pub(super) const fn begin(&mut self, from: SeqNum, now: Instant) {
-        self.from = from;
-        self.began = now;
-    }
-
-    /// Something is out of order: what follows is to be acknowledged at once.
-    pub(super) const fn hurry(&mut self, config: &Config) {
-        self.quick = config.quick_acks as u8;
-    }
-
-    /// In-order data came, `len` bytes from `seq` on. True when it is one of those that are acknowledged at once.
-    pub(super) fn on_data(&mut self, config: &Config, now: Instant, seq: SeqNum, len: u32) -> bool {
-        // A round begins with its first data: a pause before it says nothing of the peer's speed.
-        if seq == self.from {
-            self.began = now;
-        }
-        self.largest = self.largest.max(len as u16);
-        // A peer that was silent for this long may have begun anew with a small window (RFC 5681 4.1), as at the start.
-        if now.since(self.data_at) > config.rto_min {
-            self.hurry(config);
-        }
-        self.data_at = now;
-        let quick = self.quick > 0;
-        self.quick -= u8::from(quick);
-        quick
-    }
-
-    /// The round-trip time as the receiver sees it, if it is known.
-    const fn rtt_ns(&self) -> Option<u64> {
-        if self.rtt_us == 0 { None } else { Some(self.rtt_us as u64 * 1_000) }
-    }
-
-    fn set_rtt(&mut self, ns: u64) {
-        self.rtt_us = (ns / 1_000).clamp(1, RTT_US_MAX) as u32;
-    }
-
-    /// A whole window took this long, which is no less than a round trip: the shortest such time, unless this is it.
-    fn shortest_window(&mut self, elapsed_ns: u64) -> Option<u64> {
-        let before = self.rtt_ns().filter(|&before| before <= elapsed_ns);
-        if before.is_none() {
-            self.set_rtt(elapsed_ns);
-        }
-        before
-    }
-
-    /// The payload of a full-sized segment, at most `most`: a peer with a smaller path than ours sends smaller ones.
-    pub(super) fn full_segment(&self, most: u32) -> u32 {
-        u32::from(self.largest).clamp(FULL_SEGMENT_MIN.min(most), most)
-    }
+pub enum Tuning {
+    /// Send small segments at once (no Nagle, RFC 9293 3.7.4).
+    NoDelay(bool),
+    /// Hold segments that are not full until uncorked, closed, or 200 ms have passed with nothing outstanding.
+    Cork(bool),
+    /// Probe the peer when the connection is idle (RFC 9293 3.8.4).
+    Keepalive(Option<Keepalive>),
+    /// How long data may stay unacknowledged (R2, RFC 9293 3.8.3); `None` counts retransmissions instead, [`Duration::MAX`] never gives up.
+    UserTimeout(Option<Duration>),
+    /// How long [`crate::service::Context::close`] lets the peer take what is queued before the connection is aborted: zero aborts at once, `None`
+    /// waits as long as the connection lives.
+    Linger(Option<Duration>),
+    //= rfc9293#3.9.2
+    //# Generally, an application SHOULD NOT change the Diffserv field value during the course of a connection (SHLD-23).
+    /// The DiffServ code point of the packets sent, 0 to 63 (RFC 9293 3.9.1.9). Best chosen once, when the connection opens.
+    Dscp(u8),
 }
 
 impl Tcb {
-    /// True when so much has come in this round that the window may have to grow. Cheap.
-    pub(super) fn tuning_due(&self) -> bool {
-        self.rcv.nxt - self.tuning.from >= self.rcv.limit / 8
-    }
-
-    /// Ends a round, if it took a round trip, and lets the window grow if it must. `offered` bytes before RCV.NXT are yet to be offered to
-    /// the service.
-    pub(super) fn tune(&mut self, config: &Config, now: Instant, segment: &Segment<'_>, offered: u32, pool: &BufferPool) {
-        let read_to = self.rcv.nxt - self.received.unread() - offered;
-        let most = self.rcv.limit_max(config);
-        if self.rcv.limit >= most {
-            self.tuning.begin(self.rcv.nxt, now);
-            return;
-        }
-        let elapsed_ns = now.ns_since(self.tuning.began);
-        let read = if read_to.after(self.tuning.from) { read_to - self.tuning.from } else { 0 };
-        let rtt_ns = if self.timestamps.ok || self.rtt.srtt_ns().is_some() {
-            if elapsed_ns < self.tuning.rtt_ns().or(self.rtt.srtt_ns()).unwrap_or(0) {
-                return;
+    /// Sets something of the connection.
+    pub fn tune(&mut self, tuning: Tuning, now: Instant) {
+        match tuning {
+            //= rfc9293#3.7.4
+            //# However, there MUST be a way for an application to disable the Nagle algorithm on an individual connection (MUST-17).
+            Tuning::NoDelay(on) => self.no_delay = on,
+            Tuning::Cork(on) => {
+                self.cork = on;
+                self.stop_override();
             }
-            self.smooth_round_trip(segment, now)
-        } else {
-            if read < self.rcv.limit {
-                return;
+            Tuning::Keepalive(plan) => self.set_keepalive(plan, now),
+            Tuning::UserTimeout(timeout) => self.set_user_timeout(timeout),
+            Tuning::Linger(span) => self.linger = span,
+            //= rfc9293#3.9.1.9
+            //# The application layer MUST be able to specify the Differentiated Services field for segments that are sent on a connection
+            //# (MUST-48).
+            //= rfc9293#3.9.1.9
+            //# It is not required, but the application SHOULD be able to change the Differentiated Services field during the connection
+            //# lifetime (SHLD-21).
+            Tuning::Dscp(code) => self.dscp = code & 63,
+        }
+    }
+
+    /// The send timer ran for data that was held back, which leaves now or waits for something else.
+    pub(super) fn stop_override(&mut self) {
+        if self.snd.outstanding() == 0 && self.snd.wnd > 0 && !self.probe {
+            self.timers.send = Instant::NEVER;
+            self.override_avoidance = false;
+        }
+    }
+
+    /// CLOSE was called: from now on the peer's time to take what is queued is counted.
+    pub(super) fn start_linger(&mut self, now: Instant) {
+        if let Some(span) = self.linger {
+            self.abort_at = now + span;
+            self.settle_patience();
+        }
+    }
+
+    /// One of the long deadlines has changed.
+    pub(super) fn settle_patience(&mut self) {
+        if self.state() != State::Closed && self.state() != State::TimeWait {
+            self.timers.patience = self.keepalive.at.min(self.user_timeout.at).min(self.abort_at);
+        }
+    }
+
+    /// One of the long deadlines has come.
+    pub(super) fn on_impatience(&mut self, config: &Config, now: Instant) -> Events {
+        let mut events = Events::NONE;
+        if self.abort_at <= now {
+            self.abort_at = Instant::NEVER;
+            let acknowledged = matches!(self.state(), State::FinWait2 | State::TimeWait | State::Closed);
+            if !acknowledged {
+                self.abort();
+                return Events::ABORTED;
             }
-            self.tuning.shortest_window(elapsed_ns)
-        };
-        self.tuning.begin(read_to, now);
-        let Some(rtt_ns) = rtt_ns else { return };
-        let per_round_trip = u128::from(read) * u128::from(rtt_ns) / u128::from(elapsed_ns.max(rtt_ns).max(1));
-        // A peer in slow start sends twice as much in the next round trip, and learns only then of the window that is offered now: four
-        // times as much as came in this one, and a few segments for what silly-window avoidance holds back.
-        let wanted = (4 * per_round_trip + 4 * u128::from(self.rcv.mss)).min(u128::from(most)) as u32;
-        if wanted > self.rcv.limit && !pool.is_pressed() {
-            self.rcv.limit = wanted;
-            self.noted.note(Happening::WindowGrown);
         }
-    }
-
-    /// The round-trip time as the receiver sees it, with what this segment tells of it.
-    fn smooth_round_trip(&mut self, segment: &Segment<'_>, now: Instant) -> Option<u64> {
-        let echoed_ns = match segment.options.timestamps {
-            Some((_, echo)) if self.timestamps.ok => self.timestamps.echoed_ns(echo, now),
-            _ => None,
-        };
-        let sample_ns = match (echoed_ns, self.rtt.srtt_ns()) {
-            (Some(echoed), Some(own)) if echoed <= TICKS_NS => echoed.min(own),
-            (Some(echoed), _) => echoed,
-            (None, Some(own)) => own,
-            (None, None) => return self.tuning.rtt_ns(),
-        };
-        let smoothed_ns = self.tuning.rtt_ns().map_or(sample_ns, |before| before - before / 8 + sample_ns / 8);
-        self.tuning.set_rtt(smoothed_ns);
-        Some(smoothed_ns)
-    }
-
-    /// The handshake is complete: while buffers run short, the window begins small.
-    pub(super) fn begin_window(&mut self, pool: &BufferPool) {
-        if pool.is_pressed() {
-            // Never less than the SYN has offered.
-            self.rcv.limit = self.rcv.limit.min(PRESSED_WINDOW).max(self.rcv.wnd);
+        if self.keepalive.at <= now {
+            events |= self.on_keepalive(now);
         }
+        if self.user_timeout.at <= now && events.is_empty() {
+            events |= self.on_user_timeout(config, now);
+        }
+        if self.state() == State::Closed {
+            return events;
+        }
+        self.settle_patience();
+        events
     }
 }
-
-/// A full-sized segment is not taken to be smaller than this (RFC 9293 3.7.1, the default MSS): small messages are no full segments.
-const FULL_SEGMENT_MIN: u32 = 536;
-/// Echoed timestamps tell no more than this: two ticks.
-const TICKS_NS: u64 = 2_000_000;
-/// Longer round trips are not believed: a minute.
-const RTT_US_MAX: u64 = 60_000_000;
-/// The window of a connection that begins while buffers run short.
-const PRESSED_WINDOW: u32 = 32 * 1024;

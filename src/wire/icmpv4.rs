@@ -54,6 +54,12 @@ pub struct Icmp {
 }
 
 impl Icmp {
+    /// True for the errors that time does not mend: protocol or port unreachable (RFC 9293 3.9.2.2; "fragmentation needed" is no error, it
+    /// tells the MTU).
+    pub const fn is_hard(&self) -> bool {
+        self.icmp_type == UNREACHABLE && (self.code == CODE_PROTOCOL || self.code == CODE_PORT)
+    }
+
     /// The MTU of the next hop in bytes, in "fragmentation needed" (RFC 1191 4); 0 from a router older than that.
     pub const fn next_hop_mtu(&self) -> Option<u16> {
         match (self.icmp_type, self.code) {

@@ -76,6 +76,8 @@ pub struct Options {
     pub sack_permitted: bool,
     /// TSval and TSecr (RFC 7323 3.2).
     pub timestamps: Option<(u32, u32)>,
+    /// The user timeout as it stands on the wire: the granularity bit and 15 bits of value (RFC 5482 3.3).
+    pub user_timeout: Option<u16>,
     /// SACK blocks; the first `sack_count` are valid.
     pub sack: [SackBlock; 4],
     /// How many SACK blocks there are, 0 to 4.
@@ -140,6 +142,8 @@ pub struct Header {
     pub flags: Flags,
     /// Window field, already scaled.
     pub window: u16,
+    /// Urgent field; meaningful with [`Flags::URG`] only.
+    pub urgent: u16,
     /// Options.
     pub options: Options,
 }
@@ -201,7 +205,7 @@ pub fn header_len(options: &Options) -> usize {
 
 /// Writes the header of a segment to the begin of `bytes`, where `payload_len` bytes of payload lie behind it already (see
 /// [`header_len`]), builds the checksum over both, and returns the length of the header. Returns 0, and writes nothing, when `bytes` are
-/// too short. The urgent pointer is 0. SACK blocks that do not fit in the 40 bytes of options are left out, last first.
+/// too short. SACK blocks that do not fit in the 40 bytes of options are left out, last first.
 #[inline]
 pub fn emit(bytes: &mut [u8], header: &Header, payload_len: usize, pseudo: &PseudoHeader) -> usize {
     let header_len = header_len(&header.options);
@@ -216,7 +220,7 @@ pub fn emit(bytes: &mut [u8], header: &Header, payload_len: usize, pseudo: &Pseu
         flags: header.flags.0,
         window: header.window.into(),
         checksum: 0.into(),
-        urgent: 0.into(),
+        urgent: header.urgent.into(),
     };
     options::emit(rest, &header.options);
     let sum = !checksum::fold(checksum::sum(segment, pseudo.sum(segment.len())));

@@ -83,6 +83,20 @@ impl Builder {
         self.ipv4(17, &datagram)
     }
 
+    /// A SYN with the options Linux sends, from any address, all fields right.
+    pub(crate) fn syn_from(&self, source: [u8; 4], source_port: u16, target_port: u16, seq: u32) -> Vec<u8> {
+        let mut segment = [&source_port.to_be_bytes()[..], &target_port.to_be_bytes(), &seq.to_be_bytes()].concat();
+        segment.extend_from_slice(&[0, 0, 0, 0, 0xa0, 2, 0xfa, 0xf0, 0, 0, 0, 0]);
+        segment.extend_from_slice(&[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7]);
+        let pseudo = [&source[..], &octets(SERVER), &[0, 6], &(segment.len() as u16).to_be_bytes()].concat();
+        let sum = checksum(&[&pseudo[..], &segment].concat());
+        segment[16..18].copy_from_slice(&sum.to_be_bytes());
+        let mut frame = self.ipv4(6, &segment);
+        frame[IPV4 + 12..IPV4 + 16].copy_from_slice(&source);
+        seal_ipv4(&mut frame);
+        frame
+    }
+
     /// A TCP segment without options, all fields right.
     pub(crate) fn tcp(&self, source_port: u16, target_port: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
         let mut segment = [&source_port.to_be_bytes()[..], &target_port.to_be_bytes()].concat();

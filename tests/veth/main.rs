@@ -14,6 +14,7 @@ mod connections;
 mod datagrams;
 mod environment;
 mod example;
+mod flood;
 mod frame;
 mod hostile;
 mod http;

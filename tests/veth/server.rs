@@ -83,6 +83,13 @@ impl Server {
         }
     }
 
+    /// Resident memory of the process in KiB, as the kernel counts it.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
@@ -144,6 +151,16 @@ impl Summary {
     /// A counter of the engine.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         self.value["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {}", self.value))
+    }
+
+    /// How often something happened to connections.
+    pub(crate) fn happened(&self, name: &str) -> u64 {
+        self.value["tcp_events"][name].as_u64().unwrap_or(0)
+    }
+
+    /// Neighbours the engine remembered at its end.
+    pub(crate) fn neighbors(&self) -> u64 {
+        self.value["neighbors"].as_u64().unwrap_or_else(|| panic!("no neighbors in {}", self.value))
     }
 
     /// Drops for a cause.

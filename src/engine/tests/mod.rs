@@ -1,7 +1,9 @@
 //! Whole engines in memory: against each other, and against smoltcp as an independent peer.
 
 mod congestion;
+mod cookies;
 mod interface;
+mod notices;
 mod pair;
 mod smoltcp_peer;
 mod wire;
@@ -35,6 +37,16 @@ impl Clock for ManualClock {
 
 /// An engine at one end of a cable, at 10.0.0.`last`.
 pub(super) fn engine<S: Service>(device: MemoryDevice, last: u8, service: S) -> Engine<MemoryDevice, S> {
+    engine_with(device, last, service, |_| {})
+}
+
+/// The same with settings of the test's own.
+pub(super) fn engine_with<S: Service>(
+    device: MemoryDevice,
+    last: u8,
+    service: S,
+    set: impl FnOnce(&mut crate::tcp::Config),
+) -> Engine<MemoryDevice, S> {
     let interface = Interface {
         name: format!("cable{last}"),
         mac: device.mac(),
@@ -45,6 +57,7 @@ pub(super) fn engine<S: Service>(device: MemoryDevice, last: u8, service: S) -> 
     };
     let mut config = Config::new(Secrets::fixed());
     config.tcp.connections = 4096;
+    set(&mut config.tcp);
     Engine::new(config, vec![interface], vec![Port::new(device, 0, 0)], service).unwrap()
 }
 

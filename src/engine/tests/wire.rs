@@ -15,10 +15,10 @@ use crate::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::tcp::{self, Flags, Header, Options};
 use crate::wire::{arp, udp};
 
-const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
-const OURS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2);
-const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+pub(super) const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
+pub(super) const OURS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2);
+pub(super) const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+pub(super) const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const LINK: LinkHeader = LinkHeader { source: PEER_MAC, target: OUR_MAC, vlan: None };
 
 /// The far end of the cable.
@@ -46,7 +46,7 @@ impl Peer {
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) {
+    pub(super) fn send(&mut self, bytes: &[u8]) {
         let mut frame = self.0.allocate().unwrap();
         frame.set_len(bytes.len());
         frame.bytes_mut().copy_from_slice(bytes);
@@ -64,15 +64,19 @@ impl Peer {
     }
 
     pub(super) fn segment(&mut self, flags: Flags, seq: SeqNum, ack: SeqNum, payload: &[u8]) {
+        self.segment_from(5000, flags, seq, ack, Options::default(), payload);
+    }
+
+    /// A segment from a port of the peer's choice, with options.
+    pub(super) fn segment_from(&mut self, port: u16, flags: Flags, seq: SeqNum, ack: SeqNum, options: Options, payload: &[u8]) {
         let key = FlowKey {
             local: Address::from(PEER),
             remote: Address::from(OURS),
-            local_port: 5000,
+            local_port: port,
             remote_port: 7,
             link: key::Link { interface: 0, vlan: key::Link::UNTAGGED },
         };
-        let options = Options::default();
-        let header = Header { source_port: 5000, target_port: 7, seq, ack, flags, window: 1000, options };
+        let header = Header { source_port: port, target_port: 7, seq, ack, flags, window: 1000, urgent: 0, options };
         let mut frame = self.0.allocate().unwrap();
         assert!(emit::tcp_segment(&mut frame, LINK, &key, &header, false, [payload, &[]]));
         self.0.transmit(frame).unwrap();
@@ -81,17 +85,32 @@ impl Peer {
 
     /// Flags, SEG.SEQ and SEG.ACK of the segments that came back.
     pub(super) fn segments(&mut self) -> Vec<(Flags, SeqNum, SeqNum)> {
+        self.segments_whole().into_iter().map(|(_, header, _)| (header.flags, header.seq, header.ack)).collect()
+    }
+
+    /// The port each segment that came back goes to, its header and its payload.
+    pub(super) fn segments_whole(&mut self) -> Vec<(u16, Header, Vec<u8>)> {
         let pseudo = PseudoHeader { source: OURS.into(), target: PEER.into(), protocol: PROTOCOL_TCP };
         let parsed = |frame: Vec<u8>| {
             let ip = ipv4::parse(&frame[14..]).unwrap();
-            let (_, segment) = tcp::parse(ip.payload(&frame[14..]), &pseudo).unwrap();
-            (segment.flags, segment.seq, segment.ack)
+            let (ports, segment) = tcp::parse(ip.payload(&frame[14..]), &pseudo).unwrap();
+            let header = Header {
+                source_port: ports.source,
+                target_port: ports.target,
+                seq: segment.seq,
+                ack: segment.ack,
+                flags: segment.flags,
+                window: segment.window,
+                urgent: segment.urgent,
+                options: segment.options,
+            };
+            (ports.target, header, segment.payload.to_vec())
         };
         self.answers().into_iter().map(parsed).collect()
     }
 }
 
-fn packet(target: Mac, source: Mac, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet(target: Mac, source: Mac, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 34];
     ethernet::emit(&mut bytes, &Ethernet { target, source, vlan: None, ethertype: ETHERTYPE_IPV4 });
     ipv4::emit(&mut bytes[14..], &Ipv4::outgoing(PEER, OURS, protocol, payload.len()));
@@ -114,10 +133,18 @@ fn ping() -> Vec<u8> {
 }
 
 pub(super) fn serve<S: Service>(service: S) -> (Engine<MemoryDevice, S>, Peer, ManualClock) {
+    serve_with(service, |_| {})
+}
+
+/// The same with settings of the test's own.
+pub(super) fn serve_with<S: Service>(
+    service: S,
+    set: impl FnOnce(&mut crate::tcp::Config),
+) -> (Engine<MemoryDevice, S>, Peer, ManualClock) {
     let (near, far) = memory::cable(64);
     let clock = ManualClock::default();
     // The far end of a cable has the second address.
-    let mut engine = engine(far, 2, service);
+    let mut engine = engine_with(far, 2, service, set);
     engine.start(&clock);
     engine.turn(&clock);
     (engine, Peer(near), clock)

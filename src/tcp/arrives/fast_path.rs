@@ -27,6 +27,7 @@ pub(super) fn applies(tcb: &Tcb, segment: &Segment<'_>, now: Instant) -> bool {
         && (len == 0 || (!tcb.received.has_hole() && tcb.fin_beyond.is_none() && tcb.received.unread() == 0))
         && tcb.snd.wnd > 0
         && segment.window > 0
+        && segment.options.user_timeout.is_none()
         && !tcb.unreadable
         && segment.options.sack_count == 0
         && segment.ecn != ECN_CE
@@ -46,6 +47,7 @@ pub(super) fn arrives(tcb: &mut Tcb, config: &Config, now: Instant, segment: &Se
     if let (true, Some((value, _))) = (tcb.timestamps.ok, segment.options.timestamps) {
         tcb.timestamps.update(value, segment.seq, tcb.rcv.acked, now);
     }
+    tcb.keepalive.heard = now;
     let mut arrival = taken(Events::NONE);
     let is_new = segment.ack.after(tcb.snd.una);
     if is_new {

@@ -29,8 +29,8 @@ impl Tcb {
             State::Established if fast_path::applies(self, segment, now) => fast_path::arrives(self, config, now, segment, pool),
             _ => synchronized::arrives(self, config, now, segment, pool),
         };
-        if self.tuning_due() {
-            self.tune(config, now, segment, arrival.payload.len() as u32, pool);
+        if self.autotune_due() {
+            self.autotune(config, now, segment, arrival.payload.len() as u32, pool);
         }
         arrival
     }
@@ -62,8 +62,8 @@ impl Tcb {
         pool: &mut BufferPool,
     ) -> Arrival {
         let arrival = synchronized::arrives(self, config, now, segment, pool);
-        if self.tuning_due() {
-            self.tune(config, now, segment, arrival.payload.len() as u32, pool);
+        if self.autotune_due() {
+            self.autotune(config, now, segment, arrival.payload.len() as u32, pool);
         }
         arrival
     }

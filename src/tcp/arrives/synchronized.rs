@@ -83,7 +83,7 @@ impl<'t, 's> Arriving<'t, 's> {
     }
 
     fn last_checks(&mut self) -> Check {
-        // Sixth, check the URG bit: urgent data are data in line, as RFC 6093 has it; the pointer leads to nothing.
+        self.sixth_check_urg();
         if self.tcb.state() == State::FinWait2 {
             // The RFC sets no limit here, but a peer that vanished after it acknowledged our FIN would hold the TCB for ever.
             self.tcb.timers.linger = self.now + self.config.fin_wait_2;
@@ -264,6 +264,8 @@ impl<'t, 's> Arriving<'t, 's> {
         } else {
             self.ack_of_data()?;
         }
+        self.tcb.keepalive.heard = self.now;
+        self.tcb.hear_user_timeout(self.segment.options.user_timeout);
         if let (true, Some((value, _))) = (self.tcb.timestamps.ok, self.segment.options.timestamps) {
             self.tcb.timestamps.update(value, self.segment.seq, self.tcb.rcv.acked, self.now);
         }
@@ -360,6 +362,20 @@ impl<'t, 's> Arriving<'t, 's> {
             // An ACK of an ACK; a FIN that came again has been seen to in the first check.
             State::TimeWait => Check::Break(()),
             _ => Check::Continue(()),
+        }
+    }
+
+    fn sixth_check_urg(&mut self) {
+        //= rfc9293#3.8.5
+        //# TCP implementations MUST still include support for the urgent mechanism (MUST-30).
+        //= rfc9293#3.4
+        //# A TCP receiver MUST process the RST and URG fields of all incoming segments, even when the receive window is zero (MUST-66).
+        //= rfc9293#3.10.7.4
+        //# If the URG bit is set, RCV.UP <- max(RCV.UP,SEG.UP), and signal the user that the remote side has urgent data if the urgent
+        //# pointer (RCV.UP) is in advance of the data consumed.
+        let receiving = matches!(self.tcb.state(), State::Established | State::FinWait1 | State::FinWait2);
+        if self.has(Flags::URG) && receiving && self.tcb.hear_urgent(self.segment) {
+            self.arrival.events |= Events::URGENT;
         }
     }
 
@@ -460,15 +476,18 @@ impl<'t, 's> Arriving<'t, 's> {
         self.fin &= back == 0 && end.at_or_after(nxt) && end.before(edge);
     }
 
-    /// An ACK in answer to an unacceptable segment. Those without data are limited: two ends that disagree would answer each
-    /// other for ever.
+    /// An ACK in answer to an unacceptable segment. Their number is limited: two ends that disagree would answer each other for ever, and a
+    /// stranger could have us send as many as he does. Data that has arrived before has a larger share, for honest peers send it again.
     fn answer_unacceptable(&mut self, why: Happening) {
-        if self.segment.payload.is_empty() && !self.fin {
+        self.note_duplicate();
+        let again = !self.segment.is_empty() && (self.segment.seq + self.segment.len()).at_or_before(self.tcb.rcv.nxt);
+        if !again {
             self.challenge(why);
-        } else {
-            self.note_duplicate();
+        } else if self.tcb.challenges.allows_duplicate(self.now) {
             self.tcb.noted.note(why);
             self.tcb.ack_now = true;
+        } else {
+            self.tcb.noted.note(Happening::ChallengeLimited);
         }
     }
 

@@ -30,8 +30,8 @@ pub(super) fn accept_in_order(tcb: &mut Tcb, config: &Config, now: Instant, len:
     tcb.rcv.advance(len);
     //= rfc9293#3.8.6.3 SHLD-19
     //# An ACK SHOULD be generated for at least every second full-sized segment or 2*RMSS bytes of new data
-    let quick = tcb.tuning.on_data(config, now, tcb.rcv.nxt - len, len);
-    if tcb.rcv.nxt - tcb.rcv.acked >= 2 * tcb.tuning.full_segment(tcb.peer_payload_max()) {
+    let quick = tcb.autotune.on_data(config, now, tcb.rcv.nxt - len, len);
+    if tcb.rcv.nxt - tcb.rcv.acked >= 2 * tcb.autotune.full_segment(tcb.peer_payload_max()) {
         tcb.ack_now = true;
     } else if quick {
         tcb.noted.note(Happening::QuickAck);
@@ -94,7 +94,7 @@ pub(super) fn beyond_a_hole(
     //= rfc5681#4.2
     //# Out-of-order data segments SHOULD be acknowledged immediately, in order to accelerate loss recovery.
     tcb.ack_now = true;
-    tcb.tuning.hurry(config);
+    tcb.autotune.hurry(config);
     //= rfc9293#3.10.7.4
     //# Segments with higher beginning sequence numbers SHOULD be held for later processing (SHLD-31).
     tcb.received.keep_beyond(tcb.rcv.nxt, seq, bytes, pool)

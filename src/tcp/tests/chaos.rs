@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::script::*;
 use crate::tcp::seq::SeqNum;
-use crate::tcp::{BufferPool, Config, Events, State, Tcb};
+use crate::tcp::{BufferPool, Config, Events, Keepalive, State, Tcb, Tuning};
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, SackBlock, Segment};
 
@@ -29,6 +29,8 @@ enum Step {
     CloseBoth,
     Abort,
     Unreachable,
+    TooBig(u16),
+    Tune(Tuning),
     Wait(u64),
     Poll(usize),
 }
@@ -52,6 +54,7 @@ fn options() -> impl Strategy<Value = Options> {
             timestamps,
             sack: [SackBlock { left: SeqNum(left), right: SeqNum(right) }; 4],
             sack_count,
+            user_timeout: (right & 7 == 7).then_some(left as u16),
         })
 }
 
@@ -76,6 +79,19 @@ fn arrive() -> impl Strategy<Value = Step> {
     )
 }
 
+fn tuning() -> impl Strategy<Value = Tuning> {
+    let span = || prop::option::of((0u64..5000).prop_map(Duration::from_millis));
+    prop_oneof![
+        any::<bool>().prop_map(Tuning::NoDelay),
+        any::<bool>().prop_map(Tuning::Cork),
+        (span(), 0u32..4).prop_map(|(idle, probes)| {
+            Tuning::Keepalive(idle.map(|idle| Keepalive { idle, interval: idle / 2 + Duration::from_millis(1), probes }))
+        }),
+        span().prop_map(Tuning::UserTimeout),
+        span().prop_map(Tuning::Linger),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => arrive(),
@@ -85,6 +101,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::CloseBoth),
         1 => Just(Step::Abort),
         1 => Just(Step::Unreachable),
+        1 => (0u16..2000).prop_map(Step::TooBig),
+        2 => tuning().prop_map(Step::Tune),
         4 => (0u64..3000).prop_map(Step::Wait),
         10 => (0usize..20).prop_map(Step::Poll),
     ]
@@ -134,6 +152,13 @@ impl Bench {
             Step::CloseBoth => self.tcb.close_both(&self.config, self.now, &mut self.pool),
             Step::Abort => self.tcb.abort(),
             Step::Unreachable => self.note_unreachable(),
+            Step::TooBig(mtu) => {
+                let seq = self.tcb.snd.una;
+                if self.tcb.is_in_flight(seq) {
+                    self.tcb.on_packet_too_big(&self.config, self.now, seq, mtu);
+                }
+            }
+            Step::Tune(tuning) => self.tcb.tune(tuning, self.now),
             Step::Wait(ms) => {
                 self.now += Duration::from_millis(ms);
                 let events = self.tcb.on_timeout(&self.config, self.now);
@@ -183,7 +208,7 @@ impl Bench {
 
     /// A connection ends at most once.
     fn note(&mut self, events: Events) {
-        let ends = [Events::CLOSED, Events::RESET, Events::REFUSED, Events::TIMED_OUT];
+        let ends = [Events::CLOSED, Events::ABORTED, Events::RESET, Events::REFUSED, Events::TIMED_OUT];
         let ended = |set: Events| ends.into_iter().filter(|&end| set.contains(end)).count();
         assert!(ended(self.events) + ended(events) <= 1, "ends twice: {:?} then {events:?}", self.events);
         self.events |= events;

@@ -196,6 +196,14 @@ fn syn_sent_drops_what_is_neither_syn_nor_rst() {
 //= type=test
 //= rfc9293#3.8.3
 //# In particular, R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least 3 minutes
+//= type=test
+//= rfc9293#3.8.3 MUST-22
+//# SYN retransmissions MUST be handled in the general way just described for data retransmissions, including notification of the
+//# application layer.
+//= type=test
+//= rfc9293#3.8.3
+//# In particular, R2 for a SYN segment MUST be set large enough to provide retransmission of the segment for at least 3 minutes
+//# (MUST-23).
 #[test]
 fn a_syn_without_answer_is_given_up_after_three_minutes() {
     let mut peer = Script::syn_sent();
@@ -208,7 +216,7 @@ fn a_syn_without_answer_is_given_up_after_three_minutes() {
     }
     assert_eq!(tries, [1, 2, 4, 8, 16, 32, 64, 120]);
     assert!(peer.now.since(START) >= Duration::from_secs(180));
-    peer.expect_events(Events::TIMED_OUT);
+    peer.expect_events(Events::STALLED | Events::TIMED_OUT);
     peer.expect_finished();
 }
 
@@ -272,6 +280,9 @@ fn close_before_the_handshake_is_done() {
 //= rfc9293#3.9.2.2
 //# Since these Unreachable messages indicate soft error conditions, a TCP implementation MUST NOT abort the connection
 //# (MUST-56)
+//= type=test
+//= rfc9293#3.9.2.2
+//# These are hard error conditions, so TCP implementations SHOULD abort the connection (SHLD-26).
 #[test]
 fn unreachable_ends_only_an_attempt() {
     let mut peer = Script::syn_sent();

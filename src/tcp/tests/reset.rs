@@ -2,7 +2,7 @@
 
 use super::script::*;
 use crate::device::Drop;
-use crate::limits::CHALLENGE_ACKS_PER_SECOND;
+use crate::limits::{CHALLENGE_ACKS_PER_SECOND, DUPLICATE_ACKS_PER_SECOND};
 use crate::tcp::arrives::{closed, listen};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::{Events, Reset, State};
@@ -254,4 +254,23 @@ fn a_closed_tcb_takes_nothing() {
     peer.expect(rst().seq(ISS + 1));
     peer.expect_finished();
     assert_eq!(peer.send(b"x"), 0);
+}
+
+//= type=test
+//= rfc5961#7
+//# An implementation SHOULD include an ACK throttling mechanism to be conservative.
+#[test]
+fn answers_to_data_outside_the_window_are_limited() {
+    let answers = |seq: SeqNum| {
+        let mut peer = Script::established();
+        (0..1000)
+            .filter(|_| {
+                peer.inject(more(b"forged").seq(seq).ack(ISS + 1));
+                peer.expect_drop(Drop::TcpOutOfWindow);
+                peer.sent().is_some()
+            })
+            .count()
+    };
+    assert_eq!(answers(IRS + 1 + 20_000), usize::from(CHALLENGE_ACKS_PER_SECOND), "beyond the window");
+    assert_eq!(answers(IRS - 100), usize::from(DUPLICATE_ACKS_PER_SECOND), "what has arrived before");
 }

@@ -7,7 +7,7 @@ use crate::tcp::arrives::listen::{self, Listen};
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Noted;
-use crate::tcp::{Arrival, BufferPool, Config, Disposition, Events, Opening, State, Tcb, Transmit};
+use crate::tcp::{Arrival, BufferPool, Config, Disposition, Events, Opening, State, Tcb, Transmit, Tuning};
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, SackBlock, Segment};
 
@@ -134,6 +134,10 @@ impl Seg {
 
     pub(super) fn scale(self, shift: u8) -> Self {
         self.option(|options| options.window_scale = Some(shift))
+    }
+
+    pub(super) fn user_timeout(self, option: u16) -> Self {
+        self.option(|options| options.user_timeout = Some(option))
     }
 
     /// Selective acknowledgments: left and right edge of each block.
@@ -406,8 +410,8 @@ impl Script {
         let sent = self.sent();
         let Some(sent) = sent else { panic!("nothing was sent; expected {expected:?}") };
         assert_eq!(
-            (sent.flags, sent.seq, &sent.payload),
-            (expected.flags, expected.seq, &expected.payload),
+            (sent.flags, sent.seq, sent.urgent, &sent.payload),
+            (expected.flags, expected.seq, expected.urgent, &expected.payload),
             "sent {sent:?}, expected {expected:?}"
         );
         if expected.ack.is_some() {
@@ -509,6 +513,16 @@ impl Script {
         self.tcb.send(&self.config, bytes, &mut self.pool)
     }
 
+    /// SEND, urgent.
+    pub(super) fn send_urgent(&mut self, bytes: &[u8]) -> usize {
+        self.tcb.send_urgent(&self.config, bytes, &mut self.pool)
+    }
+
+    /// Sets something of the connection.
+    pub(super) fn tune(&mut self, tuning: Tuning) {
+        self.tcb.tune(tuning, self.now);
+    }
+
     /// CLOSE.
     pub(super) fn close(&mut self) {
         self.tcb.close(self.now);
@@ -556,7 +570,7 @@ pub(super) fn written(transmit: &Transmit<'_>) -> Seg {
         seq: transmit.seq,
         ack: transmit.flags.contains(Flags::ACK).then_some(transmit.ack),
         window: Some(transmit.window),
-        urgent: 0,
+        urgent: transmit.urgent,
         options: Some(transmit.options),
         ecn: 0,
         ect: transmit.ect,

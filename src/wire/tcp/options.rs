@@ -1,4 +1,4 @@
-//! The options of a TCP segment: kinds 0, 1, 2 (RFC 9293 3.2), 3, 8 (RFC 7323) and 4, 5 (RFC 2018).
+//! The options of a TCP segment: kinds 0, 1, 2 (RFC 9293 3.2), 3, 8 (RFC 7323) 4, 5 (RFC 2018) and 28 (RFC 5482).
 //!
 //! Called by the parser and emitter of the header. They are written in the order Linux writes them, padded to words with NOP. No
 //! function here panics: a length that lies ends the list.
@@ -13,6 +13,7 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+const USER_TIMEOUT: u8 = 28;
 
 /// The most bytes of options a header has room for.
 pub(super) const MAX_LEN: usize = 40;
@@ -62,6 +63,7 @@ fn take(options: &mut Options, kind: u8, data: &[u8]) {
         //# the following options MUST be supported (MUST-4
         (MSS, &[a, b]) => options.mss = Some(u16::from_be_bytes([a, b])),
         (WINDOW_SCALE, &[shift]) => options.window_scale = Some(shift),
+        (USER_TIMEOUT, &[a, b]) => options.user_timeout = Some(u16::from_be_bytes([a, b])),
         (SACK_PERMITTED, []) => options.sack_permitted = true,
         (TIMESTAMPS, &[v0, v1, v2, v3, e0, e1, e2, e3]) => {
             options.timestamps = Some((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])));
@@ -122,6 +124,10 @@ pub(super) fn emit(bytes: &mut [u8], options: &Options) -> usize {
     if let Some(shift) = options.window_scale {
         put([NOP, WINDOW_SCALE, 3, shift]);
     }
+    if let Some(timeout) = options.user_timeout {
+        let [a, b] = timeout.to_be_bytes();
+        put([USER_TIMEOUT, 4, a, b]);
+    }
     let blocks = sack_blocks_that_fit(options, len_before_sack(options));
     if !blocks.is_empty() {
         put([NOP, NOP, SACK, 2 + 8 * blocks.len() as u8]);
@@ -142,10 +148,11 @@ fn len_before_sack(options: &Options) -> usize {
         (None, true) => 4,
         (None, false) => 0,
     };
-    mss + scale + stamps
+    let timeout = if options.user_timeout.is_some() { 4 } else { 0 };
+    mss + scale + stamps + timeout
 }
 
-/// The blocks that fit behind `before` bytes of other options (at most 20): three beside timestamps alone (RFC 2018 3).
+/// The blocks that fit behind `before` bytes of other options (at most 24): three beside timestamps alone (RFC 2018 3).
 #[inline]
 fn sack_blocks_that_fit(options: &Options, before: usize) -> &[SackBlock] {
     let blocks = options.sack_blocks();

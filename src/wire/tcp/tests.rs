@@ -23,6 +23,7 @@ fn header(options: Options) -> Header {
         ack: SeqNum(5),
         flags: Flags::ACK | Flags::PSH,
         window: 64_240,
+        urgent: 0,
         options,
     }
 }
@@ -266,7 +267,7 @@ prop_compose! {
 prop_compose! {
     fn headers()(source_port in 1u16.., target_port in 1u16.., seq in any::<u32>(), ack in any::<u32>(), flags in any::<u8>(),
                  window in any::<u16>(), options in any_options()) -> Header {
-        Header { source_port, target_port, seq: SeqNum(seq), ack: SeqNum(ack), flags: Flags(flags), window, options }
+        Header { source_port, target_port, seq: SeqNum(seq), ack: SeqNum(ack), flags: Flags(flags), window, urgent: 0, options }
     }
 }
 

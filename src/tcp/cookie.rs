@@ -1,0 +1,344 @@
+//! SYN cookies: a handshake of which nothing is remembered (RFC 4987 3.6 and appendix A).
+//!
+//! The engine calls [`syn_ack`] for a SYN that its listener has no room for, and [`accept`] for an acknowledgment at a listener that has
+//! sent cookies lately. What a TCB would have kept of the SYN travels to the peer and back instead: the MSS in our initial sequence
+//! number, window scale, SACK and ECN in the low bits of the timestamp. Pure; nothing panics, nothing allocates.
+//!
+//! ```text
+//! cookie = F(flow) + IRS + (slot << 24) + ((G(flow, IRS, slot, extras) + index of the MSS) mod 2^24)
+//! ```
+//!
+//! Both hashes are keyed with a secret of the process's own. A slot is 64 s long, and the present and the previous one are taken, so that
+//! a cookie lives for one to two minutes. `extras` is what the timestamp carries, or that there is none: an echo that was altered on
+//! the way makes the cookie wrong, instead of giving the connection a scale its peer never named.
+//!
+//! What can be forged: of the 2^32 acknowledgment numbers 16 are right at a time (two slots, eight sizes), so a blind guess succeeds once
+//! in 2^28. At 100,000 guesses a second that is one connection in 45 minutes, in the name of an address whose owner resets it at our
+//! first segment; and it succeeds only within two minutes of an overflow. Who can see the cookie can complete the handshake anyway.
+//!
+//! What is lost: a SYN-ACK is not sent again by itself (the peer's SYN is), and a peer whose ACK is lost and that waits for us to speak
+//! first waits in vain. That is why cookies are for overflow only, as RFC 4987 5 has it.
+
+use std::hash::Hasher as _;
+
+use siphasher::sip::SipHasher13;
+
+use super::config::Config;
+use super::event::{Opening, Transmit};
+use super::pool::BufferPool;
+use super::seq::SeqNum;
+use super::tcb::Tcb;
+use crate::time::Instant;
+use crate::wire::tcp::{Flags, Options, Segment};
+
+/// The secret and the flow a cookie is for ([`crate::demux::key::FlowKey::octets`]).
+#[derive(Clone, Copy)]
+pub struct Seal<'a> {
+    /// The key of the hashes.
+    pub secret: &'a [u8; 16],
+    /// The flow.
+    pub flow: &'a [u8; 40],
+}
+
+/// The SYN-ACK that answers a SYN and remembers it: what a TCB would have sent, with the cookie in place of its numbers.
+pub fn syn_ack(config: &Config, opening: Opening, now: Instant, syn: &Segment<'_>, seal: Seal<'_>) -> Option<Transmit<'static>> {
+    let stamped = config.timestamps && syn.options.timestamps.is_some();
+    let mut syn = Segment { payload: &[], ..*syn };
+    if !stamped {
+        // There is no place to remember them in.
+        syn.options = Options { mss: syn.options.mss, ..Options::default() };
+        syn.flags = Flags::SYN;
+    }
+    let mut tcb = Tcb::accept(config, opening, now, &syn);
+    let sent = tcb.poll_transmit(config, now, &mut BufferPool::new(0))?;
+    let Transmit { ack, flags, window, mut options, .. } = sent;
+    let mut extras = NO_EXTRAS;
+    if let Some((value, _)) = &mut options.timestamps {
+        let scale = options.window_scale.and(syn.options.window_scale);
+        extras = Extras { window_scale: scale, sack: options.sack_permitted, ecn: flags.contains(Flags::ECE) }.bits();
+        *value = stamp(*value, extras);
+    }
+    //= rfc4987#a
+    //# When a SYN comes in from (saddr,sport) to (daddr,dport) with
+    //# ISN x, find the largest i for which msstab[i] <= the incoming
+    //# MSS.
+    let index = size_index(syn.options.mss.unwrap_or(DEFAULT_MSS));
+    let seq = cookie(seal, syn.seq, slot(now), extras, index);
+    Some(Transmit { seq, ack, flags, window, urgent: 0, options, ect: false, payload: [&[], &[]] })
+}
+
+/// The TCB of a handshake that an acknowledgment completes, if it acknowledges a cookie of ours that is not too old: in SYN-RECEIVED
+/// and with its SYN-ACK sent, so that the segment goes through every check of that state next. `opening.iss` is not used.
+pub fn accept(config: &Config, opening: Opening, now: Instant, segment: &Segment<'_>, seal: Seal<'_>) -> Option<Tcb> {
+    let flags = segment.flags;
+    if !flags.contains(Flags::ACK) || flags.contains(Flags::SYN) || flags.contains(Flags::RST) {
+        return None;
+    }
+    let (irs, iss) = (segment.seq - 1, segment.ack - 1);
+    let stamps = segment.options.timestamps.filter(|_| config.timestamps);
+    let bits = stamps.map_or(NO_EXTRAS, |(_, echo)| echo as u8 & EXTRAS_MASK);
+    //= rfc4987#a
+    //# This
+    //# means recomputing y as above, for each of the counters
+    //# that could have been used in the last few minutes
+    let newest = slot(now);
+    let index = [newest, newest.wrapping_sub(1)].into_iter().find_map(|slot| {
+        let index = iss - cookie(seal, irs, slot, bits, 0);
+        // The sum wraps within its 24 bits.
+        let index = (index & HASH_MASK) as usize;
+        (index < SIZES.len() && cookie(seal, irs, slot, bits, index as u32) == iss).then_some(index)
+    })?;
+    let extras = stamps.map_or(Extras::NONE, |_| Extras::from_bits(bits));
+    let syn = Segment {
+        seq: irs,
+        ack: SeqNum(0),
+        flags: if extras.ecn { Flags::SYN | Flags::ECE | Flags::CWR } else { Flags::SYN },
+        window: segment.window,
+        urgent: 0,
+        ecn: 0,
+        options: Options {
+            mss: Some(SIZES[index]),
+            window_scale: extras.window_scale,
+            sack_permitted: extras.sack,
+            timestamps: stamps.map(|(value, _)| (value, 0)),
+            ..Options::default()
+        },
+        payload: &[],
+    };
+    let mut tcb = Tcb::accept(config, Opening { iss, ..opening }, now, &syn);
+    // The SYN-ACK has left already; when, nobody knows.
+    let _ = tcb.poll_transmit(config, now, &mut BufferPool::new(0));
+    tcb.forget_when_sent();
+    Some(tcb)
+}
+
+/// What the low six bits of TSval remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extras {
+    window_scale: Option<u8>,
+    sack: bool,
+    ecn: bool,
+}
+
+impl Extras {
+    const NONE: Self = Self { window_scale: None, sack: false, ecn: false };
+
+    /// Four bits of window scale (15 for none), one of SACK, one of ECN.
+    fn bits(self) -> u8 {
+        self.window_scale.map_or(NO_SCALE, |shift| shift.min(14)) | (u8::from(self.sack) << 4) | (u8::from(self.ecn) << 5)
+    }
+
+    const fn from_bits(bits: u8) -> Self {
+        let scale = bits & NO_SCALE;
+        Self { window_scale: if scale == NO_SCALE { None } else { Some(scale) }, sack: bits & 16 != 0, ecn: bits & 32 != 0 }
+    }
+}
+
+/// The largest TSval at or before `value` that ends in these bits: lowered by up to 63 rather than ahead of the clock, which a TCB's later
+/// values, from the same offset, then never fall behind.
+const fn stamp(value: u32, bits: u8) -> u32 {
+    let mask = EXTRAS_MASK as u32;
+    let low = value & mask;
+    let bits = bits as u32;
+    value.wrapping_sub(if bits <= low { low - bits } else { low + mask + 1 - bits })
+}
+
+fn cookie(seal: Seal<'_>, irs: SeqNum, slot: u32, extras: u8, index: u32) -> SeqNum {
+    let hidden = hash(seal, irs, slot, extras).wrapping_add(index) & HASH_MASK;
+    irs + base(seal) + (slot << HASH_BITS) + hidden
+}
+
+/// F: makes the sum unpredictable, yet it grows with the slots, as initial sequence numbers should.
+fn base(seal: Seal<'_>) -> u32 {
+    let mut hasher = SipHasher13::new_with_key(seal.secret);
+    hasher.write(seal.flow);
+    hasher.finish() as u32
+}
+
+/// G: cannot be computed without the secret.
+fn hash(seal: Seal<'_>, irs: SeqNum, slot: u32, extras: u8) -> u32 {
+    let mut hasher = SipHasher13::new_with_key(seal.secret);
+    hasher.write(seal.flow);
+    hasher.write_u32(irs.0);
+    hasher.write_u32(slot);
+    hasher.write_u8(extras);
+    hasher.finish() as u32
+}
+
+/// The largest size that is not above what the peer takes. (Below the smallest nobody is served: see [`crate::limits::SEND_MSS_MIN`].)
+fn size_index(mss: u16) -> u32 {
+    SIZES.iter().rposition(|&size| size <= mss).unwrap_or(0) as u32
+}
+
+const fn slot(now: Instant) -> u32 {
+    (now.as_ns() / SLOT_NS) as u32
+}
+
+/// A counter value is 64 s long (RFC 4987 appendix A).
+const SLOT_NS: u64 = 64_000_000_000;
+/// Bits of the sum that the hash covers.
+const HASH_BITS: u32 = 24;
+const HASH_MASK: u32 = (1 << HASH_BITS) - 1;
+/// The MSS of peers: none at all, tunnels, PPPoE, Ethernet, jumbo frames.
+const SIZES: [u16; 8] = [crate::limits::SEND_MSS_MIN, 536, 1220, 1360, 1400, 1440, 1460, 8960];
+/// The send MSS of a peer that names none (RFC 9293 3.7.1, IPv4).
+const DEFAULT_MSS: u16 = 536;
+/// The bits of TSval that carry [`Extras`].
+const EXTRAS_MASK: u8 = 63;
+/// In place of the bits where there is no timestamp.
+const NO_EXTRAS: u8 = 64;
+/// The scale of a peer that scales nothing.
+const NO_SCALE: u8 = 15;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tcp::congestion::Algorithm;
+    use crate::tcp::{BufferPool, Events, State};
+
+    const SEAL: Seal<'static> = Seal { secret: b"sixteen secrets!", flow: &[7; 40] };
+    const OPENING: Opening = Opening { iss: SeqNum(1), timestamp_offset: u32::MAX - 5, mss: 1460, congestion: Algorithm::Reno };
+    const NOW: Instant = Instant::from_ns(1_000_000_000_000);
+    const IRS: SeqNum = SeqNum(u32::MAX);
+
+    fn syn(options: Options) -> Segment<'static> {
+        Segment { seq: IRS, ack: SeqNum(0), flags: Flags::SYN, window: 65_535, urgent: 0, ecn: 0, options, payload: &[] }
+    }
+
+    fn all(mss: u16) -> Options {
+        let (window_scale, timestamps) = (Some(7), Some((900, 0)));
+        Options { mss: Some(mss), window_scale, sack_permitted: true, timestamps, ..Options::default() }
+    }
+
+    fn cookie_for(options: Options) -> Transmit<'static> {
+        syn_ack(&Config::default(), OPENING, NOW, &syn(options), SEAL).unwrap()
+    }
+
+    /// The peer's ACK of a cookie.
+    fn ack_of(cookie: &Transmit<'_>) -> Segment<'static> {
+        let timestamps = cookie.options.timestamps.map(|(value, _)| (901, value));
+        let options = Options { timestamps, ..Options::default() };
+        Segment { seq: IRS + 1, ack: cookie.seq + 1, flags: Flags::ACK, window: 500, urgent: 0, ecn: 0, options, payload: &[] }
+    }
+
+    fn accepted(segment: &Segment<'_>, now: Instant) -> Option<Tcb> {
+        accept(&Config::default(), OPENING, now, segment, SEAL)
+    }
+
+    //= type=test
+    //= rfc4987#a
+    //# If there is a
+    //# match, the connection can be accepted
+    #[test]
+    fn the_ack_of_a_cookie_makes_the_connection_the_syn_asked_for() {
+        let cookie = cookie_for(all(1460));
+        assert_eq!((cookie.flags, cookie.ack), (Flags::SYN | Flags::ACK, IRS + 1));
+        let ack = ack_of(&cookie);
+        let mut tcb = accepted(&ack, NOW).expect("the cookie is right");
+        let (config, mut pool) = (Config::default(), BufferPool::new(1 << 20));
+        let arrival = tcb.on_segment(&config, NOW, &ack, &mut pool);
+        assert_eq!((tcb.state(), arrival.events, arrival.drop), (State::Established, Events::CONNECTED, None));
+        assert_eq!((tcb.snd.mss, tcb.snd.wnd, tcb.irs, tcb.snd.una), (1460, 500 << 7, IRS, cookie.seq + 1));
+        assert!(tcb.offers.sack && tcb.timestamps.ok);
+        assert_eq!(tcb.srtt_ns(), None, "nobody knows when the SYN-ACK left");
+        assert!(!tcb.wants_transmit(NOW));
+    }
+
+    #[test]
+    fn without_timestamps_only_the_mss_is_remembered() {
+        let options = Options { timestamps: None, ..all(1300) };
+        let cookie = cookie_for(options);
+        assert_eq!(cookie.options, Options { mss: Some(1460), ..Options::default() });
+        let ack = ack_of(&cookie);
+        let mut tcb = accepted(&ack, NOW).expect("the cookie is right");
+        tcb.on_segment(&Config::default(), NOW, &ack, &mut BufferPool::new(1 << 20));
+        assert_eq!((tcb.snd.mss, tcb.snd.wnd, tcb.offers.sack, tcb.timestamps.ok), (1220, 500, false, false));
+    }
+
+    #[test]
+    fn a_cookie_lives_for_one_to_two_slots() {
+        let ack = ack_of(&cookie_for(all(1460)));
+        let slot = Duration::from_secs(64);
+        let begin = Instant::from_ns(NOW.as_ns() / SLOT_NS * SLOT_NS);
+        assert!(accepted(&ack, begin + slot + Duration::from_secs(63)).is_some());
+        assert!(accepted(&ack, begin + 2 * slot).is_none());
+        assert!(accepted(&ack, begin - Duration::from_nanos(1)).is_none(), "not from the future");
+    }
+
+    #[test]
+    fn a_syn_or_a_rst_acknowledges_no_cookie() {
+        let ack = ack_of(&cookie_for(all(1460)));
+        for more in [Flags::SYN, Flags::RST] {
+            assert!(accepted(&Segment { flags: Flags::ACK | more, ..ack }, NOW).is_none());
+        }
+        assert!(accepted(&Segment { flags: Flags::FIN | Flags::ACK, ..ack }, NOW).is_some());
+    }
+
+    #[test]
+    fn what_was_altered_on_the_way_is_refused() {
+        let ack = ack_of(&cookie_for(all(1460)));
+        let (value, echo) = ack.options.timestamps.unwrap();
+        let stamped = |timestamps| Segment { options: Options { timestamps, ..Options::default() }, ..ack };
+        assert!(accepted(&stamped(Some((value, echo ^ 1))), NOW).is_none(), "another scale");
+        assert!(accepted(&stamped(Some((value, echo ^ 16))), NOW).is_none(), "no SACK");
+        assert!(accepted(&stamped(None), NOW).is_none(), "the timestamp was taken off");
+        assert!(accepted(&Segment { seq: ack.seq + 1, ..ack }, NOW).is_none(), "another SYN");
+        let other = Seal { flow: &[8; 40], ..SEAL };
+        assert!(accept(&Config::default(), OPENING, NOW, &ack, other).is_none(), "another flow");
+        let other = Seal { secret: b"sixteen secrets?", ..SEAL };
+        assert!(accept(&Config::default(), OPENING, NOW, &ack, other).is_none(), "another process");
+    }
+
+    /// What the head of this file says of guessing: all numbers near a cookie are tried, and only those of the eight sizes are right.
+    #[test]
+    fn eight_numbers_a_slot_are_right() {
+        let ack = ack_of(&cookie_for(Options { timestamps: None, ..all(SIZES[0]) }));
+        let right = (0..1u32 << 20).filter(|n| accepted(&Segment { ack: ack.ack - 100 + *n, ..ack }, NOW).is_some()).count();
+        assert!((1..=SIZES.len()).contains(&right), "{right}");
+    }
+
+    #[test]
+    fn sizes_are_rounded_down() {
+        let size = |mss| SIZES[size_index(mss) as usize];
+        assert_eq!([536, 535, 1459, 1460, 9000].map(size), [536, 64, 1440, 1460, 8960]);
+        assert_eq!(size(0), SIZES[0]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_stamp_carries_its_bits_and_is_never_ahead_of_the_clock(value: u32, bits in 0..64u8, later in 0..1000u32) {
+            let stamped = stamp(value, bits);
+            prop_assert_eq!(stamped as u8 & EXTRAS_MASK, bits);
+            prop_assert!(value.wrapping_sub(stamped) < 64);
+            let next = stamp(value.wrapping_add(later), bits);
+            prop_assert!(SeqNum(next).at_or_after(SeqNum(stamped)), "it never goes back");
+        }
+
+        #[test]
+        fn the_extras_come_back_as_they_went(shift in prop::option::of(0..=14u8), sack: bool, ecn: bool) {
+            let extras = Extras { window_scale: shift, sack, ecn };
+            prop_assert_eq!(Extras::from_bits(extras.bits()), extras);
+        }
+
+        #[test]
+        fn every_cookie_is_recognized(irs: u32, mss: u16, ns in 0..u64::MAX / 2, later in 0..64u64, stamps: bool, scale in 0..=20u8) {
+            let options = Options {
+                mss: Some(mss),
+                window_scale: Some(scale),
+                timestamps: stamps.then_some((5, 0)),
+                ..Options::default()
+            };
+            let now = Instant::from_ns(ns);
+            let syn = Segment { seq: SeqNum(irs), ..syn(options) };
+            let cookie = syn_ack(&Config::default(), OPENING, now, &syn, SEAL).unwrap();
+            let ack = Segment { seq: SeqNum(irs) + 1, ..ack_of(&cookie) };
+            let tcb = accepted(&ack, now + Duration::from_secs(later)).expect("it is right");
+            prop_assert_eq!(tcb.snd.mss, SIZES[size_index(mss) as usize].min(1460));
+            prop_assert_eq!(tcb.snd.shift.shift(), if stamps { scale.min(14) } else { 0 });
+        }
+    }
+}

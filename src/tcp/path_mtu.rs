@@ -1,0 +1,148 @@
+//! The MTU of the path, from "fragmentation needed" (RFC 1191), guarded against forgeries (RFC 5927 7.2).
+//!
+//! The engine calls [`Tcb::on_packet_too_big`] with an error that quotes a segment in flight; `output` and `acknowledge` note what was
+//! sent and what got through. Every packet is sent with DF, so that the segment's size is the packet's. Nothing panics.
+
+use super::config::Config;
+use super::congestion::Congestion;
+use super::seq::SeqNum;
+use super::tally::Happening;
+use super::tcb::Tcb;
+use crate::limits::PATH_MTU_MIN;
+use crate::time::Instant;
+
+/// What is known of the path. Sizes are of whole IPv4 packets, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PathMtu {
+    /// "maxsizesent", and where the packet of that size ended.
+    max_sent: u16,
+    max_sent_end: SeqNum,
+    /// "maxsizeacked".
+    max_acked: u16,
+    /// An error that is believed only if the segment it quotes has to be sent again.
+    pending: Option<(SeqNum, u16)>,
+    /// SND.MSS before the path was found to be narrower.
+    mss_before: u16,
+    /// When a larger size is tried again; [`Instant::NEVER`] while the path is as wide as the link.
+    raise_at: Instant,
+}
+
+impl PathMtu {
+    pub(super) const fn new(iss: SeqNum) -> Self {
+        Self {
+            max_sent: IPV4_MTU_MIN,
+            max_sent_end: iss,
+            max_acked: IPV4_MTU_MIN,
+            pending: None,
+            mss_before: 0,
+            raise_at: Instant::NEVER,
+        }
+    }
+}
+
+impl Tcb {
+    /// A segment that ends before `end` leaves, with `len` bytes.
+    pub(super) fn note_size(&mut self, len: u32, end: SeqNum) {
+        let size = u32::from(self.snd.mss) - self.payload_max() + len + HEADERS;
+        let size = size.min(u32::from(u16::MAX)) as u16;
+        if size > self.path_mtu.max_sent {
+            self.path_mtu.max_sent = size;
+            self.path_mtu.max_sent_end = end;
+        }
+    }
+
+    /// Everything before `ack` has got through.
+    pub(super) fn note_arrived(&mut self, ack: SeqNum) {
+        let path = &mut self.path_mtu;
+        if path.max_sent > path.max_acked && ack.at_or_after(path.max_sent_end) {
+            path.max_acked = path.max_sent;
+        }
+        if path.pending.is_some_and(|(seq, _)| ack.after(seq)) {
+            //= rfc5927#7.2
+            //# The described counter-measure basically disregards ICMP messages when a connection makes progress
+            path.pending = None;
+        }
+    }
+
+    /// A router says that the packet with the segment `seq`, which is in flight, is too big for a link of `mtu` bytes; 0 from a router that does
+    /// not say how big may be.
+    pub fn on_packet_too_big(&mut self, config: &Config, now: Instant, seq: SeqNum, mtu: u16) {
+        let path = &self.path_mtu;
+        let current = u32::from(self.snd.mss) + HEADERS;
+        let claimed = match mtu {
+            //= rfc1191#5
+            //# a Datagram Too Big message from an unmodified
+            //# router (i.e., one where the Next-Hop MTU field is zero)
+            0 => PLATEAUS.into_iter().find(|&plateau| plateau < path.max_sent).unwrap_or(PATH_MTU_MIN),
+            // No link is so narrow: a mistake, or a lie.
+            1..IPV4_MTU_MIN => return,
+            _ => mtu,
+        };
+        //= rfc1191#3
+        //# A host MUST never reduce its estimate of the Path MTU below 68
+        //# octets.
+        // Nor as far as that: it would turn a stream into a flood of tiny segments.
+        let claimed = claimed.max(PATH_MTU_MIN);
+        //= rfc5927#7.2
+        //# If claimedmtu is larger than maxsizesent, then the
+        //# ICMP error message is silently discarded.
+        if claimed > path.max_sent || u32::from(claimed) >= current {
+            return;
+        }
+        if claimed >= path.max_acked {
+            self.reduce_path_mtu(config, now, claimed);
+        } else {
+            self.path_mtu.pending = Some((seq, claimed));
+        }
+    }
+
+    /// The retransmission timer has expired: an error that waited for that is believed.
+    pub(super) fn believe_pending_mtu(&mut self, config: &Config, now: Instant) {
+        if let Some((_, claimed)) = self.path_mtu.pending.take() {
+            self.path_mtu.max_acked = claimed;
+            self.reduce_path_mtu(config, now, claimed);
+        }
+    }
+
+    fn reduce_path_mtu(&mut self, config: &Config, now: Instant, mtu: u16) {
+        let path = &mut self.path_mtu;
+        if path.raise_at == Instant::NEVER {
+            path.mss_before = self.snd.mss;
+        }
+        path.max_sent = IPV4_MTU_MIN;
+        path.max_sent_end = self.snd.una;
+        //= rfc1191#6.3
+        //# When a PMTU
+        //# value has not been decreased for a while (on the order of 10
+        //# minutes), the PMTU estimate should be set to the first-hop data-link
+        //# MTU
+        path.raise_at = now + RAISE_AFTER;
+        self.snd.mss = mtu - HEADERS as u16;
+        self.congestion.set_mss(self.payload_max());
+        self.noted.note(Happening::PathMtuReduced);
+        self.send_all_again();
+        self.arm_send(config, now);
+    }
+
+    /// What is outstanding goes out again, in segments of the new size. It was not lost to congestion.
+    fn send_all_again(&mut self) {
+        self.flight.lose_all();
+    }
+
+    /// Tries the larger size again when its time has come.
+    pub(super) fn raise_path_mtu(&mut self, now: Instant) {
+        if now >= self.path_mtu.raise_at {
+            self.path_mtu.raise_at = Instant::NEVER;
+            self.snd.mss = self.path_mtu.mss_before;
+            self.congestion.set_mss(self.payload_max());
+        }
+    }
+}
+
+/// MTUs of the links there are (RFC 1191 table 7-1).
+const PLATEAUS: [u16; 10] = [65_535, 32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296];
+/// IPv4 and TCP, without options.
+const HEADERS: u32 = 40;
+/// Every link carries packets of this size (RFC 791 3.2).
+const IPV4_MTU_MIN: u16 = 68;
+const RAISE_AFTER: std::time::Duration = std::time::Duration::from_secs(600);

@@ -1,0 +1,70 @@
+//! Urgent data (RFC 9293 3.8.5): a mark in the stream before which the peer's service should hurry.
+//!
+//! The data stay in line, as RFC 6093 has it: the mark is told beside the stream and takes nothing out of it. `arrives` moves RCV.UP, `output`
+//! sends SND.UP. Nothing panics.
+
+use super::config::Config;
+use super::pool::BufferPool;
+use super::seq::SeqNum;
+use super::state::State;
+use super::tcb::Tcb;
+use crate::wire::tcp::{Flags, Segment};
+
+/// Both marks: each the sequence number behind the last urgent byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Urgent {
+    /// SND.UP, until it is acknowledged.
+    send: Option<SeqNum>,
+    /// RCV.UP, until the service has been offered everything before it.
+    receive: Option<SeqNum>,
+}
+
+impl Tcb {
+    /// SEND with the URGENT flag: as [`Tcb::send`], and everything up to the last byte taken is urgent.
+    pub fn send_urgent(&mut self, config: &Config, bytes: &[u8], pool: &mut BufferPool) -> usize {
+        let taken = self.send(config, bytes, pool);
+        if taken > 0 {
+            let syn = matches!(self.state(), State::SynSent | State::SynReceived);
+            //= rfc9293#3.8.5
+            //# The urgent pointer MUST point to the sequence number of the octet following the urgent data (MUST-62).
+            self.urgent.send = Some(self.snd.una + u32::from(syn) + self.queue.len());
+        }
+        taken
+    }
+
+    /// The flag and the field of a segment.
+    pub(super) fn urgent_field(&mut self, seq: SeqNum) -> (Flags, u16) {
+        self.urgent.send = self.urgent.send.filter(|mark| mark.after(self.snd.una));
+        match self.urgent.send {
+            //= rfc9293#3.8.5
+            //# A TCP implementation MUST support a sequence of urgent data of any length (MUST-31)
+            // Where the mark is farther away than the field can tell, it points as far as it can, and later segments farther.
+            Some(mark) if mark.after(seq) => (Flags::URG, (mark - seq).min(u32::from(u16::MAX)) as u16),
+            _ => (Flags::default(), 0),
+        }
+    }
+
+    /// Takes a received mark in. True when the service is to be told.
+    pub(super) fn hear_urgent(&mut self, segment: &Segment<'_>) -> bool {
+        let mark = segment.seq + u32::from(segment.flags.contains(Flags::SYN)) + u32::from(segment.urgent);
+        let read = self.rcv.nxt - self.received.unread();
+        self.urgent.receive = self.urgent.receive.filter(|known| known.after(read));
+        //= rfc9293#3.8.5
+        //# A TCP implementation MUST (MUST-32) inform the application layer asynchronously whenever it receives an urgent pointer and
+        //# there was previously no pending urgent data, or whenever the urgent pointer advances in the data stream.
+        let news = mark.after(read) && self.urgent.receive.is_none_or(|known| mark.after(known));
+        if news {
+            self.urgent.receive = Some(mark);
+        }
+        news
+    }
+
+    /// Urgent bytes still to come after those that have been offered to the service; 0 when it may leave urgent mode.
+    pub fn urgent_ahead(&self) -> u32 {
+        //= rfc9293#3.8.5
+        //# The TCP implementation MUST (MUST-33) provide a way for the application to learn how much urgent data remains to be read
+        //# from the connection, or at least to determine whether more urgent data remains to be read
+        let read = self.rcv.nxt - self.received.unread();
+        self.urgent.receive.map_or(0, |mark| if mark.after(read) { mark - read } else { 0 })
+    }
+}
