@@ -50,6 +50,7 @@
 //! - [`service`]: what an application implements, and the services that ship
 //! - [`engine`]: the loop that runs each packet to completion; `engine/turn.rs` is the file to read first
 //! - `launch`: an engine on real interfaces, with the feature `afxdp`
+//! - [`cable`]: a cable with faults between two interfaces
 //! - [`load`]: the load generator and the kernel-socket peer
 //! - [`metrics`]: counters, histograms, reports
 //! - [`settings`]: every setting, its default and its bounds
@@ -75,6 +76,7 @@ pub mod service;
 
 pub mod engine;
 
+pub mod cable;
 #[cfg(feature = "afxdp")]
 pub mod launch;
 pub mod load;

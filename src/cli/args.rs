@@ -14,6 +14,7 @@ use ringway::load::plan::{Carrier, Churn};
 use ringway::settings::{self, number};
 use ringway::tcp::congestion::Algorithm;
 
+use super::cable::args::{self as cable, CableArgs};
 use super::engine_args::{EngineArgs, List};
 use super::service_spec::ServiceSpec;
 
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     /// Compare raw frames, UDP, TCP and the kernel's sockets between two namespaces
     #[command(after_help = AFTER_COMPARE, override_usage = USAGE_COMPARE)]
     Compare(CompareArgs),
+    /// Join two interfaces by a cable with delay, rate, loss and other faults
+    #[command(after_help = cable::AFTER)]
+    Cable(CableArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -54,7 +58,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare or steer
+        /// serve, load, compare, cable or steer
         command: Option<String>,
     },
 }
@@ -331,7 +335,7 @@ fn run_time(text: &str) -> Result<Duration, SetupError> {
     Ok(span)
 }
 
-fn interval(text: &str) -> Result<Duration, SetupError> {
+pub(crate) fn interval(text: &str) -> Result<Duration, SetupError> {
     let span = number::duration(text)?;
     let least = Duration::from_millis(10);
     if span < least {

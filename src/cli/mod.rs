@@ -5,6 +5,7 @@
 //! others, so that each says what, why and what mends it, as a text or as a JSON object.
 
 mod args;
+mod cable;
 mod compare;
 mod conditions;
 mod engine_args;
@@ -52,6 +53,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args, output),
         Command::Load(args) => load::run(&args, output),
         Command::Compare(args) => compare::run(&args, output),
+        Command::Cable(args) => cable::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -73,7 +75,7 @@ fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
     let page = match command {
         None => whole,
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
-            SetupError::usage(format!("there is no page for '{name}'"), "the commands are serve, load, compare and steer")
+            SetupError::usage(format!("there is no page for '{name}'"), "the commands are serve, load, compare, cable and steer")
                 .mend("ringway man")
         })?,
     };

@@ -48,7 +48,7 @@ impl FromStr for Idle {
 
 /// The means to sleep.
 #[derive(Debug)]
-pub(super) struct Parker {
+pub(crate) struct Parker {
     poll: Poll,
     events: Events,
     timer: OwnedFd,
@@ -70,8 +70,13 @@ impl Parker {
         Ok((Self { poll, events: Events::with_capacity(64), timer }, Bell::new(waker)))
     }
 
+    /// A parker that wakes for these descriptors alone: for a loop without a mailbox.
+    pub(crate) fn without_bell(descriptors: impl Iterator<Item = RawFd>) -> io::Result<Self> {
+        Self::new(descriptors).map(|(parker, _)| parker)
+    }
+
     /// Sleeps until something happens, at most for `span`. An interrupted sleep is a short one.
-    pub(super) fn sleep(&mut self, span: Duration) -> io::Result<()> {
+    pub(crate) fn sleep(&mut self, span: Duration) -> io::Result<()> {
         // Zero would disarm the timer.
         let ns = span_ns(span.min(LONGEST)).max(1);
         let value = Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 };

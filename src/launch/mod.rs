@@ -22,10 +22,12 @@ mod interfaces;
 mod open;
 mod ready;
 mod signals;
+mod whole;
 
 pub use open::{Bare, Finished, Running};
 pub use ready::Ready;
 pub use signals::Signals;
+pub use whole::{Pair, Whole};
 
 use std::net::IpAddr;
 

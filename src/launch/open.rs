@@ -280,7 +280,7 @@ fn sockets(launch: &Launch, mode: Mode) -> xsk::Config {
     }
 }
 
-fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>) -> Ready {
+pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>) -> Ready {
     let (address, claim) = match &one.interface.claim {
         Claim::Addresses(addresses) => (addresses.clone(), Vec::new()),
         Claim::Ports { addresses, ports } => (addresses.clone(), ports.clone()),
@@ -320,7 +320,7 @@ const OFFLOADS: [&str; 6] =
     ["rx-gro", "rx-lro", "tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-generic-segmentation", "tx-tcp-segmentation"];
 
 /// Offloads that break packets before XDP sees them.
-fn warn_of_hazards(one: &Checked, mode: XdpMode) {
+pub(super) fn warn_of_hazards(one: &Checked, mode: XdpMode) {
     for hazard in one.nic.hazards(mode == XdpMode::Skb, one.interface.vlan.is_some()) {
         tracing::warn!("{}: {} is on: {}; try: {}", one.interface.name, hazard.feature, hazard.why, hazard.mend);
     }

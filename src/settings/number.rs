@@ -64,6 +64,27 @@ pub fn duration(text: &str) -> Result<Duration, SetupError> {
     Ok(Duration::from_nanos(ns))
 }
 
+/// A share in percent, as parts of 10^9: `1%`, `0.1%`. The sign is required: a bare number could mean a count.
+///
+/// # Errors
+/// No number, no sign, above 100 %, or finer than a part of 10^9.
+pub fn percent(text: &str) -> Result<u32, SetupError> {
+    let bad = |why: &str| SetupError::usage(format!("cannot read the share '{text}'"), why);
+    let (digits, unit) = split(text);
+    match unit {
+        "%" => {}
+        "" if !digits.is_empty() => return Err(bad("the percent sign is missing").mend(format!("{digits}%"))),
+        _ => return Err(bad("a share is a number with % behind it").mend("1%")),
+    }
+    match decimal(digits, u64::from(WHOLE / 100)) {
+        Ok(parts) => u32::try_from(parts).ok().filter(|&parts| parts <= WHOLE).ok_or_else(|| bad("it is above 100%")),
+        Err(why) => Err(bad(&why.explain("a number with % behind it"))),
+    }
+}
+
+/// All of it, as [`percent`] counts.
+pub const WHOLE: u32 = 1_000_000_000;
+
 /// `on` or `off`.
 ///
 /// # Errors
@@ -243,6 +264,17 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_exact_parts_of_a_thousand_million() {
+        for (text, parts) in [("0%", 0), ("1%", 10_000_000), ("0.1%", 1_000_000), ("12.5%", 125_000_000), ("100%", WHOLE)] {
+            assert_eq!(percent(text).unwrap(), parts, "{text}");
+        }
+        assert_eq!(percent("1").unwrap_err().remedy(), Some("1%"));
+        for bad in ["", "%", "101%", "-1%", "1 %", "1%%", "0.00000001%", "99999999999999999999%"] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn lists_keep_their_order() {
         assert_eq!(list("3,0-2").unwrap(), [3, 0, 1, 2]);
         assert_eq!(show_list(&[3, 0, 1, 2]), "3,0-2");
@@ -271,7 +303,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "\\PC*") {
-            let _ = (count(&text), bytes(&text), rate(&text), duration(&text), list(&text), switch(&text));
+            let _ = (count(&text), bytes(&text), rate(&text), duration(&text), list(&text), switch(&text), percent(&text));
         }
     }
 }

@@ -167,6 +167,26 @@ pub fn attached_xdp(ifindex: u32) -> io::Result<Option<(u32, String)>> {
     Ok(None)
 }
 
+/// The index of the interface that this one is the other end of, in the same network namespace: the peer of a veth.
+///
+/// # Errors
+/// When netlink does not answer.
+pub fn link_peer(ifindex: u32) -> io::Result<Option<u32>> {
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    for answer in request(RouteNetlinkMessage::GetLink(message), 0)? {
+        let RouteNetlinkMessage::NewLink(link) = answer else { continue };
+        // An index of another namespace says nothing here.
+        let elsewhere = link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+        let peer = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Link(index) => Some(*index),
+            _ => None,
+        });
+        return Ok(peer.filter(|_| !elsewhere));
+    }
+    Ok(None)
+}
+
 /// The name of an interface; its index when it has gone.
 fn interface_name(ifindex: u32) -> String {
     rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)

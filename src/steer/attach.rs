@@ -96,6 +96,14 @@ impl Steering {
         Self::load_text("ringway_reflect", &assembled(program::reflector(mac))?, claims, 1)
     }
 
+    /// Loads the program that takes every frame of an interface with `queues` receive queues; its counters stay 0.
+    ///
+    /// # Errors
+    /// As [`Steering::load`].
+    pub fn load_everything(queues: u32) -> Result<Self, SetupError> {
+        Self::load_text("ringway_all", &assembled(program::everything())?, &Claims::new(), queues)
+    }
+
     /// Loads any text that uses the three maps.
     pub(super) fn load_text(name: &str, text: &Assembled, claims: &Claims, queues: u32) -> Result<Self, SetupError> {
         let entries = claims.entries();

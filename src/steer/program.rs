@@ -1,8 +1,8 @@
-//! The XDP programs, line by line: `steer`, which decides for every frame whether it is Ringway's, and `reflector`, which calibrates
-//! measurements.
+//! The XDP programs, line by line: `steer`, which decides for every frame whether it is Ringway's, `reflector`, which calibrates
+//! measurements, and `everything`, which takes an interface whole.
 //!
 //! Written with [`super::assembler`], loaded by `attach`, printed by [`super::dump`]; [`super::model`] says the same as `steer` in plain Rust,
-//! and the tests hold the two against each other. Both programs are straight-line text (jumps go forward only), read only what they have
+//! and the tests hold the two against each other. The first two are straight-line text (jumps go forward only), read only what they have
 //! checked against the packet's end, and count every frame under exactly one [`Cause`]. Pure; nothing here panics.
 
 use super::assembler::{AssembleError, Assembled, Assembler, Condition, Helper, MapName, Operation, Register, Size};
@@ -317,6 +317,20 @@ pub fn reflector(mac: Mac) -> Result<Assembled, AssembleError> {
     pass(&mut p);
     p.label("count");
     count(&mut p);
+    p.finish()
+}
+
+/// Sends every frame to its queue's socket: for who takes an interface whole. A queue without a socket stays with the kernel; nothing is counted.
+///
+/// # Errors
+/// As [`steer`].
+pub fn everything() -> Result<Assembled, AssembleError> {
+    let mut p = Assembler::new();
+    p.load(Word, R2, R1, CONTEXT_QUEUE, "xdp_md.rx_queue_index");
+    p.load_map(R1, SOCKETS, "AF_XDP sockets by queue");
+    p.set(R3, Action::Pass as i32, "what to do when the queue has none");
+    p.call(Helper::RedirectMap, "to the queue's socket");
+    p.exit("to the driver");
     p.finish()
 }
 

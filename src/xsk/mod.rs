@@ -17,7 +17,7 @@
 //!
 //! In the order of the path: [`nic`], [`capability`], `config` (what is chosen), `open` (in which order), `socket` (the system calls),
 //! `queue` (the device), `pool` (who owns which frame), `frame`, `umem`, `ring`, `cursor` (index arithmetic), `mapping`, `abi`; beside them [`bpf`], which loads and
-//! attaches programs for `steer`.
+//! attaches programs for `steer`, and `promiscuous`.
 #![allow(unsafe_code)]
 
 // Offsets of the rings and addresses in the UMEM are 64 bits wide.
@@ -34,6 +34,7 @@ mod mapping;
 pub mod nic;
 mod open;
 mod pool;
+mod promiscuous;
 mod queue;
 mod ring;
 mod socket;
@@ -43,4 +44,5 @@ pub use config::{BusyPoll, Config, LARGEST_MTU, ZeroCopy};
 pub use frame::UmemFrame;
 pub use mapping::Pages;
 pub use open::open;
+pub use promiscuous::Promiscuous;
 pub use queue::XskQueue;

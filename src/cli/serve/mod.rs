@@ -135,7 +135,7 @@ fn end(args: &ServeArgs, finished: &Finished<Catalog>, output: Output) {
 }
 
 /// The last word of every stack: an event, or conditions and counts as text.
-fn say_summary(mut summary: Value, conditions: &Conditions, always: &[&str], output: Output) {
+pub(crate) fn say_summary(mut summary: Value, conditions: &Conditions, always: &[&str], output: Output) {
     summary["conditions"] = json!(conditions);
     output.event("summary", &summary);
     if let Value::Object(mut parts) = summary {
