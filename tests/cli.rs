@@ -62,6 +62,16 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "load tcp --to 10.0.0.2:7 --churn=nobody",
         "compare --quick",
         "compare --server-netns a --server-if v --server-address 10.0.0.2 --client-netns b --client-if w --client-address 10.0.0.1/24",
+        "cable",
+        "cable -i veth0",
+        "cable -i veth0 -i veth0",
+        "cable -i veth0 -i veth1 --loss 1",
+        "cable -i veth0 -i veth1 --loss 101%",
+        "cable -i veth0 -i veth1 --queue 5",
+        "cable -i veth0 -i veth1 --rate fast",
+        "cable -i veth0 -i veth1 --delay 1ms --jitter 2ms",
+        "cable -i veth0 -i veth1 --only forth",
+        "cable -i veth0 -i veth1 --cores 0,1",
         "steer",
     ];
     let mut shown = String::new();
@@ -97,7 +107,7 @@ fn json_takes_no_value() {
 
 #[test]
 fn help_fits_80_columns_and_has_examples() {
-    for line in ["--help", "serve --help", "load --help", "compare --help", "steer --help", "serve -h"] {
+    for line in ["--help", "serve --help", "load --help", "compare --help", "cable --help", "steer --help", "serve -h"] {
         let output = ringway(line);
         assert_eq!(output.status.code(), Some(0), "{line}");
         let help = text(&output.stdout);

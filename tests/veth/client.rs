@@ -114,19 +114,19 @@ pub(crate) fn allow_many_descriptors(wanted: u64) {
 }
 
 /// A SHA-256 as `sha256sum` computes it.
-struct Sha256(std::process::Child);
+pub(crate) struct Sha256(std::process::Child);
 
 impl Sha256 {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         Self(child.expect("sha256sum starts"))
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.stdin.as_mut().expect("piped").write_all(bytes).expect("sha256sum reads");
     }
 
-    fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         drop(self.0.stdin.take());
         let mut sum = String::new();
         self.0.stdout.take().expect("piped").read_to_string(&mut sum).expect("a sum");

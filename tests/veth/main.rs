@@ -5,6 +5,7 @@
 //! Every test ends with [`server::Server::stop`], which asserts that no frame and no connection was left behind.
 
 mod bulk;
+mod cable;
 mod claims;
 mod client;
 mod commands;
@@ -18,6 +19,8 @@ mod flood;
 mod frame;
 mod hostile;
 mod http;
+mod integrity;
+mod line;
 mod ping;
 mod queues;
 mod reports;

@@ -93,7 +93,7 @@ pub(crate) struct Netns {
 }
 
 impl Netns {
-    fn new(side: &str) -> Self {
+    pub(crate) fn new(side: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("rw-{}-{}-{side}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run(Command::new("ip").args(["netns", "add", &name]));
@@ -163,7 +163,7 @@ impl Drop for Netns {
 }
 
 /// True when the process may make namespaces. Otherwise the test is skipped, loudly, and only where that is allowed.
-fn root() -> bool {
+pub(crate) fn root() -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
     }
