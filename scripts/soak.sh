@@ -5,8 +5,9 @@
 #
 #   --rounds N   how often the connection tests are repeated (default: 20)
 #
-# Repeats the tests of many connections and of bulk data in network namespaces, runs the property tests with a
-# hundred times their cases, and ends with a full comparison. Stops at the first failure. Needs root.
+# Repeats the tests of many connections and of bulk data in network namespaces, sends 64 MiB each way over a line with
+# faults, runs the property tests with a hundred times their cases, and ends with a full comparison. Stops at the first
+# failure. Needs root.
 
 source "$(dirname "$0")/common.sh"
 
@@ -34,6 +35,9 @@ for ((round = 1; round <= rounds; round++)); do
     say "== round $round of $rounds"
     cargo test --locked --test veth -- --test-threads=1 connections bulk claims restart
 done
+say "== integrity over a bad line"
+cargo build --locked --examples
+RINGWAY_INTEGRITY_MIB=64 cargo test --locked --test veth -- --test-threads=1 --nocapture integrity
 say "== property tests"
 PROPTEST_CASES=25600 cargo test --locked --lib
 say "== comparison"

@@ -168,20 +168,24 @@ fn cable_says_why_it_cannot_join_and_what_mends_it() {
         (code, log)
     };
     let cable = line.cable("--delay 1ms");
-    line.middle.ip(&["link", "add", "c", "type", "veth", "peer", "name", "d"]);
-    line.middle.ip(&["link", "set", "c", "up"]);
-    line.middle.ip(&["link", "set", "d", "up"]);
-    line.middle.ip(&["link", "add", "e", "mtu", "9000", "type", "veth", "peer", "name", "f"]);
-    line.middle.ip(&["link", "set", "e", "up"]);
-    line.middle.ip(&["link", "set", "f", "up"]);
+    line.middle.ip(&["link", "add", "pair0", "type", "veth", "peer", "name", "pair1"]);
+    line.middle.ip(&["link", "set", "pair0", "up"]);
+    line.middle.ip(&["link", "set", "pair1", "up"]);
+    line.middle.ip(&["link", "add", "big0", "mtu", "9000", "type", "veth", "peer", "name", "big1"]);
+    line.middle.ip(&["link", "set", "big0", "up"]);
+    line.middle.ip(&["link", "set", "big1", "up"]);
     for (arguments, code, words) in [
         (&["-i", A, "-i", A][..], 2, ["cannot use the interface left twice", "try: -i eth0 -i eth1"]),
         (&["-i", A], 2, ["cannot make the cable", "try: -i eth0 -i eth1"]),
         (&["-i", A, "-i", "rihgt"], 3, ["rihgt", "right"]),
         (&["-i", A, "-i", B], 3, ["cannot bind an AF_XDP socket to queue 0 of left", "try: end the program"]),
-        (&["-i", "c", "-i", "d"], 2, ["two ends of one veth pair", "try: two pairs"]),
-        (&["-i", "e", "-i", "c"], 3, ["MTU of 9000", "try: sudo ip link set e mtu 3822"]),
-        (&["-i", "lo", "-i", "c"], 3, ["the kernel has the address 127.0.0.1/8", "try: sudo ip address del 127.0.0.1/8 dev lo"]),
+        (&["-i", "pair0", "-i", "pair1"], 2, ["two ends of one veth pair", "try: two pairs"]),
+        (&["-i", "big0", "-i", "pair0"], 3, ["MTU of 9000", "try: sudo ip link set big0 mtu 3822"]),
+        (
+            &["-i", "lo", "-i", "pair0"],
+            3,
+            ["the kernel has the address 127.0.0.1/8", "try: sudo ip address del 127.0.0.1/8 dev lo"],
+        ),
     ] {
         let (found, log) = refused(&line.middle, arguments);
         assert_eq!(found, Some(code), "{arguments:?}: {log}");
@@ -193,13 +197,13 @@ fn cable_says_why_it_cannot_join_and_what_mends_it() {
     cable.stop();
     // Another XDP program on the interface, and no socket in the way.
     let mut other = line.middle.command(RINGWAY);
-    other.args(["serve", "-i", "c", "-a", "10.9.0.2/24", "--stack", "raw", "xdp-tx"]);
+    other.args(["serve", "-i", "pair0", "-a", "10.9.0.2/24", "--stack", "raw", "xdp-tx"]);
     let mut other = other.stdout(std::process::Stdio::piped()).spawn().expect("ip starts");
     let mut ready = String::new();
     let stdout = other.stdout.take().expect("piped");
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut ready).expect("a line");
     assert!(ready.starts_with("ready"), "{ready}");
-    let (code, log) = refused(&line.middle, &["-i", A, "-i", "c"]);
+    let (code, log) = refused(&line.middle, &["-i", A, "-i", "pair0"]);
     assert!(code == Some(3) && log.contains("another XDP program is there") && log.contains("try: bpftool link detach"), "{log}");
     run(std::process::Command::new("kill").arg(other.id().to_string()));
     other.wait().expect("wait");
