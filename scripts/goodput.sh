@@ -52,14 +52,14 @@ for case in "0% 0.95" "0.1% 0.95" "1% 0.85"; do
         for sender in ringway kernel; do
             bits=$(measure "$sender" "$loss" "$pair")
             echo "$bits" >>"$folder/$sender.all"
-            say "loss $loss, pair $pair of $pairs: $sender $(shown "$bits")"
+            say "loss $loss, pair $pair of $pairs: $sender $(shown "$bits"), $(line_drops)"
         done
     done
     ours=$(median <"$folder/ringway.all")
     theirs=$(median <"$folder/kernel.all")
     verdict=$(awk -v ours="$ours" -v theirs="$theirs" -v least="$least" 'BEGIN {
         ratio = theirs > 0 ? ours / theirs : 0
-        printf "ratio %.3f (at least %s): %s", ratio, least, ratio >= least ? "ok" : "MISSED"
+        printf "ratio %.3f (at least %s): %s", ratio, least, (ratio >= least ? "ok" : "MISSED")
     }')
     echo "$congestion at $loss loss: ringway $(shown "$ours"), kernel $(shown "$theirs"), $verdict"
     [[ $verdict == *ok ]] || code=4

@@ -93,6 +93,14 @@ start_kernel() {
     start kernel inside "$senders" "$bulk" source "$kernel_address:$port" "$congestion"
 }
 
+# What the last cable did to the data, which goes from A to B: the first direction of its summary.
+line_drops() {
+    local name
+    for name in received lost queue_drops; do
+        printf '%s ' "$(grep summary "$folder/cable" | grep -o "\"$name\":[0-9]*" | head -n1 | tr -d '"')"
+    done
+}
+
 median() {
     sort -g | awk '{ all[NR] = $1 } END { print (NR % 2) ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'
 }

@@ -68,6 +68,8 @@ pub struct Counts {
     pub reordered: u64,
     /// Packets marked as having experienced congestion.
     pub marked: u64,
+    /// Of the first [`LOOKED_AT`] frames: those that came without a checksum, which the receiver will drop.
+    pub unfilled: u64,
     /// Bytes that entered.
     pub received_bytes: u64,
     /// Bytes that arrived at the other end.
@@ -171,6 +173,9 @@ impl Line {
         &mut self.counts
     }
 }
+
+/// How many frames of each way are looked at for a missing checksum.
+pub const LOOKED_AT: u64 = 1000;
 
 /// What chance decided for one copy of a frame.
 #[derive(Clone, Copy, Debug)]

@@ -7,10 +7,11 @@
 //! - `profile`: what a cable does to frames, as its user says it
 //! - `loss`, `bottleneck`, `line`: one way of the cable, pure: a seed, a time and the length of a frame in; deliveries and their times out
 //! - `ecn`, `flip`: what is done to the bytes of a frame
+//! - `unfilled`: whether the sender left the checksum to an offload that never came
 //! - `transit`: the frames on their way, by the time they are due
 //! - `run`: both ways between devices, and the loop that sleeps while nothing is due
 //!
-//! Called by `ringway cable`, which takes the interfaces ([`crate::launch`]). Any frame may come: nothing here panics on one, everything is
+//! Called by `ringway cable`, which has the interfaces taken (`launch::Pair`). Any frame may come: nothing here panics on one, everything is
 //! bounded ([`Profile::in_transit`]), and nothing is allocated per frame.
 
 mod bottleneck;
@@ -21,8 +22,9 @@ mod loss;
 mod profile;
 mod run;
 mod transit;
+mod unfilled;
 
-pub use line::{Counts, Delivery, Line};
+pub use line::{Counts, Delivery, LOOKED_AT, Line};
 pub use profile::{OneWay, Profile, QUEUE_MAX, Share};
 pub use run::{Cable, Lateness};
 

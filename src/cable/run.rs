@@ -9,10 +9,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::line::{Counts, Delivery, Line};
+use super::line::{Counts, Delivery, LOOKED_AT, Line};
 use super::profile::{OneWay, Profile};
 use super::transit::Transit;
-use super::{ecn, flip};
+use super::{ecn, flip, unfilled};
 use crate::device::{Device, Frame};
 use crate::engine::clock::{Clock, MonotonicClock};
 use crate::engine::idle::Parker;
@@ -79,6 +79,9 @@ impl<D: Device> Cable<D> {
         for (queue, device) in ends[way as usize].iter_mut().enumerate() {
             received += device.receive(burst, BURST);
             for frame in burst.drain(..) {
+                if line.counts().received < LOOKED_AT && unfilled::is_unfilled(frame.bytes()) {
+                    line.counts_mut().unfilled += 1;
+                }
                 let ect = line.marks() && ecn::is_capable(frame.bytes());
                 let (first, second) = match line.enter(now, frame.bytes().len(), ect) {
                     [Some(first), second] => (first, second),
@@ -176,7 +179,7 @@ impl<D: Device> Cable<D> {
             if self.turn(now) {
                 continue;
             }
-            let span = self.quiet(now.max(clock.now())).min(end.min(report).since(now));
+            let span = self.quiet(clock.now()).min(end.min(report).since(now));
             if span > SPIN && !self.readable() {
                 parker.sleep(span)?;
             }

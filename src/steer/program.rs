@@ -426,6 +426,7 @@ mod tests {
             assert!(program.len() < 256, "{kinds:?}: {} instructions", program.len());
         }
         assert!(reflector(Mac([2, 0, 0, 0, 0, 1])).unwrap().len() < 128);
+        assert!(everything().unwrap().len() < 8);
     }
 
     #[test]

@@ -147,6 +147,34 @@ fn cable_marks_what_may_be_marked_when_the_queue_is_long() {
 }
 
 #[test]
+fn cable_carries_the_frames_of_all_queues() {
+    let Some(line) = Line::between_kernels_with_queues(2) else { return };
+    let cable = line.cable("--delay 1ms");
+    // The kernel spreads flows over its queues; each call is a flow of its own.
+    let all: usize = (0..16).map(|_| send(&line, 20, 100, PACED, 0).0.len()).sum();
+    let carried = cable.stop();
+    assert_eq!((all, carried.count("b-to-a", "sent")), (320, 320), "{}", carried.value());
+    let queues = carried.value()["queues"].as_array().expect("a list");
+    assert_eq!(queues.len(), 4, "{}", carried.value());
+    for queue in queues {
+        let count = if queue["interface"] == 1 { "received" } else { "transmitted" };
+        assert!(queue[count].as_u64().is_some_and(|n| n > 0), "{queue}");
+    }
+}
+
+#[test]
+fn cable_notes_that_a_peer_leaves_checksums_to_an_offload() {
+    let Some(line) = Line::between_kernels() else { return };
+    line.world.client.run("ethtool", &["-K", INTERFACE, "tx", "on"]);
+    let cable = line.cable("--delay 1ms");
+    let (numbers, _) = send(&line, 20, 100, PACED, 0);
+    let carried = cable.stop();
+    assert_eq!((numbers.len(), carried.count("b-to-a", "unfilled"), carried.count("a-to-b", "unfilled")), (0, 20, 0));
+    let notes = carried.value()["conditions"]["notes"].to_string();
+    assert!(notes.contains("at the other end of right: sudo ethtool -K IF tx off"), "{notes}");
+}
+
+#[test]
 fn cable_sleeps_while_nothing_is_due_and_ends_by_itself() {
     let Some(line) = Line::between_kernels() else { return };
     let cable = line.cable("-t 2s --delay 10ms --rate 100M --loss 1%");

@@ -22,26 +22,21 @@ pub(crate) struct Line {
 impl Line {
     /// All links up, checksums filled in by the senders, addresses as in [`World::new`]; no cable yet.
     pub(crate) fn new() -> Option<Self> {
+        Self::with_queues(1)
+    }
+
+    /// The same with more queues at each end.
+    fn with_queues(queues: u32) -> Option<Self> {
         if !root() {
             return None;
         }
+        let queues = queues.to_string();
         let line = Self { world: World { server: Netns::new("s"), client: Netns::new("c") }, middle: Netns::new("m") };
         for (side, end) in [(&line.world.server, A), (&line.world.client, B)] {
             run(std::process::Command::new("ip")
-                .args(["link", "add", INTERFACE, "netns", side.name(), "numtxqueues", "1", "numrxqueues", "1"])
-                .args([
-                    "type",
-                    "veth",
-                    "peer",
-                    "name",
-                    end,
-                    "netns",
-                    line.middle.name(),
-                    "numtxqueues",
-                    "1",
-                    "numrxqueues",
-                    "1",
-                ]));
+                .args(["link", "add", INTERFACE, "netns", side.name(), "numtxqueues", &queues, "numrxqueues", &queues])
+                .args(["type", "veth", "peer", "name", end, "netns", line.middle.name()])
+                .args(["numtxqueues", &queues, "numrxqueues", &queues]));
             for (netns, interface) in [(side, INTERFACE), (&line.middle, end)] {
                 netns.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
                 netns.run("ethtool", &["-K", interface, "tx", "off", "txvlan", "off", "gso", "off", "gro", "off"]);
@@ -55,7 +50,12 @@ impl Line {
 
     /// The same with a kernel on the server side too. Neighbours are fixed, so that nothing but the test's frames is on the line.
     pub(crate) fn between_kernels() -> Option<Self> {
-        let line = Self::new()?;
+        Self::between_kernels_with_queues(1)
+    }
+
+    /// The same with more queues at each end.
+    pub(crate) fn between_kernels_with_queues(queues: u32) -> Option<Self> {
+        let line = Self::with_queues(queues)?;
         let World { server, client } = &line.world;
         server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
         let shown = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");

@@ -84,7 +84,9 @@ fn end(mut cable: Cable<XskQueue>, whole: Whole, profile: &Profile, wall: Durati
         "cpu_ns": cpu_ns,
     });
     let side = conditions::side("cable", &ready, None);
-    let conditions = conditions::of_side(side, conditions::notes(&ready));
+    let mut notes = conditions::notes(&ready);
+    notes.extend(unfilled(counts, &ready));
+    let conditions = conditions::of_side(side, notes);
     super::serve::say_summary(summary, &conditions, &["received", "sent"], output);
 }
 
@@ -120,6 +122,18 @@ fn directions(counts: [Counts; 2], ready: &[Ready]) -> Vec<Value> {
             direction.extend(counts);
         }
         Value::Object(direction)
+    })
+    .collect()
+}
+
+/// A note for each interface whose peer leaves checksums to an offload, with what mends it.
+fn unfilled(counts: [Counts; 2], ready: &[Ready]) -> Vec<String> {
+    let ends = counts.iter().zip(ready).filter(|(counts, _)| counts.unfilled > 0);
+    ends.map(|(_, ready)| {
+        let name = &ready.interface;
+        format!(
+            "{name}: frames came without a checksum, which receivers drop; at the other end of {name}: sudo ethtool -K IF tx off"
+        )
     })
     .collect()
 }
