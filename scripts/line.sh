@@ -57,7 +57,7 @@ start() {
     shift
     "$@" >"$folder/$name" 2>"$folder/$name.log" &
     for ((tries = 0; tries < 100; tries++)); do
-        grep -q ready "$folder/$name" && return
+        grep -qs ready "$folder/$name" && return
         sleep 0.1
     done
     cat "$folder/$name.log" >&2
