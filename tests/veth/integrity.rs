@@ -26,67 +26,71 @@ fn size() -> usize {
     mib << 20
 }
 
-/// Runs a transfer at every loss, at the same time: each waits for its losses most of the time, in namespaces of its own.
-fn at_every_loss(transfer: impl Fn(&Line, u64) + Sync) {
+/// What runs over the line, with a seed for its bytes.
+type Transfer = fn(&Line, u64);
+
+/// Both roles at every loss, all at the same time: each waits for its losses most of the time, in namespaces of its own.
+#[test]
+fn integrity_over_a_bad_line_in_both_roles_and_directions() {
+    let roles: [(&str, Transfer); 2] = [("server", ringway_as_server), ("client", ringway_as_client)];
     thread::scope(|scope| {
-        for (loss, seed) in LOSSES.into_iter().zip(1..) {
-            let transfer = &transfer;
-            let name = thread::current().name().unwrap_or("?").to_owned();
-            let work = move || {
-                let Some(line) = Line::new() else { return };
-                let options = format!("--delay 1ms --loss {loss} --reorder 5% --dup 5% --corrupt 1% --seed {seed}");
-                let cable = line.cable(&options);
-                let start = Instant::now();
-                transfer(&line, seed);
-                let took = start.elapsed();
-                let carried = cable.stop();
-                let count = |name| carried.count("a-to-b", name) + carried.count("b-to-a", name);
-                println!("{name} at {loss}: {took:.1?}, {} frames, {} lost", count("received"), count("lost"));
-                assert!(count("reordered") > 0 && count("duplicated") > 0 && count("corrupted") > 0, "{}", carried.value());
-                assert_eq!(count("overflow"), 0, "{}", carried.value());
-                assert_eq!(count("lost") > 0, loss != "0%", "{}", carried.value());
-            };
-            thread::Builder::new().name(format!("loss {loss}")).spawn_scoped(scope, work).expect("a thread");
+        for (role, transfer) in roles {
+            for (loss, seed) in LOSSES.into_iter().zip(1..) {
+                let name = format!("Ringway as {role} at a loss of {loss}");
+                let work = move || over_a_bad_line(loss, seed, transfer);
+                thread::Builder::new().name(name).spawn_scoped(scope, work).expect("a thread");
+            }
         }
     });
 }
 
-#[test]
-fn integrity_of_ringway_as_server_over_a_bad_line() {
-    at_every_loss(|line, seed| {
-        let server = Server::with(&line.world, &["-a", SERVER_CIDR, "echo:7"]);
-        let (sent, received) = line.world.client.inside(|| echo_bulk(&connect_over(7), size(), seed));
-        assert_eq!(sent, received, "the SHA-256 differ");
-        let summary = server.stop();
-        assert_eq!(summary.counter("tcp_in_frame_bytes") + summary.counter("tcp_buffered_bytes"), size() as u64);
-    });
+fn over_a_bad_line(loss: &str, seed: u64, transfer: Transfer) {
+    let Some(line) = Line::new() else { return };
+    let cable = line.cable(&format!("--delay 1ms --loss {loss} --reorder 5% --dup 5% --corrupt 1% --seed {seed}"));
+    let start = Instant::now();
+    transfer(&line, seed);
+    let took = start.elapsed();
+    let carried = cable.stop();
+    let count = |name| carried.count("a-to-b", name) + carried.count("b-to-a", name);
+    let name = thread::current().name().unwrap_or("?").to_owned();
+    println!("{name}: {took:.1?}, {} frames, {} lost", count("received"), count("lost"));
+    assert!(count("reordered") > 0 && count("duplicated") > 0 && count("corrupted") > 0, "{}", carried.value());
+    assert_eq!(count("overflow"), 0, "{}", carried.value());
+    assert_eq!(count("lost") > 0, loss != "0%", "{}", carried.value());
 }
 
-#[test]
-fn integrity_of_ringway_as_client_over_a_bad_line() {
+fn ringway_as_server(line: &Line, seed: u64) {
+    let server = Server::with(&line.world, &["-a", SERVER_CIDR, "echo:7"]);
+    let (sent, received) = line.world.client.inside(|| echo_bulk(&connect_over(7), size(), seed));
+    assert_eq!(sent, received, "the SHA-256 differ");
+    let summary = server.stop();
+    assert_eq!(summary.counter("tcp_in_frame_bytes") + summary.counter("tcp_buffered_bytes"), size() as u64);
+}
+
+fn ringway_as_client(line: &Line, seed: u64) {
     let example = Path::new(RINGWAY).with_file_name("examples").join("exchange_files");
     assert!(example.exists(), "{} is not built: cargo build --examples", example.display());
-    at_every_loss(|line, seed| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let [to_send, kept] = ["to-send", "kept"].map(|name| folder.path().join(name).to_str().expect("UTF-8").to_owned());
-        let mut bytes = vec![0; size()];
-        fill(&mut Rng::seeded(seed), &mut bytes);
-        std::fs::write(&to_send, &bytes).expect("write");
-        let listener = line.world.client.inside(|| TcpListener::bind((CLIENT, 7)).expect("bind"));
-        let (received, sent) = thread::scope(|scope| {
-            let kernel = scope.spawn(|| {
-                let (stream, _) = listener.accept().expect("accept");
-                exchange(stream, seed + 100)
-            });
-            let mut client = line.world.server.command(example.to_str().expect("UTF-8"));
-            client.args([INTERFACE, SERVER_CIDR, &format!("{CLIENT}:7"), &to_send, &kept]);
-            let (code, out, log) = run_to_end_within(client, PATIENCE);
-            assert_eq!(code, Some(0), "{out}{log}");
-            kernel.join().expect("the kernel's side")
+    let folder = tempfile::tempdir().expect("a folder");
+    let [to_send, kept] = ["to-send", "kept"].map(|name| folder.path().join(name).to_str().expect("UTF-8").to_owned());
+    let mut bytes = vec![0; size()];
+    fill(&mut Rng::seeded(seed), &mut bytes);
+    std::fs::write(&to_send, &bytes).expect("write");
+    let listener = line.world.client.inside(|| TcpListener::bind((CLIENT, 7)).expect("bind"));
+    // A client that never comes must fail the test, not stop it; accept keeps to the time-out of reading.
+    socket2::SockRef::from(&listener).set_read_timeout(Some(Duration::from_secs(30))).expect("set a timeout");
+    let (received, sent) = thread::scope(|scope| {
+        let kernel = scope.spawn(|| {
+            let (stream, _) = listener.accept().expect("accept");
+            exchange(stream, seed + 100)
         });
-        assert_eq!(received, sha256(&to_send), "what Ringway sent");
-        assert_eq!(sent, sha256(&kept), "what Ringway received");
+        let mut client = line.world.server.command(example.to_str().expect("UTF-8"));
+        client.args([INTERFACE, SERVER_CIDR, &format!("{CLIENT}:7"), &to_send, &kept]);
+        let (code, out, log) = run_to_end_within(client, PATIENCE);
+        assert_eq!(code, Some(0), "{out}{log}");
+        kernel.join().expect("the kernel's side")
     });
+    assert_eq!(received, sha256(&to_send), "what Ringway sent");
+    assert_eq!(sent, sha256(&kept), "what Ringway received");
 }
 
 /// The kernel's side: reads to the end while it sends bytes of its own. The SHA-256 of what came and of what was sent.
