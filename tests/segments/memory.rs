@@ -1,0 +1,316 @@
+//! Ringway in memory: the whole engine over a cable in memory, with a clock turned by hand.
+//!
+//! Called by the tests of each script. Time is virtual and exact to a millisecond; nothing here sleeps.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ringway::device::memory::{self, MemoryDevice};
+use ringway::device::{Device, Drop, Frame};
+use ringway::engine::{Clock, Config, Engine, Port, Secrets};
+use ringway::link::interface::{Claim, Interface};
+use ringway::service::{Connect, Connection, Context, Listen, ResetReason, Service};
+use ringway::tcp::State;
+use ringway::time::Instant;
+use ringway::wire::arp::{self, Arp};
+use ringway::wire::ethernet::{self, ETHERTYPE_ARP, Ethernet, Mac};
+
+use crate::frame::{HOST, PEER, Wire};
+use crate::player::{Host, Patience, Player};
+use crate::script::{Call, Failure, Script, Stack};
+use crate::segment::stream;
+
+/// Plays a script and fails the test that called if it does not go as written.
+pub(crate) fn play(name: &str, write: fn(&mut Script)) {
+    let script = Script::of(write, Stack::Ringway);
+    let host = Memory::new(&script);
+    let wire = Wire::new(host.peer.mac(), host.mac, PEER_PORT, HOST_PORT);
+    let mut player = Player::new(&script, host, wire);
+    let played = player.play().and_then(|()| player.host.accounts(&script));
+    if let Err(why) = played {
+        panic!("{name}\n{why}");
+    }
+}
+
+/// The engine, the peer's end of the cable, and the clock.
+struct Memory {
+    engine: Engine<MemoryDevice, Application>,
+    mac: Mac,
+    peer: MemoryDevice,
+    clock: ManualClock,
+    arrived: VecDeque<Vec<u8>>,
+}
+
+impl Memory {
+    fn new(script: &Script) -> Self {
+        let (peer, device) = memory::cable(256);
+        let mac = device.mac();
+        let interface = Interface {
+            name: "cable".into(),
+            mac,
+            mtu: 1500,
+            vlan: None,
+            claim: Claim::Addresses(vec![format!("{HOST}/24").parse().expect("an address")]),
+            gateway: None,
+        };
+        let config = Config { tcp: script.settings, ..Config::new(Secrets::fixed()) };
+        let ports = vec![Port::new(device, 0, 0)];
+        let mut engine = Engine::new(config, vec![interface], ports, Application::default()).expect("descriptors for sleeping");
+        let clock = ManualClock(Cell::new(START.as_nanos() as u64));
+        engine.start(&clock);
+        let mut memory = Self { engine, mac, peer, clock, arrived: VecDeque::new() };
+        memory.turn();
+        memory
+    }
+
+    /// One turn of the engine; what it sent is taken in, and questions for the peer's Ethernet address are answered.
+    fn turn(&mut self) {
+        for _ in 0..TURNS_AT_ONCE {
+            self.engine.turn(&self.clock);
+            let mut burst = Vec::new();
+            if self.peer.receive(&mut burst, 64) == 0 {
+                break;
+            }
+            for frame in burst {
+                let bytes = frame.bytes().to_vec();
+                self.peer.recycle(frame);
+                match self.arp_reply(&bytes) {
+                    Some(reply) => self.put(&reply),
+                    None => self.arrived.push_back(bytes),
+                }
+            }
+            self.peer.flush();
+        }
+    }
+
+    fn arp_reply(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let header = ethernet::parse(frame).ok().filter(|header| header.ethertype == ETHERTYPE_ARP)?;
+        let asked = arp::parse(&frame[header.header_len()..]).ok()?;
+        if asked.operation != arp::REQUEST || asked.target != PEER {
+            return None;
+        }
+        let mut reply = vec![0; 14 + arp::LEN];
+        let header = Ethernet { target: asked.sender_mac, source: self.peer.mac(), vlan: None, ethertype: ETHERTYPE_ARP };
+        ethernet::emit(&mut reply, &header);
+        let answer = Arp {
+            operation: arp::REPLY,
+            sender_mac: self.peer.mac(),
+            sender: PEER,
+            target_mac: asked.sender_mac,
+            target: asked.sender,
+        };
+        arp::emit(&mut reply[14..], &answer);
+        Some(reply)
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let mut frame = self.peer.allocate().expect("a free frame");
+        frame.set_len(bytes.len());
+        frame.bytes_mut().copy_from_slice(bytes);
+        self.peer.transmit(frame).expect("room");
+        self.peer.flush();
+    }
+
+    /// Has the application do something.
+    fn ask(&mut self, call: Call) -> &mut Application {
+        assert!(self.engine.mailbox().send(call).is_ok(), "the mailbox has room");
+        self.turn();
+        self.engine.service_mut()
+    }
+
+    /// What must hold at the end: exactly the drops that the script names, and no frame lost.
+    fn accounts(&mut self, script: &Script) -> Result<(), String> {
+        let report = self.engine.report();
+        let named: Vec<_> = script.drops.iter().map(|why| why.name()).collect();
+        for &why in Drop::ALL {
+            let (name, happened) = (why.name(), report.drops.contains_key(why.name()));
+            if happened != named.contains(&name) {
+                return Err(format!("{name}: {}", if happened { "counted, but not named" } else { "named, but not counted" }));
+            }
+        }
+        let missing = report.queues[0].frames.outside();
+        if missing > 0 { Err(format!("{missing} frames are lost")) } else { Ok(()) }
+    }
+}
+
+impl Host for Memory {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.clock.0.get()) - START
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        self.put(frame);
+        self.turn();
+    }
+
+    fn receive(&mut self, until: Duration) -> Option<Vec<u8>> {
+        loop {
+            if let Some(frame) = self.arrived.pop_front() {
+                return Some(frame);
+            }
+            let left = until.saturating_sub(self.now());
+            if left.is_zero() {
+                return None;
+            }
+            self.clock.advance(left.min(STEP));
+            self.turn();
+        }
+    }
+
+    fn call(&mut self, call: Call) -> Result<(), String> {
+        let application = self.ask(call);
+        application.judge(call)
+    }
+
+    fn state(&mut self) -> State {
+        // Asked for by a message that does nothing else.
+        let state = self.ask(Call::Receive(0)).state;
+        match state {
+            Some(state) => state,
+            None if self.engine.report().tcp.time_wait > 0 => State::TimeWait,
+            None => State::Closed,
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { at_once: Duration::from_millis(2), early: 0.01, late: 0.01, slack: Duration::from_millis(4) }
+    }
+}
+
+/// Does what the script calls for, and keeps what it hears.
+#[derive(Debug, Default)]
+struct Application {
+    accepted: VecDeque<Connection>,
+    connection: Option<Connection>,
+    /// Bytes it will take now.
+    appetite: usize,
+    received: Vec<u8>,
+    sent: usize,
+    end: bool,
+    failed: Option<ResetReason>,
+    state: Option<State>,
+    /// Why the last call could not be made.
+    refused: Option<String>,
+}
+
+impl Application {
+    fn act(&mut self, cx: &mut impl Context, call: Call) {
+        self.refused = None;
+        let connection = self.connection;
+        match (call, connection) {
+            (Call::Listen { backlog }, _) => {
+                let options = Listen { backlog: Some(backlog), tag: 0 };
+                self.refused = cx.listen(HOST_PORT.into(), options).err().map(|why| why.to_string());
+            }
+            (Call::Connect, _) => {
+                let options = Connect { source_port: Some(HOST_PORT), ..Connect::default() };
+                match cx.connect(SocketAddr::new(IpAddr::V4(PEER), PEER_PORT), options) {
+                    Ok(connection) => self.connection = Some(connection),
+                    Err(why) => self.refused = Some(why.to_string()),
+                }
+            }
+            (Call::Accept, _) => match self.accepted.pop_front() {
+                Some(connection) => self.connection = Some(connection),
+                None => self.refused = Some("no connection is there".into()),
+            },
+            (Call::Send(len), Some(connection)) => {
+                let taken = cx.send(connection, &stream(self.sent as i64 + 1, len));
+                self.sent += taken;
+                if taken < len {
+                    self.refused = Some(format!("{taken} of {len} bytes were taken"));
+                }
+            }
+            (Call::Receive(len), Some(connection)) => {
+                self.appetite = len;
+                cx.resume(connection);
+            }
+            (Call::Shutdown | Call::Close, Some(connection)) => cx.close(connection),
+            (Call::Abort, Some(connection)) => cx.abort(connection),
+            (Call::End | Call::Failed(_), _) => {}
+            (_, None) => self.refused = Some("there is no connection".into()),
+        }
+        self.state = connection.and_then(|connection| cx.info(connection)).map(|info| info.state);
+    }
+
+    /// Whether the call had the result it must have; time has passed as far as one turn goes.
+    fn judge(&mut self, call: Call) -> Result<(), String> {
+        if let Some(why) = self.refused.take() {
+            return Err(why);
+        }
+        match call {
+            Call::Receive(len) => {
+                let place = self.received.len() as i64 - (len - self.appetite) as i64 + 1;
+                let got = self.received.split_off(place as usize - 1);
+                let expected = stream(place, len);
+                let same = got == expected;
+                self.received.extend(&got);
+                if same { Ok(()) } else { Err(format!("{} bytes were received, or others than were sent", got.len())) }
+            }
+            Call::End if !self.end => Err("the stream has not ended".into()),
+            Call::Failed(failure) => {
+                let reason = match failure {
+                    Failure::Refused => ResetReason::Refused,
+                    Failure::Reset => ResetReason::Reset,
+                    Failure::TimedOut => ResetReason::TimedOut,
+                };
+                if self.failed == Some(reason) { Ok(()) } else { Err(format!("the application heard {:?}", self.failed)) }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Service for Application {
+    type Message = Call;
+
+    fn connected(&mut self, _: &mut impl Context, connection: Connection) {
+        if self.connection != Some(connection) {
+            self.accepted.push_back(connection);
+        }
+    }
+
+    fn data(&mut self, _: &mut impl Context, _: Connection, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.appetite);
+        self.appetite -= taken;
+        self.received.extend(&bytes[..taken]);
+        taken
+    }
+
+    fn peer_closed(&mut self, _: &mut impl Context, _: Connection) {
+        self.end = true;
+    }
+
+    fn reset(&mut self, _: &mut impl Context, _: Connection, why: ResetReason) {
+        self.failed = Some(why);
+    }
+
+    fn message(&mut self, cx: &mut impl Context, call: Call) {
+        self.act(cx, call);
+    }
+}
+
+/// A clock that stands still until it is told to go on.
+struct ManualClock(Cell<u64>);
+
+impl ManualClock {
+    fn advance(&self, span: Duration) {
+        self.0.set(self.0.get() + span.as_nanos() as u64);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        Instant::from_ns(self.0.get())
+    }
+}
+
+/// Not zero, so that a time that was never set shows.
+const START: Duration = Duration::from_secs(1000);
+/// How finely time passes.
+const STEP: Duration = Duration::from_millis(1);
+/// Turns in which everything that follows from one event without a timer has happened.
+const TURNS_AT_ONCE: usize = 8;
+const PEER_PORT: u16 = 40_000;
+const HOST_PORT: u16 = 5_000;

@@ -1,0 +1,27 @@
+//! The scripts, by theme.
+
+mod close;
+mod handshake;
+mod nobody;
+mod options;
+mod reset;
+mod retransmit;
+mod time_wait;
+mod window;
+
+use crate::script::Entry;
+
+/// All of them.
+pub(crate) fn all() -> Vec<Entry> {
+    [
+        handshake::SCRIPTS,
+        nobody::SCRIPTS,
+        close::SCRIPTS,
+        time_wait::SCRIPTS,
+        reset::SCRIPTS,
+        options::SCRIPTS,
+        window::SCRIPTS,
+        retransmit::SCRIPTS,
+    ]
+    .concat()
+}
