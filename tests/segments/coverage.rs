@@ -1,8 +1,9 @@
-//! Nothing without a script: every reason to drop a segment is shown by one.
+//! Nothing without a script: every reason to drop a segment, every challenge and every step of recovery is shown by one.
 //!
 //! A script's own run verifies that what it names has been counted, so here the names suffice.
 
 use ringway::device::Drop;
+use ringway::tcp::tally::Happening;
 
 use crate::script::{Script, Stack};
 use crate::scripts;
@@ -24,6 +25,18 @@ fn every_drop_of_tcp_has_a_script() {
 
 /// No service can close both directions, so no text is lost by that.
 const UNREACHABLE: &[Drop] = &[Drop::TcpDataAfterClose];
+
+/// Has a name, but nothing counts it.
+const UNCOUNTED: &[Happening] = &[Happening::ZeroWindowOffered];
+
+#[test]
+fn everything_that_happens_to_connections_has_a_script() {
+    let shown: Vec<Happening> =
+        scripts::all().into_iter().flat_map(|(_, write)| Script::of(write, Stack::Ringway).happenings).collect();
+    let due = |what: &&Happening| !shown.contains(what) && !UNCOUNTED.contains(what);
+    let missing: Vec<_> = Happening::ALL.iter().filter(due).map(|what| what.name()).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "no script shows these");
+}
 
 #[test]
 fn every_script_has_a_name_of_its_own() {

@@ -120,7 +120,7 @@ impl Memory {
         self.engine.service_mut()
     }
 
-    /// What must hold at the end: exactly the drops that the script names, and no frame lost.
+    /// What must hold at the end: exactly the drops that the script names, everything it says that happens, no frame lost.
     fn accounts(&mut self, script: &Script) -> Result<(), String> {
         let report = self.engine.report();
         let named: Vec<_> = script.drops.iter().map(|why| why.name()).collect();
@@ -129,6 +129,9 @@ impl Memory {
             if happened != named.contains(&name) {
                 return Err(format!("{name}: {}", if happened { "counted, but not named" } else { "named, but not counted" }));
             }
+        }
+        if let Some(what) = script.happenings.iter().find(|what| !report.tcp_events.contains_key(what.name())) {
+            return Err(format!("{}: named, but not counted; {:?} were", what.name(), report.tcp_events));
         }
         let missing = report.queues[0].frames.outside();
         if missing > 0 { Err(format!("{missing} frames are lost")) } else { Ok(()) }

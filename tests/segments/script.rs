@@ -4,6 +4,7 @@
 //! (`memory`, `kernel`) run the same one. Where the stacks differ the script says how and why ([`Script::differs`]).
 
 use ringway::device::Drop;
+use ringway::tcp::tally::Happening;
 use ringway::tcp::{self, State};
 
 use crate::segment::{Seg, ack, syn, syn_ack};
@@ -99,6 +100,8 @@ pub(crate) struct Script {
     pub(crate) nagle: bool,
     /// Drops that happen, each at least once; others of TCP do not.
     pub(crate) drops: Vec<Drop>,
+    /// What happens to the connection, each at least once.
+    pub(crate) happenings: Vec<Happening>,
 }
 
 impl Script {
@@ -112,6 +115,7 @@ impl Script {
             kernel_buffer: None,
             nagle: false,
             drops: Vec::new(),
+            happenings: Vec::new(),
         };
         write(&mut script);
         script
@@ -179,6 +183,11 @@ impl Script {
     /// This frame is dropped for this reason, and counted.
     pub(crate) fn shows(&mut self, why: Drop) {
         self.drops.push(why);
+    }
+
+    /// This happens to the connection, and is counted.
+    pub(crate) fn happens(&mut self, what: Happening) {
+        self.happenings.push(what);
     }
 
     /// The stacks differ here: why, what Ringway does, what the kernel does.

@@ -2,6 +2,7 @@
 
 use ringway::device::Drop;
 use ringway::tcp::State;
+use ringway::tcp::tally::Happening;
 
 use crate::script::Call::{Abort, Close, End, Receive, Send, Shutdown};
 use crate::script::{Script, scripts};
@@ -73,6 +74,7 @@ fn both_close_at_once(s: &mut Script) {
     s.state(State::Closing);
     s.inject(ack().seq(2).ack(2));
     s.state(State::TimeWait);
+    s.happens(Happening::SimultaneousClose);
 }
 
 /// From FIN-WAIT-1 to TIME-WAIT in one step.

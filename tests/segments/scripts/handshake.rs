@@ -2,6 +2,7 @@
 
 use ringway::device::Drop;
 use ringway::tcp::State;
+use ringway::tcp::tally::Happening;
 
 use crate::script::Call::{Accept, Connect, Failed, Listen, Receive};
 use crate::script::{Failure, Script, scripts};
@@ -68,6 +69,7 @@ fn a_simultaneous_open(s: &mut Script) {
     s.inject(syn_ack().seq(0).ack(1));
     s.differs("Linux acknowledges the SYN in the peer's SYN-ACK once more", |_| {}, |s| s.expect(ack().seq(1).ack(1)));
     s.state(State::Established);
+    s.happens(Happening::SimultaneousOpen);
 }
 
 /// The segment that acknowledges our SYN may bring text.

@@ -2,6 +2,7 @@
 
 use ringway::device::Drop;
 use ringway::tcp::State;
+use ringway::tcp::tally::Happening;
 
 use crate::script::Call::{Accept, Connect, Failed, Receive, Send};
 use crate::script::{Failure, Script, scripts};
@@ -148,7 +149,7 @@ fn timestamps_are_echoed(s: &mut Script) {
 /// Timestamps take both ends.
 //= type=test
 //= rfc7323#3.2
-//# The TCP MUST NOT send a TSopt in a <SYN,ACK> segment
+//# and MAY send a TSopt in <SYN,ACK> only if it received a TSopt in the initial <SYN> segment for the connection.
 fn a_peer_without_timestamps(s: &mut Script) {
     s.established();
     s.call(Send(10));
@@ -190,6 +191,7 @@ fn an_old_timestamp_is_refused(s: &mut Script) {
     s.expect(ack().seq(1).ack(11).echo(1002).delayed());
     s.call(Receive(10));
     s.shows(Drop::TcpPaws);
+    s.happens(Happening::PawsRefused);
 }
 
 /// A reset needs no timestamp, and a wrong one does not matter.
@@ -245,7 +247,7 @@ fn an_option_that_ends_behind_the_header(s: &mut Script) {
 /// A kind nobody knows, and behind it one that all know.
 //= type=test
 //= rfc9293#3.1
-//# A TCP implementation MUST ignore without error any TCP Option it does not implement
+//# A TCP implementation MUST (MUST-6) ignore without error any TCP Option it does not implement
 fn an_unknown_option_is_skipped(s: &mut Script) {
     s.established_with(syn().raw_options(&[254, 6, 1, 2, 3, 4, 1, 1, 2, 4, 2, 88]));
     s.call(Send(1000));

@@ -2,6 +2,7 @@
 
 use ringway::device::Drop;
 use ringway::tcp::State;
+use ringway::tcp::tally::Happening;
 
 use crate::script::Call::{Failed, Receive, Send, Shutdown};
 use crate::script::{Failure, Script, scripts};
@@ -80,6 +81,7 @@ fn a_reset_inside_the_window_is_challenged(s: &mut Script) {
     s.inject(rst().seq(1));
     s.call(Failed(Failure::Reset));
     s.shows(Drop::TcpRstIgnored);
+    s.happens(Happening::ChallengeRst);
 }
 
 /// A guess outside it.
@@ -106,6 +108,7 @@ fn a_syn_inside_the_window_is_challenged(s: &mut Script) {
     s.expect(ack().seq(1).ack(1));
     s.state(State::Established);
     s.shows(Drop::TcpSynChallenged);
+    s.happens(Happening::ChallengeSyn);
 }
 
 /// The same outside the window: a peer that has restarted learns that we still are in the old connection.
@@ -115,6 +118,7 @@ fn a_syn_outside_the_window_is_challenged(s: &mut Script) {
     s.expect(ack().seq(1).ack(1));
     s.state(State::Established);
     s.shows(Drop::TcpSynChallenged);
+    s.happens(Happening::ChallengeSyn);
 }
 
 /// An ACK beyond SND.NXT.
@@ -129,6 +133,7 @@ fn an_ack_of_what_was_never_sent_is_answered(s: &mut Script) {
     s.expect(ack().seq(1).ack(11).delayed());
     s.call(Receive(10));
     s.shows(Drop::TcpAckInvalid);
+    s.happens(Happening::ChallengeAck);
 }
 
 /// An ACK older than the largest window that ever was: text beside it is forged.
@@ -143,6 +148,7 @@ fn an_ack_of_long_ago_is_challenged(s: &mut Script) {
     s.call(Send(5));
     s.expect(data(5).seq(1).ack(1));
     s.shows(Drop::TcpAckInvalid);
+    s.happens(Happening::ChallengeAck);
 }
 
 /// Every segment of an open connection acknowledges.
@@ -197,4 +203,5 @@ fn challenges_are_limited(s: &mut Script) {
     s.inject(rst().seq(100));
     s.expect(ack().seq(1).ack(1));
     s.shows(Drop::TcpRstIgnored);
+    s.happens(Happening::ChallengeLimited);
 }

@@ -1,5 +1,7 @@
 //! What is sent again, and how much is sent at all.
 
+use ringway::tcp::tally::Happening;
+
 use crate::script::Call::{Failed, Send};
 use crate::script::{Failure, Script, scripts};
 use crate::segment::{ack, data, syn};
@@ -11,6 +13,7 @@ scripts![
     a_new_timer_runs_from_the_last_acknowledgment,
     three_duplicates_repair_a_loss,
     two_duplicates_are_reordering,
+    a_partial_acknowledgment_repairs_the_next_hole,
     after_a_timeout_one_segment_leaves,
     ten_segments_at_first,
     each_acknowledgment_lets_more_go,
@@ -31,6 +34,7 @@ fn the_timeout_doubles(s: &mut Script) {
     s.expect(data(100).seq(1).ack(1).after(800));
     s.inject(ack().seq(1).ack(101));
     s.silence(500);
+    s.happens(Happening::RetransmissionTimeout);
 }
 
 /// R2: the application hears that the peer is gone.
@@ -94,6 +98,30 @@ fn three_duplicates_repair_a_loss(s: &mut Script) {
     s.expect(data(1000).seq(1001).ack(1));
     s.inject(ack().seq(1).ack(5001));
     s.silence(500);
+    s.happens(Happening::FastRetransmit);
+}
+
+/// Two segments were lost: the acknowledgment of the first shows that the second is missing, too.
+//= type=test
+//= rfc6582#3.2
+//# In this case, retransmit the first unacknowledged segment.
+fn a_partial_acknowledgment_repairs_the_next_hole(s: &mut Script) {
+    s.established();
+    s.call(Send(6000));
+    for part in 0..6 {
+        s.expect(data(1000).seq(1 + 1000 * part).ack(1));
+    }
+    s.inject(ack().seq(1).ack(1001));
+    for _ in 0..3 {
+        s.inject(ack().seq(1).ack(1001));
+    }
+    s.expect(data(1000).seq(1001).ack(1));
+    s.inject(ack().seq(1).ack(3001));
+    s.expect(data(1000).seq(3001).ack(1));
+    s.inject(ack().seq(1).ack(6001));
+    s.silence(300);
+    s.happens(Happening::FastRetransmit);
+    s.happens(Happening::PartialAck);
 }
 
 /// Fewer say nothing yet.

@@ -1,6 +1,7 @@
 //! Both windows: what is sent, what is accepted, when it is acknowledged.
 
 use ringway::device::Drop;
+use ringway::tcp::tally::Happening;
 use ringway::wire::tcp::Flags;
 
 use crate::script::Call::{Accept, Receive, Send};
@@ -137,7 +138,7 @@ fn every_second_full_segment_is_acknowledged_at_once(s: &mut Script) {
 /// The urgent pointer leads to nothing: what is urgent is read where it stands.
 //= type=test
 //= rfc9293#3.8.5
-//# Implementations MUST still include support for the urgent mechanism (MUST-30).
+//# TCP implementations MUST still include support for the urgent mechanism (MUST-30).
 fn urgent_text_is_text(s: &mut Script) {
     s.established();
     s.inject(data(10).seq(1).ack(1).urgent(5));
@@ -202,6 +203,7 @@ fn a_closed_window_is_probed(s: &mut Script) {
     );
     s.inject(ack().seq(1).ack(101));
     s.silence(300);
+    s.happens(Happening::ZeroWindowProbe);
 }
 
 /// A byte beyond our closed window is not taken, but what it acknowledges is, and it is answered.
