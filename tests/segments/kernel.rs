@@ -58,6 +58,18 @@ fn over_a_veth() {
     assert!(!only.is_empty() || played >= LEAST, "only {played} scripts run on the kernel");
 }
 
+/// The first script of `wrong`: a number that the kernel never sends.
+#[test]
+fn a_wrong_script_fails_on_the_kernel_too() {
+    if !root() {
+        return;
+    }
+    let script = Script::of(crate::wrong::a_wrong_number, Stack::Kernel);
+    let world = World::new(WORKERS);
+    let why = thread::scope(|scope| scope.spawn(|| play(&world, &script, 0)).join().expect("no panic")).expect_err("it is wrong");
+    assert!(why.contains("SEG.SEQ is 1, not 2"), "{why}");
+}
+
 /// A line of the table.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {

@@ -12,3 +12,4 @@ mod script;
 mod scripts;
 mod segment;
 mod world;
+mod wrong;

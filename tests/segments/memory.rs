@@ -24,14 +24,21 @@ use crate::segment::stream;
 
 /// Plays a script and fails the test that called if it does not go as written.
 pub(crate) fn play(name: &str, write: fn(&mut Script)) {
+    if let Err(why) = attempt(write) {
+        panic!("{name}\n{why}");
+    }
+}
+
+/// Plays a script.
+///
+/// # Errors
+/// The first thing that does not go as written.
+pub(crate) fn attempt(write: fn(&mut Script)) -> Result<(), String> {
     let script = Script::of(write, Stack::Ringway);
     let host = Memory::new(&script);
     let wire = Wire::new(host.peer.mac(), host.mac, PEER_PORT, HOST_PORT);
     let mut player = Player::new(&script, host, wire);
-    let played = player.play().and_then(|()| player.host.accounts(&script));
-    if let Err(why) = played {
-        panic!("{name}\n{why}");
-    }
+    player.play().and_then(|()| player.host.accounts(&script))
 }
 
 /// The engine, the peer's end of the cable, and the clock.
