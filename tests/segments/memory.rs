@@ -19,11 +19,11 @@ use ringway::wire::ethernet::{self, ETHERTYPE_ARP, Ethernet, Mac};
 
 use crate::frame::{HOST, PEER, Wire};
 use crate::player::{Host, Patience, Player};
-use crate::script::{Call, Failure, Script, Stack};
+use crate::script::{Call, Failure, Script, Stack, Write};
 use crate::segment::stream;
 
 /// Plays a script and fails the test that called if it does not go as written.
-pub(crate) fn play(name: &str, write: fn(&mut Script)) {
+pub(crate) fn play(name: &str, write: Write) {
     if let Err(why) = attempt(write) {
         panic!("{name}\n{why}");
     }
@@ -33,7 +33,7 @@ pub(crate) fn play(name: &str, write: fn(&mut Script)) {
 ///
 /// # Errors
 /// The first thing that does not go as written.
-pub(crate) fn attempt(write: fn(&mut Script)) -> Result<(), String> {
+pub(crate) fn attempt(write: Write) -> Result<(), String> {
     let script = Script::of(write, Stack::Ringway);
     let host = Memory::new(&script);
     let wire = Wire::new(host.peer.mac(), host.mac, PEER_PORT, HOST_PORT);

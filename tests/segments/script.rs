@@ -83,7 +83,9 @@ pub(crate) enum Kernel {
 }
 
 /// The name of a script and the function that writes it down.
-pub(crate) type Entry = (&'static str, fn(&mut Script));
+pub(crate) type Entry = (&'static str, Write);
+/// What writes a script down.
+pub(crate) type Write = fn(&mut Script);
 
 /// A script in the making.
 pub(crate) struct Script {
@@ -105,7 +107,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn of(write: fn(&mut Self), stack: Stack) -> Self {
+    pub(crate) fn of(write: Write, stack: Stack) -> Self {
         let mut script = Self {
             stack,
             steps: Vec::new(),

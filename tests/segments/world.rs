@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use ringway::wire::ethernet::Mac;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -47,6 +48,10 @@ impl World {
         ip(&format!(
             "address add {HOST}/24 dev {INTERFACE}\nlink set {INTERFACE} up\nneigh add {PEER} lladdr {PEER_MAC} dev {INTERFACE} nud permanent"
         ));
+        world.peer.enter();
+        wait_for_carrier();
+        world.host.enter();
+        wait_for_carrier();
         world
     }
 
@@ -119,6 +124,21 @@ fn ip(lines: &str) {
     let output = child.wait_with_output().expect("ip ends");
     assert!(output.status.success(), "ip: {lines}\n{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// Until both ends are up the link is there but carries nothing: its queue is attached a little later.
+fn wait_for_carrier() {
+    for _ in 0..CARRIER_LOOKS {
+        let output = Command::new("ip").args(["-o", "link", "show", "dev", INTERFACE]).output().expect("ip runs");
+        if String::from_utf8_lossy(&output.stdout).contains("state UP") {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{INTERFACE} does not come up");
+}
+
+/// Looks 5 ms apart.
+const CARRIER_LOOKS: usize = 400;
 
 fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));

@@ -6,7 +6,7 @@ use ringway::tcp::tally::Happening;
 
 use crate::memory::attempt;
 use crate::script::Call::{End, Receive, Send, Shutdown};
-use crate::script::Script;
+use crate::script::{Script, Write};
 use crate::segment::{Kind, ack, data, fin, rst, syn, syn_ack};
 
 pub(crate) fn a_wrong_number(s: &mut Script) {
@@ -109,7 +109,7 @@ fn a_happening_that_does_not_happen(s: &mut Script) {
 
 #[test]
 fn wrong_scripts_fail_and_say_why() {
-    let cases: [(fn(&mut Script), &str); 17] = [
+    let cases: [(Write, &str); 17] = [
         (a_wrong_number, "line 7: expect  ACK seq 2 ack 1 len 5 (AtOnce)\n  SEG.SEQ is 1, not 2"),
         (too_much_is_sent, "unexpected: PSH,ACK seq 1 ack 1 len 5"),
         (too_much_is_sent_at_the_end, "at the end\n  unexpected: FIN,ACK"),
