@@ -206,6 +206,12 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// What has been done so far.
     pub fn report(&mut self) -> Report {
         let (open, time_wait) = self.core.count_states();
+        // What a TCB notes while it sends is otherwise counted with its next event.
+        for id in self.flow_ids() {
+            if let Some(flow) = self.core.flows.find_mut(id) {
+                self.core.tally.count_all(flow.tcb.take_noted());
+            }
+        }
         let queues = self
             .core
             .ports
