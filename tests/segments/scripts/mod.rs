@@ -6,6 +6,7 @@ mod nobody;
 mod options;
 mod reset;
 mod retransmit;
+mod sack;
 mod time_wait;
 mod window;
 
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<Entry> {
         options::SCRIPTS,
         window::SCRIPTS,
         retransmit::SCRIPTS,
+        sack::SCRIPTS,
     ]
     .concat()
 }
