@@ -1,6 +1,6 @@
 //! Ringway in memory: the whole engine over a cable in memory, with a clock turned by hand.
 //!
-//! Called by the tests of each script. Time is virtual and exact to a millisecond; nothing here sleeps.
+//! Called by the tests of each script. Time is virtual and exact to a millisecond, or to a ten-thousandth of a long wait; nothing here sleeps.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -164,7 +164,7 @@ impl Host for Memory {
             if left.is_zero() {
                 return None;
             }
-            self.clock.advance(left.min(STEP));
+            self.clock.advance(left.min(STEP.max(left / STEPS_OF_A_WAIT)));
             self.turn();
         }
     }
@@ -318,8 +318,10 @@ impl Clock for ManualClock {
 
 /// Not zero, so that a time that was never set shows.
 const START: Duration = Duration::from_secs(1000);
-/// How finely time passes.
+/// How finely time passes, ...
 const STEP: Duration = Duration::from_millis(1);
+/// ... unless it is long: then in so many steps, which become finer towards its end.
+const STEPS_OF_A_WAIT: u32 = 10_000;
 /// Turns in which everything that follows from one event without a timer has happened.
 const TURNS_AT_ONCE: usize = 8;
 const PEER_PORT: u16 = 40_000;

@@ -7,6 +7,7 @@ mod options;
 mod reset;
 mod retransmit;
 mod sack;
+mod states;
 mod time_wait;
 mod window;
 
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Entry> {
         handshake::SCRIPTS,
         nobody::SCRIPTS,
         close::SCRIPTS,
+        states::SCRIPTS,
         time_wait::SCRIPTS,
         reset::SCRIPTS,
         options::SCRIPTS,

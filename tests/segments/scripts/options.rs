@@ -21,6 +21,7 @@ scripts![
     timestamps_leave_less_room_for_text,
     an_old_timestamp_is_refused,
     an_old_timestamp_does_not_save_from_a_reset,
+    an_old_timestamp_after_a_month_of_silence,
     a_missing_timestamp,
     an_option_of_length_zero,
     an_option_that_ends_behind_the_header,
@@ -203,6 +204,19 @@ fn an_old_timestamp_does_not_save_from_a_reset(s: &mut Script) {
     s.inject(rst().seq(1).ts(900));
     s.call(Failed(Failure::Reset));
     s.state(State::Closed);
+}
+
+/// The peer's clock has wrapped meanwhile, so TS.Recent says nothing any more.
+//= type=test
+//= rfc7323#5.5
+//# If TS.Recent is found to be invalid, then the segment is accepted, regardless of the failure of the timestamp check
+fn an_old_timestamp_after_a_month_of_silence(s: &mut Script) {
+    s.not_on_kernel("nobody waits that long");
+    s.established_with(syn().mss(1000).ts(1000));
+    s.silence(25 * 24 * 3600 * 1000);
+    s.inject(data(10).seq(1).ack(1).ts(900));
+    s.expect(ack().seq(1).ack(11).echo(900).delayed());
+    s.call(Receive(10));
 }
 
 /// A segment without the option that was agreed on.

@@ -1,11 +1,12 @@
 //! Both windows: what is sent, what is accepted, when it is acknowledged.
 
 use ringway::device::Drop;
+use ringway::tcp::State;
 use ringway::tcp::tally::Happening;
 use ringway::wire::tcp::Flags;
 
-use crate::script::Call::{Accept, Receive, Send};
-use crate::script::{Script, scripts};
+use crate::script::Call::{Accept, Failed, Receive, Send};
+use crate::script::{Failure, Script, scripts};
 use crate::segment::{ack, data, syn, syn_ack};
 
 scripts![
@@ -21,6 +22,9 @@ scripts![
     a_pushed_segment,
     a_small_window_is_filled,
     a_closed_window_is_probed,
+    a_closed_window_does_not_end_a_live_connection,
+    a_peer_that_does_not_answer_probes_is_given_up,
+    a_window_that_shrinks,
     a_probe_of_our_closed_window_is_answered,
     a_small_opening_of_our_window_is_not_told,
     nagle_holds_back_a_second_small_segment,
@@ -204,6 +208,77 @@ fn a_closed_window_is_probed(s: &mut Script) {
     s.inject(ack().seq(1).ack(101));
     s.silence(300);
     s.happens(Happening::ZeroWindowProbe);
+}
+
+/// As long as the peer answers its window may stay closed.
+//= type=test
+//= rfc9293#3.8.6.1
+//# A TCP implementation MAY keep its offered receive window closed indefinitely (MAY-8).
+fn a_closed_window_does_not_end_a_live_connection(s: &mut Script) {
+    s.not_on_kernel("thirty probes take an hour");
+    s.settings.retries = 3;
+    s.listen();
+    s.inject(syn().mss(1000));
+    s.expect(syn_ack().seq(0).ack(1));
+    s.inject(ack().seq(1).ack(1).win(0));
+    s.call(Accept);
+    s.call(Send(100));
+    for _ in 0..30 {
+        s.expect(data(1).seq(1).ack(1).within(200, 120_000));
+        s.inject(ack().seq(1).ack(1).win(0));
+    }
+    s.state(State::Established);
+    s.inject(ack().seq(1).ack(1));
+    s.expect(data(1).seq(1).ack(1));
+    s.expect(data(99).seq(2).ack(1));
+    s.happens(Happening::ZeroWindowProbe);
+}
+
+/// A peer that is gone does not open its window any more.
+fn a_peer_that_does_not_answer_probes_is_given_up(s: &mut Script) {
+    s.settings(|tcp| tcp.retries = 3, &[("tcp_retries2", "2")]);
+    s.listen();
+    s.inject(syn().mss(1000));
+    s.expect(syn_ack().seq(0).ack(1));
+    s.inject(ack().seq(1).ack(1).win(0));
+    s.call(Accept);
+    s.call(Send(100));
+    s.differs(
+        "Ringway probes with the next byte, Linux with a number that is acknowledged already, and one probe fewer",
+        |s| {
+            s.expect(data(1).seq(1).ack(1).after(200));
+            s.expect(data(1).seq(1).ack(1).after(400));
+            s.expect(data(1).seq(1).ack(1).after(800));
+            s.silence(1700);
+        },
+        |s| {
+            s.expect(ack().seq(0).ack(1).after(200));
+            s.expect(ack().seq(0).ack(1).after(400));
+            s.silence(900);
+        },
+    );
+    s.call(Failed(Failure::TimedOut));
+    s.happens(Happening::ZeroWindowProbe);
+}
+
+/// The right edge moves left: what lies behind it waits, what lies before it is sent again.
+//= type=test
+//= rfc9293#3.8.6
+//# the sender SHOULD NOT send new data (SHLD-15), but SHOULD retransmit normally the old unacknowledged data between SND.UNA and
+//# SND.UNA+SND.WND (SHLD-16).
+fn a_window_that_shrinks(s: &mut Script) {
+    s.established();
+    s.call(Send(3000));
+    s.expect(data(1000).seq(1).ack(1));
+    s.expect(data(1000).seq(1001).ack(1));
+    s.expect(data(1000).seq(2001).ack(1));
+    s.inject(ack().seq(1).ack(1001).win(500));
+    s.expect(data(500).seq(1001).ack(1).after(200));
+    s.inject(ack().seq(1).ack(1501).win(60_000));
+    s.expect(data(1000).seq(1501).ack(1));
+    s.expect(data(500).seq(2501).ack(1));
+    s.inject(ack().seq(1).ack(3001));
+    s.silence(300);
 }
 
 /// A byte beyond our closed window is not taken, but what it acknowledges is, and it is answered.
