@@ -211,7 +211,7 @@ impl Application {
         let connection = self.connection;
         match (call, connection) {
             (Call::Listen { backlog }, _) => {
-                let options = Listen { backlog: Some(backlog), tag: 0 };
+                let options = Listen { backlog: Some(backlog), ..Listen::default() };
                 self.refused = cx.listen(HOST_PORT.into(), options).err().map(|why| why.to_string());
             }
             (Call::Connect, _) => {

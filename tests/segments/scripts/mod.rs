@@ -4,6 +4,7 @@ mod close;
 mod handshake;
 mod nobody;
 mod options;
+mod recovery;
 mod reset;
 mod retransmit;
 mod sack;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Entry> {
         window::SCRIPTS,
         retransmit::SCRIPTS,
         sack::SCRIPTS,
+        recovery::SCRIPTS,
     ]
     .concat()
 }
