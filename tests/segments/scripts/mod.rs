@@ -1,6 +1,7 @@
 //! The scripts, by theme.
 
 mod close;
+mod congestion;
 mod handshake;
 mod nobody;
 mod options;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<Entry> {
         window::SCRIPTS,
         retransmit::SCRIPTS,
         sack::SCRIPTS,
+        congestion::SCRIPTS,
         recovery::SCRIPTS,
     ]
     .concat()
