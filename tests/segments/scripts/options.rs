@@ -14,6 +14,7 @@ scripts![
     an_mss_of_almost_nothing_is_not_believed,
     a_scaled_window,
     a_peer_that_does_not_scale,
+    a_scale_beyond_fourteen,
     a_window_in_a_syn_is_not_scaled,
     timestamps_are_echoed,
     a_peer_without_timestamps,
@@ -83,7 +84,7 @@ fn a_scaled_window(s: &mut Script) {
     s.call(Accept);
     s.differs(
         "Ringway tells at once of the window that a SYN's field cannot hold",
-        |s| s.expect(ack().seq(1).ack(1).win(32_768)),
+        |s| s.expect(ack().seq(1).ack(1).win(2048)),
         |_| {},
     );
     // 16 << 7 is 2048.
@@ -111,6 +112,23 @@ fn a_peer_that_does_not_scale(s: &mut Script) {
     s.expect(data(1000).seq(1).ack(1));
     s.expect(data(1000).seq(1001).ack(1));
     s.silence(100);
+}
+
+/// It is taken for fourteen.
+//= type=test
+//= rfc7323#2.3
+//# If a Window Scale option is received with a shift.cnt value larger than 14, the TCP SHOULD log the error but MUST use 14 instead
+//# of the specified value.
+fn a_scale_beyond_fourteen(s: &mut Script) {
+    s.listen();
+    s.inject(syn().mss(1000).scale(255));
+    s.expect(syn_ack().seq(0).ack(1));
+    s.inject(ack().seq(1).ack(1).win(1));
+    s.call(Accept);
+    s.differs("Ringway tells at once of the window that a SYN's field cannot hold", |s| s.expect(ack().seq(1).ack(1)), |_| {});
+    s.call(Send(1000));
+    s.expect(data(1000).seq(1).ack(1));
+    s.happens(Happening::WindowScaleClamped);
 }
 
 /// The scale holds from the second segment on.
