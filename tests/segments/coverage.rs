@@ -16,15 +16,9 @@ fn drops_of_tcp() -> impl Iterator<Item = Drop> {
 #[test]
 fn every_drop_of_tcp_has_a_script() {
     let shown: Vec<Drop> = scripts::all().into_iter().flat_map(|(_, write)| Script::of(write, Stack::Ringway).drops).collect();
-    let missing: Vec<_> =
-        drops_of_tcp().filter(|why| !shown.contains(why) && !UNREACHABLE.contains(why)).map(Drop::name).collect();
+    let missing: Vec<_> = drops_of_tcp().filter(|why| !shown.contains(why)).map(Drop::name).collect();
     assert_eq!(missing, Vec::<&str>::new(), "no script shows these");
-    let reached: Vec<_> = UNREACHABLE.iter().filter(|why| shown.contains(why)).collect();
-    assert!(reached.is_empty(), "{reached:?} can be shown");
 }
-
-/// No service can close both directions, so no text is lost by that.
-const UNREACHABLE: &[Drop] = &[Drop::TcpDataAfterClose];
 
 /// These take ten seconds of a full path, or a thousand segments in flight, and no script: the tests in `src/tcp` show them.
 const ELSEWHERE: &[Happening] = &[Happening::RttProbed, Happening::FlightJoined];

@@ -8,9 +8,10 @@ use std::net::Ipv4Addr;
 use ringway::tcp::seq::SeqNum;
 use ringway::wire::checksum::PseudoHeader;
 use ringway::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
-use ringway::wire::ipv4::{self, Ipv4, PROTOCOL_TCP};
+use ringway::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP};
 use ringway::wire::tcp::{self, Flags, Options};
 
+use crate::script::Icmp;
 use crate::segment::{Due, Echo, Fault, Kind, Seg, Stamp, names, stream};
 
 /// The peer, whom the script plays. No kernel owns its address.
@@ -97,17 +98,46 @@ impl Wire {
             let sum = if matches!(seg.fault, Some(Fault::Checksum)) { sum ^ 0x5555 } else { sum };
             bytes[16..18].copy_from_slice(&sum.to_be_bytes());
         }
-        self.packet(target, seg.ecn.unwrap_or(0), &bytes)
+        self.packet(PROTOCOL_TCP, target, seg.ecn.unwrap_or(0), &bytes)
     }
 
-    fn packet(&self, target: Ipv4Addr, ecn: u8, segment: &[u8]) -> Vec<u8> {
+    /// The frame of an ICMP error: its header, and of the packet it is about the IP header and 8 bytes (RFC 792).
+    pub(crate) fn icmp(&self, icmp: &Icmp) -> Vec<u8> {
+        let isn = self.learned.get(&0).and_then(|known| known.isn).unwrap_or(0);
+        let quoted = Ipv4 {
+            source: HOST,
+            target: PEER,
+            protocol: PROTOCOL_TCP,
+            ttl: 63,
+            dscp_ecn: 0,
+            identification: 0,
+            dont_fragment: true,
+            more_fragments: false,
+            fragment_offset: 0,
+            header_len: 20,
+            total_len: 1500,
+        };
+        let mut bytes = vec![0; 28];
+        bytes[0] = 3;
+        bytes[1] = icmp.code;
+        bytes[6..8].copy_from_slice(&icmp.mtu.to_be_bytes());
+        ipv4::emit(&mut bytes[8..], &quoted);
+        bytes.extend(self.host_port.to_be_bytes());
+        bytes.extend(self.peer_port.to_be_bytes());
+        bytes.extend(isn.wrapping_add(icmp.seq as u32).to_be_bytes());
+        let sum = sum(&bytes);
+        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+        self.packet(PROTOCOL_ICMP, HOST, 0, &bytes)
+    }
+
+    fn packet(&self, protocol: u8, target: Ipv4Addr, ecn: u8, segment: &[u8]) -> Vec<u8> {
         let mut frame = vec![0; 34];
         let mac = if target == HOST { self.host_mac } else { Mac::BROADCAST };
         ethernet::emit(&mut frame, &Ethernet { target: mac, source: self.peer_mac, vlan: None, ethertype: ETHERTYPE_IPV4 });
         let header = Ipv4 {
             source: PEER,
             target,
-            protocol: PROTOCOL_TCP,
+            protocol,
             ttl: 64,
             dscp_ecn: ecn,
             identification: 0,

@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use ringway::tcp::State;
 use smoltcp::phy::{Device as _, RawSocket, RxToken as _, TxToken as _};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::frame::{HOST, PEER, PORTS_OF_A_SCRIPT, Wire};
 use crate::player::{Host, Patience, Player};
-use crate::script::{Call, Entry, Failure, Kernel, Script, Stack};
+use crate::script::{Call, Entry, Failure, Kernel, Script, Setting, Stack};
 use crate::scripts;
 use crate::segment::stream;
-use crate::world::{HOST_MAC, PEER_MAC, World, root, set};
+use crate::world::{HOST_MAC, PEER_MAC, World, forget_paths, root, set};
 
 /// Every script that is not for memory alone. `RINGWAY_SCRIPT=word` plays those whose name has the word.
 #[test]
@@ -148,6 +148,7 @@ fn play(world: &World, script: &Script, number: usize) -> Result<(), String> {
     for (name, value) in before {
         set(&format!("net/ipv4/{name}"), &value);
     }
+    forget_paths();
     played
 }
 
@@ -268,6 +269,7 @@ impl Linux {
                 result.into()
             }
             Call::Failed(failure) => self.failed(failure),
+            Call::Set(setting) => self.set(setting).into(),
         }
     }
 
@@ -353,6 +355,21 @@ impl Linux {
         }
     }
 
+    fn set(&self, setting: Setting) -> std::io::Result<()> {
+        let connection = self.connection();
+        match setting {
+            Setting::NoDelay(on) => connection.set_tcp_nodelay(on),
+            Setting::Cork(on) => connection.set_tcp_cork(on),
+            Setting::Keepalive { idle_s, interval_s, probes } => {
+                let (idle, interval) = (Duration::from_secs(idle_s), Duration::from_secs(interval_s));
+                let plan = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
+                connection.set_tcp_keepalive(&plan)
+            }
+            Setting::UserTimeout { ms } => connection.set_tcp_user_timeout(Some(Duration::from_millis(ms))),
+            Setting::Linger { s } => connection.set_linger(Some(Duration::from_secs(s))),
+        }
+    }
+
     fn failed(&self, failure: Failure) -> Attempt {
         let error = match self.connection().take_error() {
             Ok(Some(error)) => error,
@@ -364,6 +381,7 @@ impl Linux {
             // The kernel says EPIPE where the peer had closed before it reset.
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Failure::Reset,
             ErrorKind::TimedOut => Failure::TimedOut,
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Failure::Unreachable,
             _ => return Attempt::Failed(error.to_string()),
         };
         if found == failure { Attempt::Done } else { Attempt::Failed(error.to_string()) }

@@ -12,14 +12,14 @@ use ringway::device::{Device, Drop, Frame};
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
 use ringway::link::interface::{Claim, Interface};
 use ringway::service::{Connect, Connection, Context, Listen, ResetReason, Service};
-use ringway::tcp::State;
+use ringway::tcp::{Keepalive, State, Tuning};
 use ringway::time::Instant;
 use ringway::wire::arp::{self, Arp};
 use ringway::wire::ethernet::{self, ETHERTYPE_ARP, Ethernet, Mac};
 
 use crate::frame::{HOST, PEER, Wire};
 use crate::player::{Host, Patience, Player};
-use crate::script::{Call, Failure, Script, Stack, Write};
+use crate::script::{Call, Failure, Script, Setting, Stack, Write};
 use crate::segment::stream;
 
 /// Plays a script and fails the test that called if it does not go as written.
@@ -236,8 +236,10 @@ impl Application {
                 self.appetite = len;
                 cx.resume(connection);
             }
-            (Call::Shutdown | Call::Close, Some(connection)) => cx.close(connection),
+            (Call::Shutdown, Some(connection)) => cx.close(connection),
+            (Call::Close, Some(connection)) => cx.close_both(connection),
             (Call::Abort, Some(connection)) => cx.abort(connection),
+            (Call::Set(setting), Some(connection)) => cx.tune(connection, tuning(setting)),
             (Call::End | Call::Failed(_), _) => {}
             (_, None) => self.refused = Some("there is no connection".into()),
         }
@@ -264,6 +266,7 @@ impl Application {
                     Failure::Refused => ResetReason::Refused,
                     Failure::Reset => ResetReason::Reset,
                     Failure::TimedOut => ResetReason::TimedOut,
+                    Failure::Unreachable => ResetReason::Unreachable,
                 };
                 if self.failed == Some(reason) { Ok(()) } else { Err(format!("the application heard {:?}", self.failed)) }
             }
@@ -298,6 +301,20 @@ impl Service for Application {
 
     fn message(&mut self, cx: &mut impl Context, call: Call) {
         self.act(cx, call);
+    }
+}
+
+/// What the script calls a setting, as the engine takes it.
+fn tuning(setting: Setting) -> Tuning {
+    match setting {
+        Setting::NoDelay(on) => Tuning::NoDelay(on),
+        Setting::Cork(on) => Tuning::Cork(on),
+        Setting::Keepalive { idle_s, interval_s, probes } => {
+            let (idle, interval) = (Duration::from_secs(idle_s), Duration::from_secs(interval_s));
+            Tuning::Keepalive(Some(Keepalive { idle, interval, probes }))
+        }
+        Setting::UserTimeout { ms } => Tuning::UserTimeout(Some(Duration::from_millis(ms))),
+        Setting::Linger { s } => Tuning::Linger(Some(Duration::from_secs(s))),
     }
 }
 

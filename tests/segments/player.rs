@@ -94,6 +94,12 @@ impl<'s, H: Host> Player<'s, H> {
                 let frame = self.wire.build(seg);
                 self.host.send(&frame);
             }
+            Step::Icmp(icmp) => {
+                self.nothing_until(self.host.now())?;
+                self.note('>', &format!("{icmp:?}"));
+                let frame = self.wire.icmp(icmp);
+                self.host.send(&frame);
+            }
             Step::Expect(seg) => return self.expect(seg),
             Step::Silence(ms) => {
                 self.nothing_until(self.last.max(self.host.now()) + Duration::from_millis(*ms))?;

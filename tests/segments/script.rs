@@ -23,6 +23,8 @@ pub(crate) enum Stack {
 pub(crate) enum Step {
     /// The peer sends this.
     Inject(Seg),
+    /// A router sends this.
+    Icmp(Icmp),
     /// The stack sends this, and nothing before it.
     Expect(Seg),
     /// The stack sends nothing for so many milliseconds.
@@ -58,6 +60,33 @@ pub(crate) enum Call {
     Abort,
     /// The connection has ended for this reason.
     Failed(Failure),
+    /// Something is set.
+    Set(Setting),
+}
+
+/// Something that an application sets of one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Setting {
+    /// No Nagle.
+    NoDelay(bool),
+    /// Segments that are not full wait.
+    Cork(bool),
+    /// An idle connection is probed.
+    Keepalive { idle_s: u64, interval_s: u64, probes: u32 },
+    /// How long text may stay unacknowledged.
+    UserTimeout { ms: u64 },
+    /// How long a close waits for what is queued; zero aborts.
+    Linger { s: u64 },
+}
+
+/// An ICMP error of type 3 about a segment of the stack (RFC 792).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Icmp {
+    pub(crate) code: u8,
+    /// The MTU of the next hop, in "fragmentation needed" (RFC 1191).
+    pub(crate) mtu: u16,
+    /// SEG.SEQ of the segment that it quotes.
+    pub(crate) seq: i64,
 }
 
 /// Why a connection ended abnormally.
@@ -69,6 +98,8 @@ pub(crate) enum Failure {
     Reset,
     /// The peer was not heard any more.
     TimedOut,
+    /// A router says that the peer cannot be reached.
+    Unreachable,
 }
 
 /// Where else a script runs.
@@ -125,6 +156,11 @@ impl Script {
 
     pub(crate) fn inject(&mut self, seg: Seg) {
         self.steps.push(Step::Inject(seg));
+    }
+
+    /// A router reports about a segment.
+    pub(crate) fn icmp(&mut self, code: u8, mtu: u16, seq: i64) {
+        self.steps.push(Step::Icmp(Icmp { code, mtu, seq }));
     }
 
     pub(crate) fn expect(&mut self, seg: Seg) {
@@ -238,6 +274,7 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Inject(seg) => write!(f, "inject  {seg}"),
+            Self::Icmp(icmp) => write!(f, "icmp    {icmp:?}"),
             Self::Expect(seg) => write!(f, "expect  {seg} ({:?})", seg.due),
             Self::Silence(ms) => write!(f, "silence {ms} ms"),
             Self::Call(call) => write!(f, "call    {call:?}"),

@@ -72,6 +72,11 @@ pub(crate) fn set(path: &str, value: &str) -> String {
     before.trim().to_owned()
 }
 
+/// What ICMP has made the kernel of this namespace believe of the path goes with the script.
+pub(crate) fn forget_paths() {
+    fs::write("/proc/sys/net/ipv4/route/flush", "1").expect("write to route/flush");
+}
+
 /// A network namespace.
 struct Netns {
     name: String,

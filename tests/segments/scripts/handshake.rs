@@ -4,7 +4,7 @@ use ringway::device::Drop;
 use ringway::tcp::State;
 use ringway::tcp::tally::Happening;
 
-use crate::script::Call::{Accept, Connect, Failed, Listen, Receive};
+use crate::script::Call::{Accept, Connect, Failed, Receive};
 use crate::script::{Failure, Script, scripts};
 use crate::segment::{ack, data, rst, rst_ack, syn, syn_ack};
 
@@ -26,7 +26,6 @@ scripts![
     a_wrong_ack_in_syn_received_is_reset,
     text_beyond_the_window_in_syn_received,
     another_syn_in_syn_received,
-    syns_beyond_the_backlog,
     syns_beyond_the_table,
 ];
 
@@ -266,21 +265,6 @@ fn another_syn_in_syn_received(s: &mut Script) {
     s.forget();
     s.inject(syn().seq(100).mss(1000));
     s.expect(syn_ack().seq(0).ack(101));
-}
-
-/// As many half-open connections as the backlog allows, and no more.
-fn syns_beyond_the_backlog(s: &mut Script) {
-    s.not_on_kernel("its backlog counts connections that wait for accept, and beyond it there are cookies");
-    s.call(Listen { backlog: 1 });
-    s.inject(syn().mss(1000));
-    s.expect(syn_ack().seq(0).ack(1));
-    s.inject(syn().mss(1000).port(1));
-    s.silence(100);
-    s.inject(ack().seq(1).ack(1));
-    s.call(Accept);
-    s.inject(syn().mss(1000).port(1));
-    s.expect(syn_ack().seq(0).ack(1).port(1));
-    s.shows(Drop::TcpBacklogFull);
 }
 
 /// No TCB is left: the SYN is dropped, and the peer will try again.

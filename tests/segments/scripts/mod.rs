@@ -1,8 +1,11 @@
 //! The scripts, by theme.
 
+mod calls;
 mod close;
 mod congestion;
+mod cookies;
 mod handshake;
+mod icmp;
 mod nobody;
 mod options;
 mod recovery;
@@ -28,6 +31,9 @@ pub(crate) fn all() -> Vec<Entry> {
         window::SCRIPTS,
         retransmit::SCRIPTS,
         sack::SCRIPTS,
+        calls::SCRIPTS,
+        cookies::SCRIPTS,
+        icmp::SCRIPTS,
         congestion::SCRIPTS,
         recovery::SCRIPTS,
     ]

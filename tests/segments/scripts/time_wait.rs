@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ringway::device::Drop;
 use ringway::tcp::State;
+use ringway::tcp::tally::Happening;
 
 use crate::script::Call::{Accept, Shutdown};
 use crate::script::{Script, scripts};
@@ -20,6 +21,7 @@ scripts![
     time_wait_ends,
     a_late_fin_begins_time_wait_anew,
     fin_wait_2_does_not_last_for_ever,
+    time_wait_gives_way_in_a_full_table,
 ];
 
 /// To TIME-WAIT, the host having closed first.
@@ -174,4 +176,14 @@ fn fin_wait_2_does_not_last_for_ever(s: &mut Script) {
     s.state(State::FinWait2);
     s.silence(2_000);
     s.state(State::Closed);
+}
+
+/// The table is full: the oldest in TIME-WAIT gives way.
+fn time_wait_gives_way_in_a_full_table(s: &mut Script) {
+    s.not_on_kernel("it has no table of a fixed size");
+    s.settings.connections = 1;
+    waiting(s);
+    s.inject(syn().mss(1000).port(1));
+    s.expect(syn_ack().seq(0).ack(1).port(1));
+    s.happens(Happening::TimeWaitCutShort);
 }

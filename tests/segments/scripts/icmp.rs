@@ -1,0 +1,80 @@
+//! ICMP errors about segments (RFC 1191, RFC 5927).
+
+use ringway::tcp::State;
+use ringway::tcp::tally::Happening;
+
+use crate::script::Call::{Connect, Failed, Send};
+use crate::script::{Failure, Script, scripts};
+use crate::segment::{ack, data, syn};
+
+scripts![
+    a_smaller_path_makes_smaller_segments,
+    an_error_about_what_is_not_in_flight_is_ignored,
+    an_unreachable_port_ends_an_open,
+    an_unreachable_port_does_not_end_a_connection,
+];
+
+const HOST_UNREACHABLE: u8 = 1;
+const PORT_UNREACHABLE: u8 = 3;
+const FRAGMENTATION_NEEDED: u8 = 4;
+
+/// The segment is cut anew and sent at once.
+//= type=test
+//= rfc1191#3
+//# When a host receives a Datagram Too Big message, it MUST reduce its estimate of the PMTU for the relevant path, based on the
+//# value of the Next-Hop MTU field in the message
+fn a_smaller_path_makes_smaller_segments(s: &mut Script) {
+    s.established();
+    s.call(Send(1000));
+    s.expect(data(1000).seq(1).ack(1));
+    s.icmp(FRAGMENTATION_NEEDED, 640, 1);
+    s.expect(data(600).seq(1).ack(1));
+    s.expect(data(400).seq(601).ack(1));
+    s.inject(ack().seq(1).ack(1001));
+    s.silence(300);
+    s.happens(Happening::PathMtuReduced);
+}
+
+/// It was made up by somebody who does not see the connection.
+//= type=test
+//= rfc5927#4.1
+//# These implementations check that the TCP sequence number contained in the payload of the ICMP error message is within the
+//# range SND.UNA =< SEG.SEQ < SND.NXT.
+fn an_error_about_what_is_not_in_flight_is_ignored(s: &mut Script) {
+    s.established();
+    s.call(Send(1000));
+    s.expect(data(1000).seq(1).ack(1));
+    s.icmp(FRAGMENTATION_NEEDED, 640, 5000);
+    s.silence(100);
+    s.inject(ack().seq(1).ack(1001));
+    s.call(Send(1000));
+    s.expect(data(1000).seq(1001).ack(1));
+}
+
+/// Nobody is there.
+//= type=test
+//= rfc9293#3.9.2.2
+//# TCP implementations MUST act on an ICMP error message passed up from the IP layer, directing it to the connection that
+//# created the error (MUST-54).
+fn an_unreachable_port_ends_an_open(s: &mut Script) {
+    s.call(Connect);
+    s.expect(syn());
+    s.icmp(PORT_UNREACHABLE, 0, 0);
+    s.differs("Linux tells of a refusal", |s| s.call(Failed(Failure::Unreachable)), |s| s.call(Failed(Failure::Refused)));
+}
+
+/// Somebody was there: whoever says otherwise may be lying.
+//= type=test
+//= rfc9293#3.9.2.2
+//# Since these Unreachable messages indicate soft error conditions, a TCP implementation MUST NOT abort the connection
+//# (MUST-56)
+fn an_unreachable_port_does_not_end_a_connection(s: &mut Script) {
+    s.established();
+    s.call(Send(10));
+    s.expect(data(10).seq(1).ack(1));
+    s.icmp(PORT_UNREACHABLE, 0, 1);
+    s.icmp(HOST_UNREACHABLE, 0, 1);
+    s.expect(data(10).seq(1).ack(1).after(200));
+    s.inject(ack().seq(1).ack(11));
+    s.state(State::Established);
+}
