@@ -109,6 +109,8 @@ impl<T: Copy> Wheel<T> {
     /// When [`Wheel::expire`] must be called next: no timer is due before it. [`Instant::NEVER`] when none is armed.
     pub fn next_deadline(&self) -> Instant {
         match self.soonest {
+            // The last timer may have gone without a look at what comes next: an empty wheel would keep its owner awake.
+            _ if self.is_empty() => Instant::NEVER,
             u64::MAX => Instant::NEVER,
             tick => Instant::from_ns(tick.saturating_mul(1 << TICK_BITS)),
         }
@@ -244,6 +246,17 @@ mod tests {
             assert_eq!(drain(&mut wheel, at(ns + 1024)), [7], "late at {ns}");
             assert!(wheel.is_empty());
         }
+    }
+
+    #[test]
+    fn an_empty_wheel_has_no_deadline_however_it_became_empty() {
+        let mut wheel = Wheel::with_capacity(4);
+        let handle = wheel.arm(at(5_000_000), 7).unwrap();
+        wheel.cancel(handle);
+        assert_eq!(wheel.next_deadline(), Instant::NEVER);
+        wheel.arm(at(5_000_000), 7).unwrap();
+        assert_eq!(wheel.expire(at(6_000_000)), Some(7));
+        assert_eq!(wheel.next_deadline(), Instant::NEVER);
     }
 
     #[test]
