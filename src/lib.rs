@@ -52,6 +52,7 @@
 //! - `launch`: an engine on real interfaces, with the feature `afxdp`
 //! - [`cable`]: a cable with faults between two interfaces
 //! - [`load`]: the load generator and the kernel-socket peer
+//! - `sim`: two ends over a bad network, from a seed, in tests only
 //! - [`metrics`]: counters, histograms, reports
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
@@ -81,6 +82,8 @@ pub mod cable;
 pub mod launch;
 pub mod load;
 pub mod metrics;
+#[cfg(test)]
+mod sim;
 
 pub mod error;
 pub mod limits;

@@ -13,6 +13,8 @@ mod deliver;
 mod emit;
 mod flow;
 pub mod idle;
+#[cfg(test)]
+mod inspect;
 mod link_path;
 pub mod mailbox;
 mod output;

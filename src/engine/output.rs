@@ -10,6 +10,8 @@ use crate::demux::SlotId;
 use crate::device::Device;
 use crate::limits;
 use crate::link::neighbor::Lookup;
+#[cfg(test)]
+use crate::sim::planted::{self, Bug};
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
 
@@ -161,6 +163,10 @@ impl<D: Device> Core<D> {
     /// when it fires and is armed anew then, which is cheaper than moving it with every segment.
     fn arm(&mut self, id: SlotId) {
         let Some(flow) = self.flows.find_mut(id) else { return };
+        #[cfg(test)]
+        if planted::is(Bug::TimerNotRearmed) && flow.tcb.retransmitted() > 0 {
+            return;
+        }
         let deadline = flow.tcb.poll_timeout();
         match flow.timer {
             Some((_, armed)) if armed <= deadline => {}

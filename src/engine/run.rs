@@ -317,13 +317,13 @@ impl<D: Device> Core<D> {
     }
 
     /// True when something is already there to be worked on.
-    fn frames_wait(&mut self) -> bool {
+    pub(super) fn frames_wait(&mut self) -> bool {
         !self.ready.is_empty()
             || !self.offers.is_empty()
             || self.ports.iter_mut().any(|port| port.device.readable() || port.device.pending())
     }
 
-    fn next_deadline(&self) -> Instant {
+    pub(super) fn next_deadline(&self) -> Instant {
         let neighbors = self.links.iter().map(|link| link.neighbors.deadline()).min().unwrap_or(Instant::NEVER);
         self.wheel.next_deadline().min(neighbors)
     }

@@ -32,6 +32,8 @@ pub mod congestion;
 pub mod cookie;
 pub mod ecn;
 pub mod event;
+#[cfg(test)]
+pub(crate) mod inspect;
 pub mod isn;
 pub mod keepalive;
 mod options;

@@ -6,6 +6,8 @@ use super::tally::Happening;
 use super::tcb::Tcb;
 use super::window::WindowScale;
 use crate::limits::SEND_MSS_MIN;
+#[cfg(test)]
+use crate::sim::planted;
 use crate::time::Instant;
 use crate::wire::tcp::Options;
 
@@ -49,6 +51,8 @@ impl Tcb {
             return self.reset_options(now);
         }
         let (sack, count) = self.received.sack_blocks(most);
+        #[cfg(test)]
+        let sack = planted::sack(sack);
         Options { sack, sack_count: count as u8, ..self.reset_options(now) }
     }
 

@@ -12,6 +12,8 @@ use super::seq::SeqNum;
 use super::state::{Cause, State};
 use super::tally::Happening;
 use super::tcb::Tcb;
+#[cfg(test)]
+use crate::sim::planted;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
@@ -277,10 +279,13 @@ impl Tcb {
             self.noted.note(Happening::ZeroWindowOffered);
         }
         self.acknowledged_all();
-        let payload = self.queue.slices(seq - self.snd.una, len);
+        let (ack, offset) = (self.rcv.nxt, seq - self.snd.una);
+        #[cfg(test)]
+        let (ack, offset) = (planted::ack(ack), planted::resent_offset(offset, self.timers.unanswered, len, self.queue.len()));
+        let payload = self.queue.slices(offset, len);
         //= rfc9293#3.10.7.4
         //# <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>
-        Transmit { seq, ack: self.rcv.nxt, flags, window, urgent, options, ect, payload }
+        Transmit { seq, ack, flags, window, urgent, options, ect, payload }
     }
 
     /// Books a segment that takes sequence space.

@@ -14,6 +14,8 @@ use super::rto::Rto;
 use super::state::{Cause, State};
 use super::tally::Happening;
 use super::tcb::Tcb;
+#[cfg(test)]
+use crate::sim::planted::{self, Bug};
 use crate::time::Instant;
 
 /// Deadlines; [`Instant::NEVER`] when not armed.
@@ -193,6 +195,10 @@ impl Tcb {
         //# timeout period (SHLD-29) (Section 3.8.1), and SHOULD increase exponentially the interval between successive probes
         //# (SHLD-30).
         self.probe = true;
+        #[cfg(test)]
+        if planted::is(Bug::ProbeMissing) {
+            self.probe = false;
+        }
         self.noted.note(Happening::ZeroWindowProbe);
         self.count_timeout();
         self.arm_send(config, now);

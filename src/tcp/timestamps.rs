@@ -1,6 +1,8 @@
 //! The timestamps of a connection and PAWS (RFC 7323 3 to 5).
 
 use super::seq::SeqNum;
+#[cfg(test)]
+use crate::sim::planted::{self, Bug};
 use crate::time::Instant;
 
 /// Both directions' timestamps.
@@ -50,6 +52,10 @@ impl Timestamps {
         //= rfc7323#5.5
         //# If TS.Recent is found to be invalid, then the segment is accepted, regardless of the failure of the timestamp check,
         //# and rule R3 updates TS.Recent with the TSval from the new segment.
+        #[cfg(test)]
+        if planted::is(Bug::PawsForgotten) {
+            return false;
+        }
         SeqNum(value).before(SeqNum(self.recent)) && seconds(now).wrapping_sub(self.recent_at_s) <= OUTDATED_S
     }
 

@@ -3,6 +3,8 @@
 use super::config::Config;
 use super::pool::LARGEST;
 use super::seq::SeqNum;
+#[cfg(test)]
+use crate::sim::planted;
 
 /// A shift of the window field, 0 to 14.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +99,10 @@ impl SendSpace {
             //= rfc7323#2.3
             //# The window field (SEG.WND) in the header of every incoming segment, with the exception of <SYN> segments, MUST be
             //# left-shifted by Snd.Wind.Shift bits before updating SND.WND
-            self.set_window(u32::from(field) << self.shift.0, seq, ack);
+            let wnd = u32::from(field) << self.shift.0;
+            #[cfg(test)]
+            let wnd = planted::window(wnd, self.wnd);
+            self.set_window(wnd, seq, ack);
         }
     }
 }
@@ -166,7 +171,10 @@ impl ReceiveSpace {
         if rounded_up <= open {
             self.wnd = rounded_up;
         }
-        (self.wnd >> self.shift.0).min(0xffff) as u16
+        let wnd = self.wnd;
+        #[cfg(test)]
+        let wnd = planted::offer(wnd, unread);
+        (wnd >> self.shift.0).min(0xffff) as u16
     }
 
     /// True when the service has made so much room that the peer should be told without waiting for the next segment.

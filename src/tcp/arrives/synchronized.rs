@@ -5,6 +5,8 @@ use std::ops::{ControlFlow, Range};
 use super::text;
 use super::time_wait::{is_late_fin, may_reopen};
 use crate::device::Drop;
+#[cfg(test)]
+use crate::sim::planted::{self, Bug};
 use crate::tcp::config::Config;
 use crate::tcp::event::{Arrival, Disposition, Events};
 use crate::tcp::pool::BufferPool;
@@ -428,6 +430,8 @@ impl<'t, 's> Arriving<'t, 's> {
             tcb.ack_now = true;
         }
         let here = (self.fin && fin_seq == tcb.rcv.nxt && !tcb.received.has_hole()) || tcb.fin_beyond == Some(tcb.rcv.nxt);
+        #[cfg(test)]
+        let here = here || (planted::is(Bug::FinTooEarly) && self.fin);
         if !here {
             return Check::Continue(());
         }
@@ -472,6 +476,10 @@ impl<'t, 's> Arriving<'t, 's> {
         let front = if begin.before(nxt) { ((nxt - begin) as usize).min(len) } else { 0 };
         let back = if end.after(edge) { ((end - edge) as usize).min(len - front) } else { 0 };
         self.new = front..len - back;
+        #[cfg(test)]
+        if planted::is(Bug::DeliveredTwice) && front < len - back {
+            self.new = 0..len - back;
+        }
         self.seq = begin + front as u32;
         self.fin &= back == 0 && end.at_or_after(nxt) && end.before(edge);
     }

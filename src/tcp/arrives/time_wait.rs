@@ -1,5 +1,7 @@
 //! TIME-WAIT: the peer's late FIN, and a SYN that wants the connection anew (RFC 9293 3.6.1 and 3.10.7.4, RFC 6191, RFC 1337).
 
+#[cfg(test)]
+use crate::sim::planted::{self, Bug};
 use crate::tcp::config::Config;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::state::{Cause, State};
@@ -23,6 +25,10 @@ impl Tcb {
         //# When a connection is closed actively, it MUST linger in the TIME-WAIT state for a time 2xMSL (Maximum Segment Lifetime)
         //# (MUST-13).
         self.timers.linger = now + config.msl.saturating_mul(2);
+        #[cfg(test)]
+        if planted::is(Bug::TimeWaitShort) {
+            self.timers.linger = now + config.msl;
+        }
     }
 
     /// The last sequence number we used; a connection that follows must begin after it.

@@ -1,0 +1,54 @@
+//! What the simulator looks at between turns, and what must be gone when everything is over. In tests only.
+
+use super::counters::Counters;
+use super::run::Engine;
+use crate::demux::FlowKey;
+use crate::device::Device;
+use crate::device::drop::DropCounters;
+use crate::service::Service;
+use crate::tcp::Tcb;
+use crate::tcp::tally::Tally;
+use crate::time::Instant;
+
+impl<D: Device, S: Service> Engine<D, S> {
+    /// True when a turn would find work whatever the time is.
+    pub(crate) fn work_waits(&mut self) -> bool {
+        self.core.frames_wait()
+    }
+
+    /// When a timer expires next.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        self.core.next_deadline()
+    }
+
+    /// The connections there are.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = (&FlowKey, &Tcb)> {
+        self.core.flows.iter().map(|(_, flow)| (&flow.key, &flow.tcb))
+    }
+
+    /// What was counted.
+    pub(crate) const fn accounts(&self) -> (&Counters, &DropCounters, &Tally) {
+        (&self.core.counters, &self.core.drops, &self.core.tally)
+    }
+
+    /// What is left over, by name: nothing, once all connections are over and their 2 MSL have passed.
+    pub(crate) fn left_over(&self) -> Vec<String> {
+        let core = &self.core;
+        let half_open: usize = (0..).map_while(|at| core.listeners.at(at)).map(|listener| listener.half_open).sum();
+        let outside: usize = core.ports.iter().map(|port| port.device.frames()).map(|at| at.outside() + at.sending).sum();
+        let counts = [
+            ("TCBs", core.flows.len()),
+            ("entries of the directory", usize::from(!core.directory.is_empty())),
+            ("timers", core.wheel.len()),
+            ("timers of services", core.service_timers),
+            ("bytes of stream buffers", core.pool.in_use()),
+            ("flows that want to send", core.ready.len()),
+            ("flows with unread bytes", core.offers.len()),
+            ("frames in nobody's hands", outside),
+            ("frames that wait for a neighbour", core.waiting.len()),
+            ("kept datagrams", core.kept.len()),
+            ("half-open connections in a backlog", half_open),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect()
+    }
+}
