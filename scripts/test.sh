@@ -102,6 +102,7 @@ fi
 
 check format cargo fmt --check
 check scripts shellcheck -x -P scripts scripts/*.sh .ci/run
+check citations scripts/rfc.sh
 check lints cargo clippy --locked --all-targets -- -D warnings
 check "lints without afxdp" cargo clippy --locked --all-targets --no-default-features -- -D warnings
 tests tests cargo test --locked --no-fail-fast -- --test-threads=1

@@ -257,6 +257,9 @@ impl<D: Device> Core<D> {
             //= rfc9293#3.7.1
             //# The MSS value to be sent in an MSS Option must be less than or equal to: [...] where MMS_R is the maximum size
             //# for a transport-layer message that can be received (and reassembled at the IP layer) (MUST-67).
+            //= rfc9293#3.7.3
+            //# when the effective MTU of an interface varies packet-to-packet, TCP implementations SHOULD use the smallest
+            //# effective MTU of the interface to calculate the value to advertise in the MSS Option (SHLD-6).
             mss: self.link_of(at).interface.mtu.saturating_sub(HEADERS).min(usize::from(u16::MAX)) as u16,
         }
     }

@@ -182,6 +182,9 @@ impl Tcb {
         if unsent == 0 && !self.fin_queued {
             return None;
         }
+        //= rfc9293#3.9.1.2
+        //# The transmitter SHOULD collapse successive bits when it packetizes data, to send the largest possible segment
+        //# (SHLD-27).
         let usable = self.snd.room_from(seq);
         let congestion = self.allowance();
         let segment = self.payload_max();

@@ -141,6 +141,8 @@ impl Tcb {
             State::Closed | State::Listen | State::TimeWait => Events::NONE,
             _ if self.snd.wnd == 0 => self.on_probe_timeout(config, now),
             _ if self.snd.outstanding() == 0 => {
+                //= rfc9293#3.9.1.2
+                //# (1) MUST NOT buffer data indefinitely (MUST-60)
                 //= rfc9293#3.8.6.2.1
                 //# To avoid a resulting deadlock, it is necessary to have a timeout to force transmission of data, overriding the
                 //# SWS avoidance algorithm.

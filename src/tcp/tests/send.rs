@@ -80,6 +80,21 @@ fn nothing_leaves_beyond_the_window() {
 }
 
 //= type=test
+//= rfc9293#3.1
+//# The window size MUST be treated as an unsigned number, or else large window sizes will appear like negative windows and TCP
+//# will not work (MUST-1).
+#[test]
+fn a_window_beyond_32_kib_is_large_and_not_negative() {
+    for window in [0x7fff, 0x8000, 0xffff] {
+        let mut peer = Script::established();
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 1).win(window));
+        peer.send(&[1; 10_000]);
+        let segments = std::iter::from_fn(|| peer.sent()).count();
+        assert_eq!(segments, 10, "window {window}");
+    }
+}
+
+//= type=test
 //= rfc9293#3.8.6
 //# A refinement to avoid this problem is to act on the window information from segments that carry the highest acknowledgment number
 #[test]
