@@ -4,8 +4,8 @@
 #   scripts/mutate.sh [--shard K/N] [--file GLOB] [--least PERCENT]
 #
 # Installs cargo-mutants if need be. Runs the unit tests of TCP for each mutant: many hours for all of src/tcp on 2 cores, so a share can be
-# taken (--shard 0/20). Survivors are listed in out/mutants/mutants.out/missed.txt; those that have been looked at stand, with the reason why
-# no test can or need catch them, in scripts/mutants.txt. Fails when fewer than PERCENT (80) are caught.
+# taken (--shard 0/20). Survivors are listed in out/mutants/mutants.out/missed.txt; one whose reason to survive is known stands in
+# scripts/mutants.txt and is counted as explained. Fails when fewer than PERCENT (80) are caught.
 
 source "$(dirname "$0")/common.sh"
 

@@ -25,7 +25,7 @@ done
 need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils-ping nc=netcat-openbsd socat=socat \
-    curl=curl python3=python3
+    curl=curl nft=nftables python3=python3
 if [[ ${#root[@]} -gt 0 ]]; then
     triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
     export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
@@ -33,7 +33,7 @@ fi
 
 for ((round = 1; round <= rounds; round++)); do
     say "== round $round of $rounds"
-    cargo test --locked --test veth -- --test-threads=1 connections bulk claims restart
+    cargo test --locked --test veth -- --test-threads=1 connections:: bulk:: claims:: restart::
 done
 say "== integrity over a bad line"
 cargo build --locked --examples

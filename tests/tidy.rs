@@ -27,7 +27,8 @@ fn every_file_keeps_the_rules() {
 
 #[test]
 fn the_map_names_every_module() {
-    let broken = modules_are_on_the_map(&read("src/lib.rs"));
+    let mut broken = modules_are_on_the_map(&read("src/lib.rs"));
+    broken.extend(files_are_on_the_map(&read("src/tcp/mod.rs")));
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
@@ -100,6 +101,15 @@ fn names_are_whole(path: &str, text: &str) -> Vec<String> {
         // What other crates call so may be used.
         cut || code.contains("fn get_")
     })
+}
+
+/// Each file and folder that src/tcp/mod.rs declares stands in its head.
+fn files_are_on_the_map(tcp: &str) -> Vec<String> {
+    let map: Vec<_> = tcp.lines().filter(|line| line.starts_with("//!")).collect();
+    let declared = tcp.lines().filter_map(|line| line.strip_suffix(';')?.rsplit_once("mod ").map(|(_, module)| module));
+    let stands = |module: &str| [".rs", "/"].iter().any(|end| map.iter().any(|line| line.contains(&format!("{module}{end}"))));
+    let missing = declared.filter(|module| *module != "tests" && !stands(module));
+    missing.map(|module| format!("src/tcp/mod.rs: {module} is not on the map")).collect()
 }
 
 /// Each module that lib.rs declares stands in its head, where the map is.

@@ -369,8 +369,9 @@ fn after_serve() -> String {
     format!(
         "\
 Services: NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=DIR], IPv6 addresses in
-brackets; without a transport both. The congestion control is cubic, bbr or reno
-and that of tcp.congestion unless it is said: echo:7,congestion=bbr.
+brackets; without a transport all it runs over. The congestion control is cubic,
+bbr or reno, and that of tcp.congestion unless it is said:
+echo:7,congestion=bbr.
   echo:PORT      sends back what it receives (RFC 862)
   discard:PORT   receives and sends nothing (RFC 863)
   chargen:PORT   sends characters without end (RFC 864)

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::clock::Clock as _;
 use super::core::{Core, Timer};
-use super::flow::{Flow, Hop, Listener, Told};
+use super::flow::{Flow, Hop, Listener};
 use crate::demux::ports::Refused;
 use crate::demux::{Address, FlowKey, SlotId};
 use crate::device::Device;
@@ -102,22 +102,9 @@ impl<D: Device> Context for Core<D> {
         //= rfc9293#3.9.1.1
         //# At all other times, a previous segment has either been sent or received on this connection, and TCP implementations
         //# MUST use the same local address that was used in those previous segments (MUST-45).
-        let flow = Flow {
-            key,
-            hash: self.hash.of(&key),
-            tcb: Tcb::open(&self.config.tcp, self.opening(at, &key, options.congestion), self.now),
-            port: at,
-            hop: Hop::Routed { mac: None, until: Instant::ZERO },
-            progress: false,
-            listener: None,
-            tag: options.tag,
-            timer: None,
-            queued: false,
-            offered_again: false,
-            paused: false,
-            in_backlog: false,
-            told: Told::default(),
-        };
+        let tcb = Tcb::open(&self.config.tcp, self.opening(at, &key, options.congestion), self.now);
+        let hop = Hop::Routed { mac: None, until: Instant::ZERO };
+        let flow = Flow { tag: options.tag, ..Flow::new(key, self.hash.of(&key), tcb, at, hop) };
         let id = self.insert_flow(flow).ok_or(CallError::TableFull)?;
         self.counters.tcp_opened += 1;
         Ok(id.into())

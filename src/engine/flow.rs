@@ -97,6 +97,26 @@ impl Listener {
 const COOKIES_TAKEN: Duration = Duration::from_secs(128);
 
 impl Flow {
+    /// A connection as it begins: nobody's, and with nothing told.
+    pub(super) fn new(key: FlowKey, hash: u64, tcb: Tcb, port: usize, hop: Hop) -> Self {
+        Self {
+            key,
+            hash,
+            tcb,
+            port,
+            hop,
+            progress: false,
+            listener: None,
+            tag: 0,
+            timer: None,
+            queued: false,
+            offered_again: false,
+            paused: false,
+            in_backlog: false,
+            told: Told::default(),
+        }
+    }
+
     /// The listener whose backlog this connection is counted in.
     pub(super) fn half_open(&self) -> Option<u16> {
         self.listener.filter(|_| self.in_backlog).map(|listener| listener.0)

@@ -5,7 +5,7 @@
 
 use super::core::Core;
 use super::emit::{self, LinkHeader};
-use super::flow::{Flow, Hop, Told};
+use super::flow::{Flow, Hop};
 use super::run::Engine;
 use super::settle::Verdict;
 use crate::demux::{Address, FlowKey, Link, SlotId};
@@ -185,22 +185,8 @@ impl<D: Device> Core<D> {
 
     /// A connection of a listener, as it begins.
     fn accepted(&self, at: usize, packet: &Packet, key: &FlowKey, listener: u16, tag: u64, tcb: Tcb) -> Flow {
-        Flow {
-            key: *key,
-            hash: self.hash.of(key),
-            tcb,
-            port: at,
-            hop: Hop::Fixed(packet.ethernet.source),
-            progress: false,
-            listener: Some(ListenerId(listener)),
-            tag,
-            timer: None,
-            queued: false,
-            offered_again: false,
-            paused: false,
-            in_backlog: false,
-            told: Told::default(),
-        }
+        let flow = Flow::new(*key, self.hash.of(key), tcb, at, Hop::Fixed(packet.ethernet.source));
+        Flow { listener: Some(ListenerId(listener)), tag, ..flow }
     }
 
     /// A SYN-ACK for a SYN that gets no TCB; from now on the listener takes acknowledgments of cookies.

@@ -4,7 +4,8 @@
 //! without locks; it answers through a [`Context`], which is the engine seen from inside a callback. A callback must not block
 //! and should not take long: while it runs, its core receives nothing.
 //!
-//! A connection ends for the service with exactly one of [`Service::closed`] and [`Service::reset`]; after that
+//! A connection ends for the service with exactly one of [`Service::closed`] and [`Service::reset`], unless the service itself has ended it
+//! ([`Context::abort`], or a close that discards data); after that
 //! its [`Connection`] is stale, and calls with a stale id do nothing.
 
 pub mod catalog;
@@ -96,7 +97,7 @@ pub trait Service {
         cx.close(connection);
     }
 
-    /// The connection ended abnormally: refused, reset by the peer, or timed out. Nothing more will come.
+    /// The connection ended abnormally: refused, reset by the peer, timed out, unreachable, or aborted when the engine stopped. Nothing more will come.
     fn reset(&mut self, cx: &mut impl Context, connection: Connection, why: ResetReason) {
         let _ = (cx, connection, why);
     }
@@ -122,7 +123,7 @@ pub trait Service {
         let _ = (cx, token);
     }
 
-    /// An ICMP error arrived for a datagram this service sent. (For a connection TCP reacts by itself.)
+    /// An ICMP error arrived for a datagram this service sent. (What concerns a connection comes as [`Notice::Icmp`].)
     fn icmp_error(&mut self, cx: &mut impl Context, error: IcmpError) {
         let _ = (cx, error);
     }

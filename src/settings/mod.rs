@@ -254,13 +254,13 @@ impl Key {
     }
 }
 
-/// The table of keys as the help shows it: name, unit and default in one column, the meaning below, at most 80 columns wide.
+/// The table of keys as the help shows it: name, unit and default in columns, the meaning beside them, at most 80 columns wide.
 pub fn listing() -> String {
     let defaults = Settings::default();
     let mut text = String::new();
     for key in KEYS {
         let default = format!("{}={}", key.name, key.show(&defaults));
-        let _ = writeln!(text, "  {default:<24} {:<14} {}", key.unit(), key.what);
+        let _ = writeln!(text, "  {default:<28} {:<14} {}", key.unit(), key.what);
     }
     text
 }
@@ -287,9 +287,9 @@ const G: usize = 1 << 30;
 
 /// Every key, in the order of the listing.
 pub const KEYS: &[Key] = &[
-    span("tcp.msl", "segment lifetime; TIME-WAIT is 2 MSL", |s| &mut s.tcp.msl, MS, HOUR),
+    span("tcp.msl", "segment lifetime: half TIME-WAIT", |s| &mut s.tcp.msl, MS, HOUR),
     count("tcp.backlog", "half-open connections per listener", |s| &mut s.tcp.backlog, 1, 1 << 20),
-    switch("tcp.syn_cookies", "cookies beyond the backlog (RFC 4987)", |s| &mut s.tcp.syn_cookies),
+    switch("tcp.syn_cookies", "cookies beyond the backlog (4987)", |s| &mut s.tcp.syn_cookies),
     Key {
         name: "tcp.congestion",
         what: "congestion control",
@@ -312,7 +312,7 @@ pub const KEYS: &[Key] = &[
     bytes("tcp.send_buffer_max", "the same with a large window", |s| &mut s.tcp.send_buffer_max, 2 * K, G),
     bytes("tcp.receive_buffer", "bytes not yet read, per connection", |s| &mut s.tcp.receive_buffer, 2 * K, G),
     bytes("tcp.receive_buffer_max", "the same for a fast reader", |s| &mut s.tcp.receive_buffer_max, 2 * K, G),
-    bytes("tcp.memory", "stream buffers of one core together", |s| &mut s.tcp.memory, 64 * K, 1024 * G),
+    bytes("tcp.memory", "stream buffers of one core", |s| &mut s.tcp.memory, 64 * K, 1024 * G),
     count("tcp.connections", "connections of one core", |s| &mut s.tcp.connections, 1, 1 << 24),
     switch("tcp.timestamps", "offer timestamps (RFC 7323)", |s| &mut s.tcp.timestamps),
     switch("tcp.window_scaling", "offer window scaling (RFC 7323)", |s| &mut s.tcp.window_scaling),
@@ -320,8 +320,8 @@ pub const KEYS: &[Key] = &[
     span("tcp.rto_min", "shortest retransmission timeout", |s| &mut s.tcp.rto_min, MS, HOUR),
     span("tcp.rto_initial", "the same before the first sample", |s| &mut s.tcp.rto_initial, MS, HOUR),
     span("tcp.rto_max", "longest retransmission timeout", |s| &mut s.tcp.rto_max, MS, HOUR),
-    span("tcp.probe_min", "shortest wait before a tail loss probe", |s| &mut s.tcp.probe_min, MS, HOUR),
-    span("tcp.reordering_min", "shortest wait for reordered segments", |s| &mut s.tcp.reordering_min, MS, HOUR),
+    span("tcp.probe_min", "least wait before a tail probe", |s| &mut s.tcp.probe_min, MS, HOUR),
+    span("tcp.reordering_min", "least wait for reordering", |s| &mut s.tcp.reordering_min, MS, HOUR),
     small("tcp.retries", "retransmissions before giving up", |s| &mut s.tcp.retries, 1, 255),
     small("tcp.syn_retries", "the same of a SYN", |s| &mut s.tcp.syn_retries, 0, 255),
     small("tcp.syn_ack_retries", "the same of a SYN-ACK", |s| &mut s.tcp.syn_ack_retries, 0, 255),
@@ -332,20 +332,20 @@ pub const KEYS: &[Key] = &[
         Duration::ZERO,
         Duration::from_millis(499),
     ),
-    small("tcp.quick_acks", "segments acknowledged at once at first", |s| &mut s.tcp.quick_acks, 0, 255),
-    switch("tcp.no_delay", "send small segments at once (no Nagle)", |s| &mut s.tcp.no_delay),
+    small("tcp.quick_acks", "segments acknowledged at once", |s| &mut s.tcp.quick_acks, 0, 255),
+    switch("tcp.no_delay", "no Nagle", |s| &mut s.tcp.no_delay),
     small("tcp.ttl", "time to live of packets", |s| &mut s.tcp.ttl, 1, 255),
     switch("tcp.keepalive", "probe idle connections", |s| &mut s.tcp.keepalive),
     span("tcp.keepalive_idle", "silence before the first probe", |s| &mut s.tcp.keepalive_idle, SECOND, DAY),
     span("tcp.keepalive_interval", "time between probes", |s| &mut s.tcp.keepalive_interval, SECOND, HOUR),
     small("tcp.keepalive_probes", "probes that end the connection", |s| &mut s.tcp.keepalive_probes, 2, 255),
-    span("tcp.user_timeout", "unacknowledged data's; 0: by retries", |s| &mut s.tcp.user_timeout, Duration::ZERO, DAY),
+    span("tcp.user_timeout", "wait for an ACK; 0: by tcp.retries", |s| &mut s.tcp.user_timeout, Duration::ZERO, DAY),
     switch("tcp.user_timeout_option", "tell it to the peer (RFC 5482)", |s| &mut s.tcp.user_timeout_option),
     span("tcp.fin_wait_2", "silence that ends FIN-WAIT-2", |s| &mut s.tcp.fin_wait_2, MS, HOUR),
     power("xsk.frames", "frames per queue", |s| &mut s.xsk.frames, 64, 1 << 20),
     Key {
         name: "xsk.frame_size",
-        what: "bytes of a frame; auto fits the MTU",
+        what: "bytes of a frame; auto: by MTU",
         value: Value::Word {
             words: &["auto", "2048", "4096"],
             read: |s| match s.xsk.frame_size {
@@ -357,7 +357,7 @@ pub const KEYS: &[Key] = &[
         },
     },
     power("xsk.ring_size", "descriptors per ring", |s| &mut s.xsk.ring_size, 64, 1 << 16),
-    switch("xsk.busy_poll", "the socket drives the driver's queue", |s| &mut s.xsk.busy_poll),
+    switch("xsk.busy_poll", "the socket polls its queue", |s| &mut s.xsk.busy_poll),
     Key {
         name: "xsk.huge_pages",
         what: "pages under the frames",

@@ -6,21 +6,20 @@
 //! [`pool::BufferPool`], passed in; a TCB without data in flight holds none.
 //!
 //! ```text
-//! tcb.rs          the connection: its fields, birth and death        state.rs      the states and the table of edges
-//! arrives/        SEGMENT ARRIVES, a file per group of states        calls.rs      SEND, RECEIVE, CLOSE, ABORT
-//! acknowledge.rs  what an ACK does                                   output.rs     which segment leaves next
-//! timers.rs       deadlines and what they bring about                recovery/     what was lost, and what is sent again
-//! window.rs       SND and RCV variables, window scaling              options.rs    MSS, scale, timestamps in segments
-//! timestamps.rs   TS.Recent and PAWS    rtt.rs, rto.rs  round trip   congestion/   how much may be in flight
-//! pool.rs, ring.rs, ranges.rs, send_queue.rs, receive_queue.rs       the memory of the streams
-//! isn.rs          initial sequence numbers                           challenge.rs  the limit on challenge ACKs
-//! autotune.rs     how large the receive window is, how promptly data is acknowledged
-//! ecn.rs          marks instead of losses
-//! cookie.rs       handshakes of which nothing is remembered         keepalive.rs  is an idle peer still there
-//! path_mtu.rs     how large a packet may be                          urgent.rs     the urgent pointer, both ways
-//! tuning.rs       what a service sets of a connection               user_timeout.rs  how long data may stay unacknowledged
-//! rate.rs         how fast data is delivered    pacing.rs  when the next segment may leave    tally.rs  what happened, to be counted
+//! the connection   tcb.rs fields, birth and death; state.rs states and the table of edges; config.rs settings; tuning.rs what a service sets
+//! in and out       event.rs what is told to whom; calls.rs SEND, RECEIVE, CLOSE, ABORT; tally.rs what happened, to be counted
+//! a segment in     arrives/ SEGMENT ARRIVES, a file per group of states; acknowledge.rs what an ACK does; urgent.rs the urgent pointer
+//! a segment out    output.rs which leaves next; options.rs what it carries; pacing.rs when it may leave; ecn.rs marks instead of losses
+//! sequence space   seq.rs numbers that wrap; window.rs SND and RCV variables; autotune.rs how large the receive window is
+//! timers           timers.rs deadlines; keepalive.rs, user_timeout.rs patience with the peer
+//! losses           recovery/ what was lost and is sent again; rtt.rs, rto.rs round trip; rate.rs how fast data is delivered
+//! how much         congestion/ how much may be in flight; path_mtu.rs how large a packet may be
+//! memory           pool.rs, ring.rs, send_queue.rs, receive_queue.rs, ranges.rs the streams, and what lies beyond a hole
+//! strangers        isn.rs initial numbers; cookie.rs SYN cookies; challenge.rs the limit on challenge ACKs; timestamps.rs PAWS
 //! ```
+//!
+//! The lines under `#[cfg(test)]` that name `planted` are bugs the simulator switches on to show that it finds them (`src/sim/`);
+//! `inspect.rs` is what it looks at. No other build has them.
 
 mod acknowledge;
 pub mod arrives;

@@ -37,7 +37,7 @@ pub trait Congestion {
         None
     }
 
-    /// The payload of a full segment is now `mss`; called before anything is sent, and when the path's MTU shrinks.
+    /// The payload of a full segment is now `mss`; called before anything is sent, and when the path's MTU changes.
     fn set_mss(&mut self, mss: u32);
 
     /// The SYN had to be sent more than once too often: begin with one segment (RFC 6928 2).
