@@ -83,10 +83,10 @@ start_cable() {
     start cable inside "$line" "$ringway" cable --json -i left -i right "${line_options[@]}" "$@"
 }
 
-# The send buffers hold more than the line and its queue together, so that congestion control alone decides. The kernel's grows by itself.
+# Both send buffers grow by themselves to more than the line and its queue together hold, so that congestion control alone decides.
 start_ringway() {
     start ringway inside "$senders" "$ringway" serve -i veth0 -a "$ringway_address/24" --set "tcp.congestion=$congestion" \
-        --set tcp.send_buffer=4M "${settings[@]}" "chargen/tcp:$port"
+        "${settings[@]}" "chargen/tcp:$port"
 }
 
 start_kernel() {
