@@ -122,6 +122,8 @@ pub(super) struct ReceiveSpace {
     pub(super) shift: WindowScale,
     /// RMSS: the MSS we announced.
     pub(super) mss: u16,
+    /// A segment has told of the window in units of the scale; a SYN cannot.
+    told: bool,
 }
 
 impl ReceiveSpace {
@@ -131,7 +133,7 @@ impl ReceiveSpace {
         // The scale is told once, in the SYN: it must do for the largest window that may follow.
         let most = config.receive_buffer_max.clamp(limit as usize, LARGEST) as u32;
         let shift = if config.window_scaling { WindowScale::for_buffer(most) } else { WindowScale::NONE };
-        Self { nxt: SeqNum(0), wnd: 0, acked: SeqNum(0), limit, shift, mss }
+        Self { nxt: SeqNum(0), wnd: 0, acked: SeqNum(0), limit, shift, mss, told: false }
     }
 
     /// The largest that `limit` may become.
@@ -152,6 +154,7 @@ impl ReceiveSpace {
 
     /// Decides the window that a segment offers and returns its field, with `unread` bytes waiting for the service.
     pub(super) fn offer(&mut self, unread: u32) -> u16 {
+        self.told = true;
         let open = self.openable(unread);
         //= rfc9293#3.8.6.2.2
         //# A TCP implementation MUST include a SWS avoidance algorithm in the receiver (MUST-39).
@@ -179,8 +182,10 @@ impl ReceiveSpace {
 
     /// True when the service has made so much room that the peer should be told without waiting for the next segment.
     pub(super) fn update_due(&self, unread: u32) -> bool {
-        // While at least half of the buffer is still on offer the peer is not held up: the next acknowledgment will tell.
-        self.wnd < self.openable(0) / 2 && self.openable(unread) >= self.wnd.saturating_add(self.step())
+        // While at least half of the buffer is still on offer the peer is not held up: the next acknowledgment will tell. Nor is it held
+        // up by what the field of a SYN could not tell.
+        let most = if self.told { self.openable(0) } else { self.openable(0).min(0xffff) };
+        self.wnd < most / 2 && self.openable(unread) >= self.wnd.saturating_add(self.step())
     }
 
     /// RCV.NXT moves over `n` accepted bytes or control bits; the right edge stays where it is.
@@ -232,6 +237,20 @@ mod tests {
         assert_eq!(space.offer(60_000 - 1459), 5_535);
         assert!(!space.update_due(60_000 - 1459) && space.update_due(60_000 - 1460));
         assert_eq!(space.offer(60_000 - 1460), 6_995);
+    }
+
+    #[test]
+    fn a_window_larger_than_a_syn_can_tell_waits_for_the_next_segment() {
+        let mut space = receive(262_144);
+        assert_eq!(space.offer_in_syn(), 65_535);
+        assert!(!space.update_due(0));
+        // Unless the peer has used half of what it was told.
+        space.advance(32_768);
+        assert!(!space.update_due(0));
+        space.advance(1);
+        assert!(space.update_due(0));
+        assert_eq!(space.offer(0), (262_144_u32 >> 3) as u16);
+        assert!(!space.update_due(0));
     }
 
     #[test]

@@ -20,15 +20,11 @@ fn every_drop_of_tcp_has_a_script() {
     assert_eq!(missing, Vec::<&str>::new(), "no script shows these");
 }
 
-/// These take ten seconds of a full path, or a thousand segments in flight, and no script: the tests in `src/tcp` show them.
-const ELSEWHERE: &[Happening] = &[Happening::RttProbed, Happening::FlightJoined];
-
 #[test]
 fn everything_that_happens_to_connections_has_a_script() {
     let shown: Vec<Happening> =
         scripts::all().into_iter().flat_map(|(_, write)| Script::of(write, Stack::Ringway).happenings).collect();
-    let due = |what: &&Happening| !shown.contains(what) && !ELSEWHERE.contains(what);
-    let missing: Vec<_> = Happening::ALL.iter().filter(due).map(|what| what.name()).collect();
+    let missing: Vec<_> = Happening::ALL.iter().filter(|what| !shown.contains(what)).map(|what| what.name()).collect();
     assert_eq!(missing, Vec::<&str>::new(), "no script shows these");
 }
 

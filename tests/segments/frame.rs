@@ -38,6 +38,8 @@ struct Learned {
     isn: Option<u32>,
     /// TSval of each segment that had one.
     stamps: Vec<u32>,
+    /// The last of them, unless the clock may have wrapped since.
+    clock: Option<u32>,
 }
 
 /// A segment of the stack, in the script's terms.
@@ -47,6 +49,8 @@ pub(crate) struct Sent {
     window: u16,
     payload: Vec<u8>,
     ecn: u8,
+    code_point: u8,
+    ttl: u8,
 }
 
 impl Wire {
@@ -57,6 +61,11 @@ impl Wire {
     /// The next SYN teaches the ISN anew.
     pub(crate) fn forget(&mut self) {
         self.learned.clear();
+    }
+
+    /// So much time passes that TSval may be any.
+    pub(crate) fn forget_clock(&mut self) {
+        self.learned.values_mut().for_each(|known| known.clock = None);
     }
 
     /// The frame of an injected segment.
@@ -167,6 +176,14 @@ impl Wire {
         if segment.flags.contains(Flags::SYN) && known.isn.is_none() {
             known.isn = Some(segment.seq.0);
         }
+        // A resetting end knows the time of a connection no more.
+        if let (Some((value, _)), Some(last)) = (segment.options.timestamps, known.clock)
+            && !segment.flags.contains(Flags::RST)
+            && (value.wrapping_sub(last) as i32) < 0
+        {
+            return Some(Err(format!("TSval goes back from {last} to {value}")));
+        }
+        known.clock = segment.options.timestamps.map(|(value, _)| value).or(known.clock);
         known.stamps.extend(segment.options.timestamps.map(|(value, _)| value));
         let isn = known.isn.unwrap_or(0);
         let Options { mss, window_scale, sack_permitted, timestamps, .. } = segment.options;
@@ -189,9 +206,13 @@ impl Wire {
             fault: None,
             port,
             number_zero: segment.seq.0 == 0,
+            beyond: false,
             ecn: None,
+            code_point: None,
+            ttl: None,
         };
-        Some(Ok(Sent { seg, window: segment.window, payload: segment.payload.to_vec(), ecn: ip.dscp_ecn & 3 }))
+        let (window, payload) = (segment.window, segment.payload.to_vec());
+        Some(Ok(Sent { seg, window, payload, ecn: ip.dscp_ecn & 3, code_point: ip.dscp_ecn >> 2, ttl: ip.ttl }))
     }
 }
 
@@ -211,6 +232,8 @@ impl Sent {
         compare("the port", &seg.port, &expected.port);
         if expected.number_zero {
             compare("SEG.SEQ is 0", &seg.number_zero, &true);
+        } else if expected.beyond {
+            compare("SEG.SEQ is beyond", &(seg.seq > expected.seq), &true);
         } else {
             compare("SEG.SEQ", &seg.seq, &expected.seq);
         }
@@ -236,6 +259,15 @@ impl Sent {
         }
         if !expected.sack.is_empty() {
             compare("SACK", &format!("{:?}", seg.sack), &format!("{:?}", expected.sack));
+        }
+        if expected.flags & Flags::URG.0 != 0 {
+            compare("the urgent pointer", &seg.urgent, &expected.urgent);
+        }
+        if let Some(code_point) = expected.code_point {
+            compare("the code point", &self.code_point, &code_point);
+        }
+        if let Some(ttl) = expected.ttl {
+            compare("the time to live", &self.ttl, &ttl);
         }
         if let Some(ecn) = expected.ecn {
             compare("the ECN field", &self.ecn, &ecn);

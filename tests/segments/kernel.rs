@@ -19,7 +19,7 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::frame::{HOST, PEER, PORTS_OF_A_SCRIPT, Wire};
 use crate::player::{Host, Patience, Player};
-use crate::script::{Call, Entry, Failure, Kernel, Script, Setting, Stack};
+use crate::script::{Call, Entry, Failure, Kernel, News, Script, Setting, Stack};
 use crate::scripts;
 use crate::segment::stream;
 use crate::world::{HOST_MAC, PEER_MAC, World, forget_paths, root, set};
@@ -255,7 +255,8 @@ impl Linux {
             Call::Listen { backlog } => self.listen(backlog).into(),
             Call::Connect => self.connect().into(),
             Call::Accept => self.accept().into(),
-            Call::Send(len) => self.transmit(len),
+            Call::Send(len) => self.transmit(len, false),
+            Call::SendUrgent(len) => self.transmit(len, true),
             Call::Receive(len) => self.take(len),
             Call::End => self.end(),
             Call::Shutdown => self.connection().shutdown(Shutdown::Write).into(),
@@ -269,6 +270,8 @@ impl Linux {
                 result.into()
             }
             Call::Failed(failure) => self.failed(failure),
+            Call::Told(News::Urgent) => self.urgent(),
+            Call::Told(_) | Call::UrgentAhead(_) => Attempt::Failed("there is no such call in the kernel".into()),
             Call::Set(setting) => self.set(setting).into(),
         }
     }
@@ -309,6 +312,7 @@ impl Linux {
         stream.set_tcp_nodelay(!self.nagle)?;
         stream.set_out_of_band_inline(true)?;
         self.stream = Some(stream);
+        (self.sent, self.received) = (0, 0);
         Ok(())
     }
 
@@ -316,9 +320,10 @@ impl Linux {
         SockRef::from(self.stream.as_ref().expect("the script has a connection"))
     }
 
-    fn transmit(&mut self, len: usize) -> Attempt {
+    fn transmit(&mut self, len: usize, urgent: bool) -> Attempt {
         let bytes = stream(self.sent as i64 + 1, len);
-        match self.connection().send(&bytes) {
+        let connection = self.connection();
+        match if urgent { connection.send_out_of_band(&bytes) } else { connection.send(&bytes) } {
             Ok(taken) if taken == len => {
                 self.sent += len;
                 Attempt::Done
@@ -360,6 +365,7 @@ impl Linux {
         match setting {
             Setting::NoDelay(on) => connection.set_tcp_nodelay(on),
             Setting::Cork(on) => connection.set_tcp_cork(on),
+            Setting::CodePoint(code) => connection.set_tos_v4(u32::from(code) << 2),
             Setting::Keepalive { idle_s, interval_s, probes } => {
                 let (idle, interval) = (Duration::from_secs(idle_s), Duration::from_secs(interval_s));
                 let plan = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
@@ -367,6 +373,23 @@ impl Linux {
             }
             Setting::UserTimeout { ms } => connection.set_tcp_user_timeout(Some(Duration::from_millis(ms))),
             Setting::Linger { s } => connection.set_linger(Some(Duration::from_secs(s))),
+        }
+    }
+
+    /// Readable with priority: the urgent mark is ahead.
+    fn urgent(&mut self) -> Attempt {
+        use mio::Interest;
+        let fd = self.connection().as_raw_fd();
+        let mut poll = match mio::Poll::new() {
+            Ok(poll) => poll,
+            Err(error) => return Attempt::Failed(error.to_string()),
+        };
+        let mut events = mio::Events::with_capacity(1);
+        let registered = poll.registry().register(&mut mio::unix::SourceFd(&fd), mio::Token(0), Interest::PRIORITY);
+        match registered.and_then(|()| poll.poll(&mut events, Some(Duration::ZERO))) {
+            Ok(()) if events.iter().any(mio::event::Event::is_priority) => Attempt::Done,
+            Ok(()) => Attempt::Wait("nothing urgent has been told".into()),
+            Err(error) => Attempt::Failed(error.to_string()),
         }
     }
 

@@ -11,7 +11,7 @@ use ringway::device::memory::{self, MemoryDevice};
 use ringway::device::{Device, Drop, Frame};
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
 use ringway::link::interface::{Claim, Interface};
-use ringway::service::{Connect, Connection, Context, Listen, ResetReason, Service};
+use ringway::service::{Connect, Connection, Context, Info, Listen, Notice, ResetReason, Service};
 use ringway::tcp::{Keepalive, State, Tuning};
 use ringway::time::Instant;
 use ringway::wire::arp::{self, Arp};
@@ -19,7 +19,7 @@ use ringway::wire::ethernet::{self, ETHERTYPE_ARP, Ethernet, Mac};
 
 use crate::frame::{HOST, PEER, Wire};
 use crate::player::{Host, Patience, Player};
-use crate::script::{Call, Failure, Script, Setting, Stack, Write};
+use crate::script::{Call, Failure, News, Script, Setting, Stack, Step, Write};
 use crate::segment::stream;
 
 /// Plays a script and fails the test that called if it does not go as written.
@@ -140,6 +140,10 @@ impl Memory {
         if let Some(what) = script.happenings.iter().find(|what| !report.tcp_events.contains_key(what.name())) {
             return Err(format!("{}: named, but not counted; {:?} were", what.name(), report.tcp_events));
         }
+        let hears = script.steps.iter().any(|step| matches!(step, Step::Call(Call::Told(_))));
+        if let Some(news) = self.engine.service().news.front().filter(|_| hears) {
+            return Err(format!("the application was told {news:?} as well"));
+        }
         let missing = report.queues[0].frames.outside();
         if missing > 0 { Err(format!("{missing} frames are lost")) } else { Ok(()) }
     }
@@ -176,9 +180,9 @@ impl Host for Memory {
 
     fn state(&mut self) -> State {
         // Asked for by a message that does nothing else.
-        let state = self.ask(Call::Receive(0)).state;
-        match state {
-            Some(state) => state,
+        let info = self.ask(Call::Receive(0)).info;
+        match info {
+            Some(info) => info.state,
             None if self.engine.report().tcp.time_wait > 0 => State::TimeWait,
             None => State::Closed,
         }
@@ -200,7 +204,8 @@ struct Application {
     sent: usize,
     end: bool,
     failed: Option<ResetReason>,
-    state: Option<State>,
+    news: VecDeque<Notice>,
+    info: Option<Info>,
     /// Why the last call could not be made.
     refused: Option<String>,
 }
@@ -222,11 +227,13 @@ impl Application {
                 }
             }
             (Call::Accept, _) => match self.accepted.pop_front() {
-                Some(connection) => self.connection = Some(connection),
+                Some(connection) => (self.connection, self.sent, self.received) = (Some(connection), 0, Vec::new()),
                 None => self.refused = Some("no connection is there".into()),
             },
-            (Call::Send(len), Some(connection)) => {
-                let taken = cx.send(connection, &stream(self.sent as i64 + 1, len));
+            (Call::Send(len) | Call::SendUrgent(len), Some(connection)) => {
+                let bytes = stream(self.sent as i64 + 1, len);
+                let urgent = matches!(call, Call::SendUrgent(_));
+                let taken = if urgent { cx.send_urgent(connection, &bytes) } else { cx.send(connection, &bytes) };
                 self.sent += taken;
                 if taken < len {
                     self.refused = Some(format!("{taken} of {len} bytes were taken"));
@@ -240,10 +247,10 @@ impl Application {
             (Call::Close, Some(connection)) => cx.close_both(connection),
             (Call::Abort, Some(connection)) => cx.abort(connection),
             (Call::Set(setting), Some(connection)) => cx.tune(connection, tuning(setting)),
-            (Call::End | Call::Failed(_), _) => {}
+            (Call::End | Call::Failed(_) | Call::Told(_) | Call::UrgentAhead(_), _) => {}
             (_, None) => self.refused = Some("there is no connection".into()),
         }
-        self.state = connection.and_then(|connection| cx.info(connection)).map(|info| info.state);
+        self.info = connection.and_then(|connection| cx.info(connection));
     }
 
     /// Whether the call had the result it must have; time has passed as far as one turn goes.
@@ -270,6 +277,19 @@ impl Application {
                 };
                 if self.failed == Some(reason) { Ok(()) } else { Err(format!("the application heard {:?}", self.failed)) }
             }
+            Call::Told(news) => {
+                let told = self.news.pop_front();
+                let right = match news {
+                    News::Stalled => told == Some(Notice::Stalled),
+                    News::Urgent => told == Some(Notice::Urgent),
+                    News::SoftError => matches!(told, Some(Notice::Icmp { .. })),
+                };
+                if right { Ok(()) } else { Err(format!("the application was told {told:?}")) }
+            }
+            Call::UrgentAhead(len) => match self.info {
+                Some(info) if info.urgent == len => Ok(()),
+                info => Err(format!("there are {:?}", info.map(|info| info.urgent))),
+            },
             _ => Ok(()),
         }
     }
@@ -299,6 +319,10 @@ impl Service for Application {
         self.failed = Some(why);
     }
 
+    fn notice(&mut self, _: &mut impl Context, _: Connection, notice: Notice) {
+        self.news.push_back(notice);
+    }
+
     fn message(&mut self, cx: &mut impl Context, call: Call) {
         self.act(cx, call);
     }
@@ -309,6 +333,7 @@ fn tuning(setting: Setting) -> Tuning {
     match setting {
         Setting::NoDelay(on) => Tuning::NoDelay(on),
         Setting::Cork(on) => Tuning::Cork(on),
+        Setting::CodePoint(code) => Tuning::Dscp(code),
         Setting::Keepalive { idle_s, interval_s, probes } => {
             let (idle, interval) = (Duration::from_secs(idle_s), Duration::from_secs(interval_s));
             Tuning::Keepalive(Some(Keepalive { idle, interval, probes }))

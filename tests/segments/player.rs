@@ -102,6 +102,9 @@ impl<'s, H: Host> Player<'s, H> {
             }
             Step::Expect(seg) => return self.expect(seg),
             Step::Silence(ms) => {
+                if *ms > CLOCK_HALF_MS {
+                    self.wire.forget_clock();
+                }
                 self.nothing_until(self.last.max(self.host.now()) + Duration::from_millis(*ms))?;
             }
             Step::Call(call) => {
@@ -167,3 +170,6 @@ impl<'s, H: Host> Player<'s, H> {
         let _ = writeln!(self.trace, "  {:10.6} {direction} {what}", self.host.now().as_secs_f64());
     }
 }
+
+/// In this time a clock of one millisecond goes through half of its numbers (RFC 7323 5.4).
+const CLOCK_HALF_MS: u64 = 1 << 31;

@@ -48,6 +48,8 @@ pub(crate) enum Call {
     Accept,
     /// SEND of the next bytes of our stream; all of them are taken.
     Send(usize),
+    /// The same with the URGENT flag.
+    SendUrgent(usize),
     /// RECEIVE of exactly so many bytes, which are the next of the peer's stream.
     Receive(usize),
     /// The end of the peer's stream: nothing more will come.
@@ -60,8 +62,23 @@ pub(crate) enum Call {
     Abort,
     /// The connection has ended for this reason.
     Failed(Failure),
+    /// The application has been told this of the connection, which lives on, and nothing else before.
+    Told(News),
+    /// So many urgent bytes are still to come after those that it has read.
+    UrgentAhead(usize),
     /// Something is set.
     Set(Setting),
+}
+
+/// What an application hears of a connection that lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// R1 was reached.
+    Stalled,
+    /// Urgent data are on their way.
+    Urgent,
+    /// An ICMP error arrived that ends nothing.
+    SoftError,
 }
 
 /// Something that an application sets of one connection.
@@ -71,6 +88,8 @@ pub(crate) enum Setting {
     NoDelay(bool),
     /// Segments that are not full wait.
     Cork(bool),
+    /// The DiffServ code point.
+    CodePoint(u8),
     /// An idle connection is probed.
     Keepalive { idle_s: u64, interval_s: u64, probes: u32 },
     /// How long text may stay unacknowledged.

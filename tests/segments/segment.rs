@@ -35,8 +35,14 @@ pub(crate) struct Seg {
     pub(crate) port: u16,
     /// Expected: SEG.SEQ is 0 itself, not the sender's initial number.
     pub(crate) number_zero: bool,
+    /// Expected: SEG.SEQ is larger than said.
+    pub(crate) beyond: bool,
     /// The ECN field of the IP header (RFC 3168 5): injected as it stands, expected when said.
     pub(crate) ecn: Option<u8>,
+    /// Expected: the DiffServ code point of the IP header.
+    pub(crate) code_point: Option<u8>,
+    /// Expected: the time to live of the IP header.
+    pub(crate) ttl: Option<u8>,
 }
 
 /// A timestamps option. An injected one has a value; of an expected one what is said is compared.
@@ -115,7 +121,10 @@ fn seg(flags: Flags) -> Seg {
         fault: None,
         port: 0,
         number_zero: false,
+        beyond: false,
         ecn: None,
+        code_point: None,
+        ttl: None,
     }
 }
 
@@ -245,8 +254,23 @@ impl Seg {
         Self { number_zero: true, ..self }
     }
 
+    /// Expected: with a sequence number beyond this one.
+    pub(crate) fn beyond(self, seq: i64) -> Self {
+        Self { seq, beyond: true, ..self }
+    }
+
     pub(crate) fn ecn(self, ecn: u8) -> Self {
         Self { ecn: Some(ecn), ..self }
+    }
+
+    /// Expected: with this DiffServ code point.
+    pub(crate) fn code_point(self, code_point: u8) -> Self {
+        Self { code_point: Some(code_point), ..self }
+    }
+
+    /// Expected: with this time to live.
+    pub(crate) fn ttl(self, ttl: u8) -> Self {
+        Self { ttl: Some(ttl), ..self }
     }
 
     /// Expected so many milliseconds after what happened last.
@@ -300,6 +324,8 @@ impl fmt::Display for Seg {
         self.absent.iter().try_for_each(|kind| write!(f, " without {kind:?}"))?;
         self.fault.iter().try_for_each(|fault| write!(f, " with wrong {fault:?}"))?;
         self.ecn.iter().try_for_each(|ecn| write!(f, " ecn {ecn}"))?;
+        self.code_point.iter().try_for_each(|code_point| write!(f, " code point {code_point}"))?;
+        self.ttl.iter().try_for_each(|ttl| write!(f, " ttl {ttl}"))?;
         if self.port > 0 {
             write!(f, " at port +{}", self.port)?;
         }

@@ -4,10 +4,10 @@ use ringway::device::Drop;
 use ringway::tcp::State;
 use ringway::tcp::tally::Happening;
 
-use crate::script::Call::{Close, Failed, Send, Set};
-use crate::script::Setting::{Cork, Keepalive, Linger, NoDelay, UserTimeout};
-use crate::script::{Failure, Script, scripts};
-use crate::segment::{ack, data, fin, rst, rst_ack};
+use crate::script::Call::{Accept, Close, Failed, Send, Set, Told};
+use crate::script::Setting::{CodePoint, Cork, Keepalive, Linger, NoDelay, UserTimeout};
+use crate::script::{Failure, News, Script, scripts};
+use crate::segment::{ack, data, fin, rst, rst_ack, syn, syn_ack};
 
 scripts![
     an_idle_connection_is_probed,
@@ -18,6 +18,11 @@ scripts![
     a_close_with_a_linger_time_of_zero_resets,
     a_close_of_both_directions_with_unread_text_resets,
     text_after_a_close_of_both_directions_is_reset,
+    a_close_that_takes_longer_than_it_may,
+    a_close_within_its_time_is_orderly,
+    a_code_point_is_set,
+    the_time_to_live_is_a_setting,
+    trouble_is_told_before_the_end,
 ];
 
 /// A segment without text and with an old number: who is there must answer it.
@@ -132,4 +137,96 @@ fn text_after_a_close_of_both_directions_is_reset(s: &mut Script) {
     s.inject(data(10).seq(1).ack(2));
     s.expect(rst().seq(2));
     s.shows(Drop::TcpDataAfterClose);
+}
+
+/// What is queued has two seconds to arrive; then the connection is aborted.
+fn a_close_that_takes_longer_than_it_may(s: &mut Script) {
+    s.not_on_kernel("its close blocks the application, and aborts nothing");
+    s.established();
+    s.call(Set(Linger { s: 2 }));
+    s.call(Send(10));
+    s.expect(data(10).seq(1).ack(1));
+    s.call(Close);
+    s.expect(fin().seq(11).ack(1));
+    s.expect(fin().seq(1).ack(1).len(10).after(200));
+    s.expect(fin().seq(1).ack(1).len(10).after(400));
+    s.expect(fin().seq(1).ack(1).len(10).after(800));
+    s.expect(rst().seq(12).after(600));
+    s.state(State::Closed);
+}
+
+/// Nothing is aborted that has been acknowledged.
+fn a_close_within_its_time_is_orderly(s: &mut Script) {
+    s.not_on_kernel("its close blocks the application");
+    s.established();
+    s.call(Set(Linger { s: 1 }));
+    s.call(Close);
+    s.expect(fin().seq(1).ack(1));
+    s.inject(ack().seq(1).ack(2));
+    s.silence(1500);
+    s.inject(fin().seq(1).ack(2));
+    s.expect(ack().seq(2).ack(2));
+    s.state(State::TimeWait);
+}
+
+/// Of one connection, from the next segment on.
+//= type=test
+//= rfc9293#3.9.1.9
+//# The application layer MUST be able to specify the Differentiated Services field for segments that are sent on a connection
+//# (MUST-48).
+//= type=test
+//= rfc9293#3.9.1.9
+//# the application SHOULD be able to change the Differentiated Services field during the connection lifetime (SHLD-21).
+fn a_code_point_is_set(s: &mut Script) {
+    s.listen();
+    s.inject(syn().mss(1000));
+    s.expect(syn_ack().seq(0).ack(1).code_point(0));
+    s.inject(ack().seq(1).ack(1));
+    s.call(Accept);
+    s.call(Set(CodePoint(46)));
+    s.call(Send(10));
+    s.expect(data(10).seq(1).ack(1).code_point(46));
+    s.inject(data(10).seq(1).ack(11));
+    s.expect(ack().seq(11).ack(11).code_point(46).delayed());
+    s.call(Set(CodePoint(10)));
+    s.call(Send(10));
+    s.expect(data(10).seq(11).ack(11).code_point(10));
+}
+
+/// Of every segment.
+//= type=test
+//= rfc9293#3.9.2
+//# The TTL value used to send TCP segments MUST be configurable (MUST-49).
+fn the_time_to_live_is_a_setting(s: &mut Script) {
+    s.settings(|tcp| tcp.ttl = 33, &[("ip_default_ttl", "33")]);
+    s.listen();
+    s.inject(syn().mss(1000));
+    s.expect(syn_ack().seq(0).ack(1).ttl(33));
+    s.inject(ack().seq(1).ack(1));
+    s.call(Accept);
+    s.call(Send(10));
+    s.expect(data(10).seq(1).ack(1).ttl(33));
+    s.inject(rst().seq(1));
+    s.call(Failed(Failure::Reset));
+    // There is no connection any more.
+    s.inject(ack().seq(1).ack(11));
+    s.expect(rst().seq(11).ttl(33));
+    s.shows(Drop::TcpListenIgnored);
+}
+
+/// R1: three repetitions without an answer; R2 is far away.
+//= type=test
+//= rfc9293#3.8.3
+//# TCP implementations SHOULD inform the application of the delivery problem (unless such information has been disabled by the
+//# application; see the "Asynchronous Reports" section (Section 3.9.1.8)), when R1 is reached and before R2 (SHLD-9).
+fn trouble_is_told_before_the_end(s: &mut Script) {
+    s.established();
+    s.call(Send(10));
+    s.expect(data(10).seq(1).ack(1));
+    s.expect(data(10).seq(1).ack(1).after(200));
+    s.expect(data(10).seq(1).ack(1).after(400));
+    s.expect(data(10).seq(1).ack(1).after(800));
+    s.differs("Linux looks for another route, and tells nobody", |s| s.call(Told(News::Stalled)), |_| {});
+    s.inject(ack().seq(1).ack(11));
+    s.state(State::Established);
 }

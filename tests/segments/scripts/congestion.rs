@@ -1,5 +1,6 @@
 //! Congestion: marks (RFC 3168), and what a window that is not used is worth (RFC 7661).
 
+use ringway::tcp::congestion::Algorithm;
 use ringway::tcp::ecn::Use;
 use ringway::tcp::tally::Happening;
 use ringway::wire::tcp::Flags;
@@ -18,6 +19,7 @@ scripts![
     echoes_without_end_are_not_believed,
     a_train_of_acknowledgments_ends_slow_start,
     a_window_that_is_not_used,
+    bbr_looks_for_the_round_trip_time,
 ];
 
 const ECT: u8 = 2;
@@ -215,4 +217,25 @@ fn a_window_that_is_not_used(s: &mut Script) {
     s.inject(ack().seq(1).ack(40_101));
     s.happens(Happening::WindowNotValidated);
     s.happens(Happening::WindowReducedUnused);
+}
+
+/// After ten seconds without a round trip as short as the first: four segments at a time, for a moment.
+fn bbr_looks_for_the_round_trip_time(s: &mut Script) {
+    s.not_on_kernel("ten seconds are too long to wait for");
+    s.settings.congestion = Algorithm::Bbr;
+    open(s);
+    let mut next = 1;
+    for round in 0..340 {
+        s.call(Send(1000));
+        s.expect(data(1000).seq(next).ack(1).within(0, 10));
+        next += 1000;
+        s.silence(if round < 3 { 20 } else { 30 });
+        s.inject(ack().seq(1).ack(next));
+    }
+    s.call(Send(10_000));
+    for part in 0..4 {
+        s.expect(data(1000).seq(next + 1000 * part).ack(1).within(0, 10));
+    }
+    s.silence(25);
+    s.happens(Happening::RttProbed);
 }

@@ -4,7 +4,7 @@ use ringway::device::Drop;
 use ringway::tcp::State;
 use ringway::tcp::tally::Happening;
 
-use crate::script::Call::{Accept, Connect, Failed, Receive};
+use crate::script::Call::{Accept, Connect, Failed, Receive, Send};
 use crate::script::{Failure, Script, scripts};
 use crate::segment::{ack, data, rst, rst_ack, syn, syn_ack};
 
@@ -27,6 +27,7 @@ scripts![
     text_beyond_the_window_in_syn_received,
     another_syn_in_syn_received,
     syns_beyond_the_table,
+    the_next_connection_of_the_same_ports_begins_beyond_the_last,
 ];
 
 /// A listener answers a SYN, and the acknowledgment of its own SYN completes the connection.
@@ -275,4 +276,19 @@ fn syns_beyond_the_table(s: &mut Script) {
     s.inject(syn().mss(1000).port(1));
     s.silence(100);
     s.shows(Drop::TcpTableFull);
+}
+
+/// What is left of the old one on the way cannot be taken for the new one's.
+//= type=test
+//= rfc6528#3
+//# ISN = M + F(localip, localport, remoteip, remoteport, secretkey)
+fn the_next_connection_of_the_same_ports_begins_beyond_the_last(s: &mut Script) {
+    s.established();
+    s.call(Send(1000));
+    s.expect(data(1000).seq(1).ack(1));
+    s.inject(rst().seq(1));
+    s.call(Failed(Failure::Reset));
+    s.silence(10);
+    s.inject(syn().seq(5000).mss(1000));
+    s.expect(syn_ack().beyond(1001).ack(5001));
 }

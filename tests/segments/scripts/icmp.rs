@@ -3,8 +3,8 @@
 use ringway::tcp::State;
 use ringway::tcp::tally::Happening;
 
-use crate::script::Call::{Connect, Failed, Send};
-use crate::script::{Failure, Script, scripts};
+use crate::script::Call::{Connect, Failed, Send, Told};
+use crate::script::{Failure, News, Script, scripts};
 use crate::segment::{ack, data, syn};
 
 scripts![
@@ -74,6 +74,14 @@ fn an_unreachable_port_does_not_end_a_connection(s: &mut Script) {
     s.expect(data(10).seq(1).ack(1));
     s.icmp(PORT_UNREACHABLE, 0, 1);
     s.icmp(HOST_UNREACHABLE, 0, 1);
+    s.differs(
+        "Linux tells of it when the connection has timed out",
+        |s| {
+            s.call(Told(News::SoftError));
+            s.call(Told(News::SoftError));
+        },
+        |_| {},
+    );
     s.expect(data(10).seq(1).ack(1).after(200));
     s.inject(ack().seq(1).ack(11));
     s.state(State::Established);

@@ -14,6 +14,7 @@ mod retransmit;
 mod sack;
 mod states;
 mod time_wait;
+mod urgent;
 mod window;
 
 use crate::script::Entry;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Entry> {
         retransmit::SCRIPTS,
         sack::SCRIPTS,
         calls::SCRIPTS,
+        urgent::SCRIPTS,
         cookies::SCRIPTS,
         icmp::SCRIPTS,
         congestion::SCRIPTS,

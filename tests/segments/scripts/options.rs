@@ -82,11 +82,8 @@ fn a_scaled_window(s: &mut Script) {
     s.expect(syn_ack().seq(0).ack(1));
     s.inject(ack().seq(1).ack(1).win(16));
     s.call(Accept);
-    s.differs(
-        "Ringway tells at once of the window that a SYN's field cannot hold",
-        |s| s.expect(ack().seq(1).ack(1).win(2048)),
-        |_| {},
-    );
+    // The window that the SYN's field could not hold is told with the next segment, not in one of its own.
+    s.silence(50);
     // 16 << 7 is 2048.
     s.call(Send(5000));
     s.expect(data(1000).seq(1).ack(1));
@@ -125,7 +122,6 @@ fn a_scale_beyond_fourteen(s: &mut Script) {
     s.expect(syn_ack().seq(0).ack(1));
     s.inject(ack().seq(1).ack(1).win(1));
     s.call(Accept);
-    s.differs("Ringway tells at once of the window that a SYN's field cannot hold", |s| s.expect(ack().seq(1).ack(1)), |_| {});
     s.call(Send(1000));
     s.expect(data(1000).seq(1).ack(1));
     s.happens(Happening::WindowScaleClamped);

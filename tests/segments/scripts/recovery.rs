@@ -1,5 +1,7 @@
 //! Recovery with SACK: RACK, tail loss probes, limited transmit, and mistakes taken back.
 
+use std::time::Duration;
+
 use ringway::tcp::tally::Happening;
 
 use crate::script::Call::{Accept, Send};
@@ -20,6 +22,11 @@ scripts![
     a_timeout_that_was_needless,
     a_block_beyond_all_that_was_sent,
     a_peer_that_takes_back_its_report,
+    repairs_leave_in_proportion_to_what_arrives,
+    a_pause_of_the_machine_is_found_out,
+    the_shortest_probe_timeout_is_a_setting,
+    the_shortest_reordering_timeout_is_a_setting,
+    a_scoreboard_without_memory_is_coarse,
 ];
 
 /// A passive open with SACK and a round trip of 20 ms.
@@ -184,6 +191,14 @@ fn the_first_duplicates_let_new_text_go(s: &mut Script) {
     s.happens(Happening::LimitedTransmit);
 }
 
+/// The window is as large as it was at the beginning: ten segments leave at once.
+fn whole_window(s: &mut Script, next: i64) {
+    s.call(Send(10_000));
+    for part in 0..10 {
+        s.expect(data(1000).seq(next + 1000 * part).ack(1));
+    }
+}
+
 /// DSACK: both came.
 fn a_repair_that_was_needless_by_dsack(s: &mut Script) {
     permitted(s);
@@ -193,7 +208,7 @@ fn a_repair_that_was_needless_by_dsack(s: &mut Script) {
     s.expect(data(1000).seq(1).ack(1));
     s.inject(ack().seq(1).ack(5001));
     s.inject(ack().seq(1).ack(5001).sack(1, 1001));
-    s.silence(300);
+    whole_window(s, 5001);
     s.happens(Happening::DsackReceived);
     s.happens(Happening::SpuriousByDsack);
 }
@@ -210,7 +225,7 @@ fn a_repair_that_was_needless_by_its_timestamp(s: &mut Script) {
     s.inject(ack().seq(1).ack(1).ts(1010).sack(1001, 4001));
     s.expect(data(1000).seq(1).ack(1));
     s.inject(ack().seq(1).ack(5001).ts_echoing(1011, 1));
-    s.silence(300);
+    whole_window(s, 5001);
     s.happens(Happening::SpuriousByEifel);
 }
 
@@ -260,4 +275,95 @@ fn a_peer_that_takes_back_its_report(s: &mut Script) {
     s.expect(data(1000).seq(1001).ack(1).within(0, 300));
     s.inject(ack().seq(1).ack(5001));
     s.happens(Happening::SackReneged);
+}
+
+/// PRR: seven segments leave for ten that arrive, not a burst at the end.
+//= type=test
+//= rfc6937#3
+//# sndcnt = CEIL(prr_delivered * ssthresh / RecoverFS) - prr_out
+fn repairs_leave_in_proportion_to_what_arrives(s: &mut Script) {
+    s.not_on_kernel("it counts what SACK had reported before");
+    permitted(s);
+    s.call(Send(60_000));
+    for part in 0..10 {
+        s.expect(data(1000).seq(1 + 1000 * part).ack(1));
+    }
+    s.silence(20);
+    for part in 0..10 {
+        s.inject(ack().seq(1).ack(1001 + 1000 * part));
+        s.expect(data(1000).seq(10_001 + 2000 * part).ack(1));
+        s.expect(data(1000).seq(11_001 + 2000 * part).ack(1));
+    }
+    s.silence(20);
+    s.inject(ack().seq(1).ack(10_001).sack(11_001, 14_001));
+    s.expect(data(1000).seq(10_001).ack(1));
+    s.expect(data(1000).seq(30_001).ack(1));
+    // First seven leave for ten; once no more than ssthresh is in flight, one for one.
+    let lets_one_go = [false, true, true, false, true, true, true, false, false, true, true, true, true, true, true, true];
+    let mut next = 31_001;
+    for (arrived, lets_one_go) in (4..).zip(lets_one_go) {
+        s.inject(ack().seq(1).ack(10_001).sack(11_001, 11_001 + 1000 * arrived));
+        if lets_one_go {
+            s.expect(data(1000).seq(next).ack(1));
+            next += 1000;
+        }
+    }
+    s.silence(1);
+    s.happens(Happening::FastRetransmit);
+}
+
+/// A round trip takes next to nothing, the machine stands still for three milliseconds: what was sent meanwhile was needless, and is known to be.
+fn a_pause_of_the_machine_is_found_out(s: &mut Script) {
+    s.not_on_kernel("the round trip is too short for its clock here");
+    s.listen();
+    s.inject(syn().mss(1000).sack_permitted());
+    s.expect(syn_ack().seq(0).ack(1).sack_permitted());
+    s.inject(ack().seq(1).ack(1));
+    s.call(Accept);
+    sends(s, 5);
+    s.expect(data(1000).seq(4001).ack(1).within(2, 3));
+    s.silence(1);
+    s.inject(ack().seq(1).ack(5001));
+    s.inject(ack().seq(1).ack(5001).sack(4001, 5001));
+    whole_window(s, 5001);
+    s.happens(Happening::TailLossProbe);
+    s.happens(Happening::DsackReceived);
+}
+
+/// Two milliseconds unless it is said otherwise; here a tenth of a second, three round trips more than the RFC would wait.
+fn the_shortest_probe_timeout_is_a_setting(s: &mut Script) {
+    s.not_on_kernel("it has no such setting");
+    s.settings.probe_min = Duration::from_millis(100);
+    permitted(s);
+    sends(s, 3);
+    s.expect(data(1000).seq(2001).ack(1).after(100));
+    s.inject(ack().seq(1).ack(3001));
+    s.happens(Happening::TailLossProbe);
+}
+
+/// One millisecond unless it is said otherwise.
+fn the_shortest_reordering_timeout_is_a_setting(s: &mut Script) {
+    s.not_on_kernel("it has no such setting");
+    s.settings.reordering_min = Duration::from_millis(50);
+    permitted(s);
+    sends(s, 4);
+    s.silence(20);
+    s.inject(ack().seq(1).ack(1).sack(1001, 2001));
+    s.expect(data(1000).seq(1).ack(1).after(50));
+    s.inject(ack().seq(1).ack(4001));
+    s.happens(Happening::ReorderingTimeout);
+}
+
+/// Neighbours are told apart no more, and nothing is lost for good.
+fn a_scoreboard_without_memory_is_coarse(s: &mut Script) {
+    s.not_on_kernel("its memory is shared by the whole machine");
+    s.settings.memory = 18_000;
+    permitted(s);
+    sends(s, 10);
+    s.silence(20);
+    s.inject(ack().seq(1).ack(1).sack(7001, 8001).sack(5001, 6001).sack(3001, 4001).sack(1001, 2001));
+    s.expect(data(1000).seq(1).ack(1).within(1, 400));
+    s.inject(ack().seq(1).ack(10_001));
+    s.silence(300);
+    s.happens(Happening::FlightJoined);
 }

@@ -4,9 +4,9 @@ use ringway::device::Drop;
 use ringway::tcp::State;
 use ringway::tcp::tally::Happening;
 
-use crate::script::Call::{Failed, Receive, Send, Shutdown};
+use crate::script::Call::{Accept, Failed, Receive, Send, Shutdown};
 use crate::script::{Failure, Script, scripts};
-use crate::segment::{ack, bare, data, fin, rst, syn};
+use crate::segment::{ack, bare, data, fin, rst, syn, syn_ack};
 
 scripts![
     a_reset_at_the_left_edge_ends_the_connection,
@@ -23,6 +23,8 @@ scripts![
     text_outside_the_window_is_answered,
     text_that_comes_again_is_answered,
     challenges_are_limited,
+    all_challenges_of_a_connection_share_a_limit,
+    challenges_of_one_connection_say_nothing_of_another,
 ];
 
 /// The one number that resets.
@@ -202,6 +204,53 @@ fn challenges_are_limited(s: &mut Script) {
     s.silence(1000);
     s.inject(rst().seq(100));
     s.expect(ack().seq(1).ack(1));
+    s.shows(Drop::TcpRstIgnored);
+    s.happens(Happening::ChallengeLimited);
+}
+
+/// Whatever the guess is made with.
+fn all_challenges_of_a_connection_share_a_limit(s: &mut Script) {
+    s.not_on_kernel("it answers the same connection twice a second at most (tcp_invalid_ratelimit)");
+    s.established();
+    for part in 0..10 {
+        s.inject(match part % 3 {
+            0 => rst().seq(100),
+            1 => syn().seq(100),
+            _ => data(10).seq(200_000).ack(1),
+        });
+        s.expect(ack().seq(1).ack(1));
+    }
+    s.inject(rst().seq(100));
+    s.inject(syn().seq(100));
+    s.inject(data(10).seq(200_000).ack(1));
+    s.silence(100);
+    s.shows(Drop::TcpRstIgnored);
+    s.shows(Drop::TcpSynChallenged);
+    s.shows(Drop::TcpOutOfWindow);
+    s.happens(Happening::ChallengeLimited);
+}
+
+/// A limit that all share would tell a stranger, by what he gets on his own connection, whether he has guessed right on another's.
+//= type=test
+//= rfc5961#7
+//# An implementation SHOULD include an ACK throttling mechanism to be conservative.
+fn challenges_of_one_connection_say_nothing_of_another(s: &mut Script) {
+    s.not_on_kernel("it answers the same connection twice a second at most (tcp_invalid_ratelimit)");
+    s.established();
+    s.inject(syn().mss(1000).port(1));
+    s.expect(syn_ack().seq(0).ack(1).port(1));
+    s.inject(ack().seq(1).ack(1).port(1));
+    s.call(Accept);
+    for _ in 0..10 {
+        s.inject(rst().seq(100));
+        s.expect(ack().seq(1).ack(1));
+    }
+    s.inject(rst().seq(100));
+    s.silence(10);
+    for _ in 0..10 {
+        s.inject(rst().seq(100).port(1));
+        s.expect(ack().seq(1).ack(1).port(1));
+    }
     s.shows(Drop::TcpRstIgnored);
     s.happens(Happening::ChallengeLimited);
 }

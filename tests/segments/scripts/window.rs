@@ -22,7 +22,6 @@ scripts![
     an_acknowledgment_rides_on_text,
     the_window_grows_with_what_is_read,
     bytes_far_beyond_a_hole_are_given_up_when_memory_is_short,
-    urgent_text_is_text,
     a_pushed_segment,
     a_small_window_is_filled,
     a_closed_window_is_probed,
@@ -233,17 +232,6 @@ fn bytes_far_beyond_a_hole_are_given_up_when_memory_is_short(s: &mut Script) {
     s.expect(ack().seq(1).ack(101).delayed());
     s.call(Receive(100));
     s.happens(Happening::ReassemblyPruned);
-}
-
-/// The urgent pointer leads to nothing: what is urgent is read where it stands.
-//= type=test
-//= rfc9293#3.8.5
-//# TCP implementations MUST still include support for the urgent mechanism (MUST-30).
-fn urgent_text_is_text(s: &mut Script) {
-    s.established();
-    s.inject(data(10).seq(1).ack(1).urgent(5));
-    s.expect(ack().seq(1).ack(11).delayed());
-    s.call(Receive(10));
 }
 
 /// The last segment of what was queued is pushed.
