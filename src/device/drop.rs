@@ -109,6 +109,8 @@ drop_reasons! {
     TcpBacklogFull = "tcp_backlog_full",
     /// An acknowledgment of no cookie, at a listener that has sent cookies lately (RFC 4987).
     TcpCookieInvalid = "tcp_cookie_invalid",
+    /// A segment that may follow the acknowledgment of a cookie, which has not come.
+    TcpCookieMissing = "tcp_cookie_missing",
     /// A SYN when every TCB is in use.
     TcpTableFull = "tcp_table_full",
     /// A segment outside the receive window (RFC 9293 3.10.7.4, first check).

@@ -124,6 +124,7 @@ impl<D: Device> Core<D> {
         };
         match listen::on_segment(segment) {
             listen::Listen::Ignore(why) => Answer::Drop(why),
+            listen::Listen::Reset(_) if self.may_follow_cookie(listener, key, segment) => Answer::Drop(Drop::TcpCookieMissing),
             listen::Listen::Reset(reset) => Answer::Reset(reset, self.no_cookie(listener)),
             listen::Listen::Syn => match self.accept(at, packet, key, listener, segment, iss_after) {
                 Ok(answer) => answer,
@@ -218,6 +219,12 @@ impl<D: Device> Core<D> {
         self.counters.tcp_accepted += 1;
         self.tally.count(Happening::SynCookieAccepted);
         Some(id)
+    }
+
+    /// True when a reset might end a connection that a cookie promised, and whose first segment has yet to come.
+    fn may_follow_cookie(&self, listener: u16, key: &FlowKey, segment: &Segment<'_>) -> bool {
+        let takes = self.listeners.at(listener).is_some_and(|entry| entry.takes_cookies(self.now));
+        takes && cookie::may_follow(self.now, segment, Seal { secret: &self.config.secrets.cookies, flow: &key.octets() })
     }
 
     /// Why an acknowledgment at a listener is refused.

@@ -16,7 +16,8 @@
 //! in 2^28. At 100,000 guesses a second that is one connection in 45 minutes, in the name of an address whose owner resets it at our
 //! first segment; and it succeeds only within two minutes of an overflow. Who can see the cookie can complete the handshake anyway.
 //!
-//! What is lost: a SYN-ACK is not sent again by itself (the peer's SYN is), and a peer whose ACK is lost and that waits for us to speak
+//! What is lost: a segment that overtakes the one with which the connection begins is dropped ([`may_follow`]), not kept, and comes again
+//! with that one when the peer's timer expires; a SYN-ACK is not sent again by itself (the peer's SYN is), and a peer whose ACK is lost and that waits for us to speak
 //! first waits in vain. That is why cookies are for overflow only, as RFC 4987 5 has it.
 
 use std::hash::Hasher as _;
@@ -112,6 +113,19 @@ pub fn accept(config: &Config, opening: Opening, now: Instant, segment: &Segment
     Some(tcb)
 }
 
+/// True when a segment that acknowledges no cookie may come of a handshake that was answered with one all the same: an earlier segment, with
+/// which the connection begins, was overtaken or lost. Then it must not be reset; the peer sends both again.
+///
+/// Without IRS, which is somewhere in the 64 KiB before the segment, G cannot be computed, but F can: of the segments that have nothing to
+/// do with a cookie one in 128 is taken for such a one.
+pub fn may_follow(now: Instant, segment: &Segment<'_>, seal: Seal<'_>) -> bool {
+    let (irs, iss) = (segment.seq - 1, segment.ack - 1);
+    let oldest = slot(now).wrapping_sub(1) << HASH_BITS;
+    // The hidden 24 bits, in one of two slots, less what the peer has sent since its SYN.
+    let rest = (iss - irs).wrapping_sub(base(seal)).wrapping_sub(oldest);
+    rest.wrapping_add(AHEAD_MAX) < (2 << HASH_BITS) + AHEAD_MAX
+}
+
 /// What the low six bits of TSval remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Extras {
@@ -179,6 +193,8 @@ const SLOT_NS: u64 = 64_000_000_000;
 /// Bits of the sum that the hash covers.
 const HASH_BITS: u32 = 24;
 const HASH_MASK: u32 = (1 << HASH_BITS) - 1;
+/// The window of a SYN-ACK, which is not scaled, and a FIN or a probe.
+const AHEAD_MAX: u32 = 65_536;
 /// The MSS of peers: none at all, tunnels, PPPoE, Ethernet, jumbo frames.
 const SIZES: [u16; 8] = [crate::limits::SEND_MSS_MIN, 536, 1220, 1360, 1400, 1440, 1460, 8960];
 /// The send MSS of a peer that names none (RFC 9293 3.7.1, IPv4).
@@ -299,6 +315,19 @@ mod tests {
         let ack = ack_of(&cookie_for(Options { timestamps: None, ..all(SIZES[0]) }));
         let right = (0..1u32 << 20).filter(|n| accepted(&Segment { ack: ack.ack - 100 + *n, ..ack }, NOW).is_some()).count();
         assert!((1..=SIZES.len()).contains(&right), "{right}");
+    }
+
+    #[test]
+    fn what_follows_a_cookie_unanswered_is_known_by_its_numbers() {
+        let ack = ack_of(&cookie_for(all(1460)));
+        let follows = |ahead: u32, now| may_follow(now, &Segment { seq: ack.seq + ahead, ..ack }, SEAL);
+        for ahead in [0, 1, 1460, 65_536] {
+            assert!(follows(ahead, NOW) && follows(ahead, NOW + Duration::from_secs(64)), "{ahead}");
+        }
+        assert!(!follows(1460, NOW + Duration::from_secs(192)), "as old as no cookie");
+        assert!(!follows(1 << 26, NOW), "beyond the window that the SYN-ACK offered");
+        let taken = (0..1u32 << 16).filter(|n| follows(n << 16, NOW)).count();
+        assert!((512..=514).contains(&taken), "one in 128: {taken}");
     }
 
     #[test]

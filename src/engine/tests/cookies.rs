@@ -108,11 +108,29 @@ fn a_peer_without_timestamps_gets_a_plain_connection() {
 fn an_ack_of_no_cookie_is_reset_and_named() {
     let (mut engine, mut peer, clock) = flooded();
     let syn_ack = syn(&mut engine, &mut peer, &clock, Options::default());
-    let guess = syn_ack.seq + 100_000;
+    let guess = syn_ack.seq + (1 << 30);
     peer.segment_from(5000, ACK, IRS + 1, guess, Options::default(), &[]);
     engine.turn(&clock);
     assert_eq!(peer.segments(), [(Flags::RST, guess, SeqNum(0))]);
     assert_eq!((engine.core.drops.of(Drop::TcpCookieInvalid), engine.core.flows.len()), (1, 2));
+}
+
+/// The peer believes in its connection from the SYN-ACK on, and may have sent a window full of data behind the segment that was lost.
+#[test]
+fn what_overtakes_the_ack_of_a_cookie_is_not_reset() {
+    let (mut engine, mut peer, clock) = flooded();
+    let syn_ack = syn(&mut engine, &mut peer, &clock, all_options(1, 0));
+    let (value, _) = syn_ack.options.timestamps.expect("they were asked for");
+    peer.segment_from(5000, ACK | Flags::PSH, IRS + 6, syn_ack.seq + 1, stamped(2, value), b" later");
+    engine.turn(&clock);
+    assert_eq!(peer.segments(), [], "neither taken nor reset");
+    assert_eq!((engine.core.drops.of(Drop::TcpCookieMissing), engine.core.flows.len()), (1, 2));
+    peer.segment_from(5000, ACK | Flags::PSH, IRS + 1, syn_ack.seq + 1, stamped(2, value), b"hello");
+    peer.segment_from(5000, ACK | Flags::PSH, IRS + 6, syn_ack.seq + 1, stamped(2, value), b" later");
+    engine.turn(&clock);
+    let echoed: Vec<u8> = peer.segments_whole().into_iter().flat_map(|(_, _, payload)| payload).collect();
+    assert_eq!(echoed, b"hello later");
+    assert_eq!(happened(&engine, Happening::SynCookieAccepted), 1);
 }
 
 /// RFC 4987 appendix A: where nothing has overflowed lately, nobody's guess is looked at.
