@@ -483,6 +483,12 @@ impl Flight {
         let (Some(record), Some(records)) = (self.at(index).copied(), &mut self.records) else { return };
         if seq.after(first) {
             records.insert(index, Record { end: seq, ..record });
+            if let Some(rest) = records.get_mut(index + 1)
+                && !(seq - first).is_multiple_of(u32::from(record.unit).max(1))
+            {
+                // It was sent again in segments of another size: where those sent before began is not known any more.
+                rest.unit = 0;
+            }
         }
     }
 

@@ -231,3 +231,17 @@ fn more_stretches_than_there_is_room_for_are_joined() {
     assert!(bench.flight.len() <= FLIGHT_RECORDS);
     bench.flight.release(&mut bench.pool);
 }
+
+/// After the path's MTU has shrunk: pieces that end where no segment did must not make later reports unreadable.
+#[test]
+fn what_is_sent_again_in_smaller_pieces_hides_no_report() {
+    let mut bench = Bench::new(BufferPool::new(1 << 20), true);
+    bench.step(&Step::Send(10, UNIT, false));
+    bench.flight.lose_all();
+    let stamp = bench.rate.stamp(bench.now, false);
+    bench.flight.sent_again(BASE, BASE + 60, stamp, bench.now, &mut bench.pool);
+    // What was the fifth segment, as it was sent at first, has arrived.
+    bench.flight.report(BASE + 4 * UNIT, BASE + 5 * UNIT, &mut bench.pool, |_, _| {});
+    assert_eq!((bench.flight.sacked(), bench.flight.lost()), (UNIT, 9 * UNIT - 60));
+    bench.flight.release(&mut bench.pool);
+}
