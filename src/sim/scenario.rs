@@ -7,7 +7,6 @@ use super::weather::{Mishaps, Weather};
 use crate::tcp;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::ecn;
-use crate::tcp::tally::Happening;
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
@@ -216,9 +215,8 @@ impl Scenario {
                 side.abort_after = Some(dice.scaled(0, 20_000));
             }
             Theme::PathMtu => {
-                let known = Happening::ALL.iter().any(|what| what.name() == "path_mtu_reduced");
                 self.mtus = [1500; 2];
-                for weather in self.weather.iter_mut().filter(|_| known) {
+                for weather in &mut self.weather {
                     weather.path_mtu = dice.between(600, 1_499) as usize;
                     weather.tells_mtu = dice.one(&[10_000, 10_000, 3_000]);
                 }
