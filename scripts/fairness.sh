@@ -35,9 +35,9 @@ share() {
     start_ringway
     start_kernel
     if [[ $1 == ringway ]]; then
-        both=$(inside "$receiver" "$bulk" sink 5 "$seconds" 1 "$ours" "$theirs")
+        both=$(inside "$receiver" "$bulk" sink 5 "$seconds" 1 "$ours" "$theirs") || die "nothing was measured"
     else
-        both=$(inside "$receiver" "$bulk" sink 5 "$seconds" 1 "$theirs" "$ours" | tac)
+        both=$(inside "$receiver" "$bulk" sink 5 "$seconds" 1 "$theirs" "$ours" | tac) || die "nothing was measured"
     fi
     stop_in "$senders"
     stop_in "$line"

@@ -37,7 +37,7 @@ measure() {
     start_cable --loss "$2" --seed "$3"
     "start_$1"
     # The start of a connection counts: there is nothing to be skipped.
-    inside "$receiver" "$bulk" sink 0 "$seconds" 0 "$address:$port"
+    inside "$receiver" "$bulk" sink 0 "$seconds" 0 "$address:$port" || die "nothing was measured"
     stop_in "$senders"
     stop_in "$line"
 }

@@ -55,6 +55,8 @@ make_line() {
 start() {
     local name=$1 tries
     shift
+    # What the one before it said is gone before anybody looks.
+    rm -f "$folder/$name"
     "$@" >"$folder/$name" 2>"$folder/$name.log" &
     for ((tries = 0; tries < 100; tries++)); do
         grep -qs ready "$folder/$name" && return
