@@ -27,7 +27,7 @@ enum Source {
 }
 
 /// The events that must occur.
-const EVENTS: [(&str, Source); 14] = [
+const EVENTS: [(&str, Source); 15] = [
     ("RTO", Source::Happened(&[Happening::RetransmissionTimeout])),
     ("fast retransmit", Source::Happened(&[Happening::FastRetransmit])),
     ("TLP", Source::Happened(&[Happening::TailLossProbe])),
@@ -39,6 +39,7 @@ const EVENTS: [(&str, Source); 14] = [
     ("simultaneous open", Source::Changed(State::SynSent, State::SynReceived)),
     ("simultaneous close", Source::Changed(State::FinWait1, State::Closing)),
     ("TIME-WAIT reuse", Source::Reopened),
+    ("TIME-WAIT cut short", Source::Happened(&[Happening::TimeWaitCutShort])),
     ("SYN cookie", Source::Happened(&[Happening::SynCookieAccepted])),
     ("challenge ACK", Source::Happened(&[Happening::ChallengeRst, Happening::ChallengeSyn, Happening::ChallengeAck])),
     ("PMTU drop", Source::Happened(&[Happening::PathMtuReduced])),

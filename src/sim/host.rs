@@ -135,6 +135,14 @@ impl Host {
         }
     }
 
+    /// How often a connection in TIME-WAIT had to give way to another one.
+    pub(super) fn time_waits_cut(&self) -> u64 {
+        match self {
+            Self::Ringway(engine) => engine.accounts().2.of(Happening::TimeWaitCutShort),
+            Self::Smoltcp(_) => 0,
+        }
+    }
+
     pub(super) fn left_over(&self) -> Vec<String> {
         match self {
             Self::Ringway(engine) => engine.left_over(),

@@ -95,6 +95,8 @@ pub(super) struct Oracle {
     aborting: Vec<Path>,
     /// Since when a connection of an end is in TIME-WAIT.
     waiting: BTreeMap<(usize, Path), u64>,
+    /// How many were ended early at each end for want of room.
+    cut: [u64; 2],
     /// Windows of zero on the wire.
     pub(super) zero_windows: u64,
 }
@@ -229,11 +231,18 @@ impl Oracle {
         spaces.iter().rev().find(|space| next - space.iss <= SPAN).map(|space| space.iss + 1)
     }
 
-    /// The state of an end after a turn.
+    /// The state of an end after a turn. In a table that is full, `cut` connections so far have left TIME-WAIT early.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn check_end(&mut self, end: usize, views: &[(Path, View)], now: u64, two_msl: u64) -> Result<(), String> {
+    pub(super) fn check_end(
+        &mut self,
+        end: usize,
+        views: &[(Path, View)],
+        now: u64,
+        two_msl: u64,
+        cut: u64,
+    ) -> Result<(), String> {
         for (path, view) in views {
             if view.rcv_wnd + view.unread > view.rcv_limit {
                 return Err(format!("offers {} with {} unread of {}", view.rcv_wnd, view.unread, view.rcv_limit));
@@ -251,11 +260,16 @@ impl Oracle {
         for (path, _) in views.iter().filter(|(_, view)| view.state == State::TimeWait) {
             self.waiting.entry((end, *path)).or_insert(now);
         }
+        let mut may_be_cut = cut - std::mem::replace(&mut self.cut[end], cut);
         let over = self.waiting.extract_if(.., |(at, path), _| *at == end && !in_time_wait(*path));
         for (key, since) in over {
             // A SYN may end it early (RFC 6191); then there is a connection again.
             let reopened = views.iter().any(|(path, _)| *path == key.1);
             if now - since < two_msl && !reopened && !self.aborting.contains(&key.1) {
+                if may_be_cut > 0 {
+                    may_be_cut -= 1;
+                    continue;
+                }
                 return Err(format!("left TIME-WAIT after {} ms of {}", (now - since) / 1_000_000, two_msl / 1_000_000));
             }
         }

@@ -48,6 +48,8 @@ pub(super) enum Theme {
     Attack,
     /// SYNs that nobody means.
     Flood,
+    /// A listener's end that has room for fewer connections than there are, most of them in TIME-WAIT.
+    FullTable,
     /// One end aborts.
     Abort,
     /// The path carries less than the link.
@@ -120,7 +122,11 @@ impl Scenario {
     /// The scenario of a seed.
     pub(super) fn draw(seed: u64) -> Self {
         let dice = &mut Dice::of(seed, 1);
-        let theme = draw_theme(dice);
+        let mut theme = draw_theme(dice);
+        // By another die, so that it changes no other run.
+        if theme == Theme::Talk && Dice::of(seed, 4).chance(1_500) {
+            theme = Theme::FullTable;
+        }
         let mut scenario = Self {
             theme,
             plans: Vec::new(),
@@ -208,6 +214,19 @@ impl Scenario {
                     plan.open_ns += MS;
                     // Who holds no state for a SYN hears of the connection with the first segment that follows.
                     plan.sides[0].bytes += 1;
+                }
+            }
+            Theme::FullTable => {
+                self.configs[1].connections = dice.between(1, 2) as usize;
+                while self.plans.len() < 4 {
+                    let plan = draw_plan(dice, self.plans.len() as u16);
+                    self.plans.push(plan);
+                }
+                for plan in &mut self.plans {
+                    plan.opener = Some(0);
+                    plan.open_ns += dice.scaled(MS, 8_000 * MS);
+                    plan.sides[1].close = Close::Sent;
+                    plan.sides[0].close = Close::PeerClosed;
                 }
             }
             Theme::Abort => {
