@@ -242,6 +242,8 @@ impl Scenario {
                 self.plans.iter_mut().flat_map(|plan| &mut plan.sides).for_each(|side| side.bytes += 3_000);
             }
             Theme::Smoltcp => {
+                // It throws away what is unread when its TIME-WAIT of 10 s is over.
+                self.plans.iter_mut().for_each(|plan| plan.sides[0].pause_ns = plan.sides[0].pause_ns.min(20 * MS));
                 self.mishaps = [Mishaps::default(); 2];
             }
         }
