@@ -4,7 +4,7 @@ use ringway::device::Drop;
 use ringway::tcp::tally::Happening;
 use ringway::wire::tcp::Flags;
 
-use crate::script::Call::{Accept, Listen, Send};
+use crate::script::Call::{Accept, Listen, Receive, Send};
 use crate::script::{Script, scripts};
 use crate::segment::{ack, data, rst, syn, syn_ack};
 
@@ -17,6 +17,7 @@ scripts![
     a_cookie_carries_ecn_in_its_timestamp,
     a_cookie_whose_timestamp_was_altered_is_wrong,
     a_wrong_cookie_is_reset,
+    text_that_overtakes_the_ack_of_a_cookie,
     no_cookie_is_taken_where_none_was_sent,
     without_cookies_syns_beyond_the_backlog_are_dropped,
 ];
@@ -106,7 +107,6 @@ fn a_cookie_carries_options_in_its_timestamp(s: &mut Script) {
     // 32 << 7 is 4096; beside timestamps and a block 1436 bytes fit.
     s.expect(data(1436).seq(1).ack(1));
     s.expect(data(1436).seq(1437).ack(1));
-    s.silence(30);
 }
 
 /// So does the agreement on ECN.
@@ -139,6 +139,22 @@ fn a_wrong_cookie_is_reset(s: &mut Script) {
     s.inject(ack().seq(1).ack(123_456));
     s.expect(rst().seq(123_456));
     s.shows(Drop::TcpCookieInvalid);
+}
+
+/// It does not know the number, but its peer is honest.
+fn text_that_overtakes_the_ack_of_a_cookie(s: &mut Script) {
+    full(s);
+    s.inject(syn().mss(1000));
+    s.expect(syn_ack().seq(0).ack(1));
+    s.inject(data(10).seq(11).ack(1));
+    s.differs("Linux resets the connection", |s| s.silence(10), |s| s.expect(rst().seq(1)));
+    s.inject(data(10).seq(1).ack(1));
+    s.expect(ack().seq(1).ack(11).delayed());
+    s.call(Accept);
+    s.inject(data(10).seq(11).ack(1));
+    s.expect(ack().seq(1).ack(21).delayed());
+    s.call(Receive(20));
+    s.shows(Drop::TcpCookieMissing);
 }
 
 /// Only for two minutes after an overflow.
