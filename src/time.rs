@@ -46,6 +46,11 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The instant `ns` nanoseconds later.
+    pub const fn after_ns(self, ns: u64) -> Self {
+        Self(self.0.saturating_add(ns))
+    }
+
     /// Nanoseconds from `earlier` to this instant; zero when it lies ahead.
     pub const fn ns_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -82,8 +87,7 @@ impl fmt::Display for Instant {
 
 /// Nanoseconds of a span, at most `u64::MAX` (584 years).
 pub const fn span_ns(span: Duration) -> u64 {
-    let ns = span.as_nanos();
-    if ns > u64::MAX as u128 { u64::MAX } else { ns as u64 }
+    span.as_secs().saturating_mul(1_000_000_000).saturating_add(span.subsec_nanos() as u64)
 }
 
 #[cfg(test)]

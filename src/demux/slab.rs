@@ -58,6 +58,7 @@ impl<T> Slab<T> {
     ///
     /// # Errors
     /// The value itself, when the table is full.
+    #[inline]
     pub fn insert(&mut self, value: T) -> Result<SlotId, T> {
         if self.is_full() {
             return Err(value);

@@ -191,6 +191,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Puts a new flow into the slab and the directory. `None` when the table is full.
+    #[inline]
     pub(super) fn insert_flow(&mut self, flow: Flow) -> Option<SlotId> {
         let hash = flow.hash;
         let id = match self.flows.insert(flow) {

@@ -12,6 +12,21 @@ use crate::tcp::{Events, State};
 impl<D: Device, S: Service> Engine<D, S> {
     /// Hands the events of a TCB, and in-order payload in its frame, to the service.
     pub(super) fn deliver(&mut self, id: SlotId, events: Events, payload: &[u8]) {
+        if events.is_empty() {
+            // As nearly always.
+            if !payload.is_empty() {
+                self.offer_payload(id, payload);
+            }
+            self.tell_ends(id);
+        } else {
+            self.deliver_events(id, events, payload);
+        }
+        if let Some(flow) = self.core.flows.find_mut(id) {
+            flow.tcb.delivered(&mut self.core.pool);
+        }
+    }
+
+    fn deliver_events(&mut self, id: SlotId, events: Events, payload: &[u8]) {
         if events.contains(Events::CONNECTED) {
             self.tell_connected(id);
         }
@@ -39,9 +54,6 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         if let Some(why) = reset_reason(events) {
             self.tell_reset(id, why);
-        }
-        if let Some(flow) = self.core.flows.find_mut(id) {
-            flow.tcb.delivered(&mut self.core.pool);
         }
     }
 
@@ -138,6 +150,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     fn tell_ends(&mut self, id: SlotId) {
         let Some(flow) = self.core.flows.find_mut(id) else { return };
         if !flow.alive() || flow.tcb.unread_len() > 0 {
+            return;
+        }
+        if !flow.tcb.peer_closed() && !flow.told.closing {
             return;
         }
         if flow.tcb.peer_closed() && !flow.told.peer_closed {

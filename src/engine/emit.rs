@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::demux::{Address, FlowKey};
 use crate::device::Frame;
 use crate::tcp::Transmit;
-use crate::wire::checksum::{self, PseudoHeader};
+use crate::wire::checksum::PseudoHeader;
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::{arp, tcp, udp};
@@ -51,13 +51,23 @@ pub(super) fn udp_around<F: Frame>(frame: &mut F, link: LinkHeader, source: Sock
     true
 }
 
-/// Builds a TCP segment, with ECT(0) in the IP header if `ect`. False when it does not fit, or is not IPv4.
+/// What a TCP segment asks of the IP layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivery {
+    /// The DiffServ code point.
+    pub(super) dscp: u8,
+    /// Marks may take the place of losses: ECT(0).
+    pub(super) ect: bool,
+    pub(super) ttl: u8,
+}
+
+/// Builds a TCP segment. False when it does not fit, or is not IPv4.
 pub(super) fn tcp_segment<F: Frame>(
     frame: &mut F,
     link: LinkHeader,
     key: &FlowKey,
     header: &tcp::Header,
-    ect: bool,
+    delivery: Delivery,
     payload: [&[u8]; 2],
 ) -> bool {
     let (Some(from), Some(to)) = (key.local.v4(), key.remote.v4()) else { return false };
@@ -70,8 +80,9 @@ pub(super) fn tcp_segment<F: Frame>(
     }
     let bytes = frame.bytes_mut();
     let at = ethernet::emit(bytes, &link.ethernet(ETHERTYPE_IPV4));
-    let dscp_ecn = if ect { ipv4::ECN_ECT_0 } else { 0 };
-    ipv4::emit(&mut bytes[at..], &Ipv4 { dscp_ecn, ..ipv4_header(from, to, ipv4::PROTOCOL_TCP, total) });
+    let dscp_ecn = (delivery.dscp << 2) | if delivery.ect { ipv4::ECN_ECT_0 } else { 0 };
+    let service = Ipv4 { dscp_ecn, ttl: delivery.ttl, ..ipv4_header(from, to, ipv4::PROTOCOL_TCP, total) };
+    ipv4::emit(&mut bytes[at..], &service);
     let segment = &mut bytes[at + ipv4::HEADER_LEN..];
     let (first, second) = segment[header_len..].split_at_mut(payload[0].len());
     first.copy_from_slice(payload[0]);
@@ -92,22 +103,6 @@ pub(super) const fn tcp_header(key: &FlowKey, segment: &Transmit<'_>) -> tcp::He
         urgent: segment.urgent,
         options: segment.options,
     }
-}
-
-/// Writes the DiffServ code point and the TTL of a packet that [`tcp_segment`] has built; what ECN has put beside the code point stays.
-pub(super) fn set_service<F: Frame>(frame: &mut F, link: LinkHeader, dscp: u8, ttl: u8) {
-    if dscp == 0 && ttl == ipv4::DEFAULT_TTL {
-        return;
-    }
-    let Some(header) = frame.bytes_mut().get_mut(link.len()..).and_then(|bytes| bytes.first_chunk_mut::<{ ipv4::HEADER_LEN }>())
-    else {
-        return;
-    };
-    header[1] = (dscp << 2) | (header[1] & 3);
-    header[8] = ttl;
-    header[10..12].fill(0);
-    let sum = checksum::checksum(header);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// Builds an ARP packet.

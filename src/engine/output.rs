@@ -4,7 +4,7 @@
 //! taken before the machine hands a segment out, so that none is lost for want of them. Nothing here panics.
 
 use super::core::{Core, Timer};
-use super::emit::{self, LinkHeader};
+use super::emit::{self, Delivery, LinkHeader};
 use super::flow::Hop;
 use crate::demux::SlotId;
 use crate::device::Device;
@@ -12,6 +12,7 @@ use crate::limits;
 use crate::link::neighbor::Lookup;
 #[cfg(test)]
 use crate::sim::planted::{self, Bug};
+use crate::tcp::Next;
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
 
@@ -49,10 +50,8 @@ impl<D: Device> Core<D> {
 
     fn send_segments(&mut self, id: SlotId) -> Stopped {
         for _ in 0..limits::SEGMENTS_PER_TURN {
-            let Some(flow) = self.flows.find(id) else { return Stopped::Quiet };
-            if !flow.tcb.wants_transmit(self.now) {
-                return Stopped::Quiet;
-            }
+            let Some(flow) = self.flows.find_mut(id) else { return Stopped::Quiet };
+            let Some(next) = flow.tcb.next_transmit(&self.config.tcp, self.now) else { return Stopped::Quiet };
             let at = flow.port;
             // Room and frame first: once the TCB has handed out a segment it counts as sent.
             let device = &mut self.ports[at].device;
@@ -63,7 +62,7 @@ impl<D: Device> Core<D> {
                 }
             }
             let Some(frame) = device.allocate() else { return Stopped::Again };
-            match self.build_segment(id, at, frame) {
+            match self.build_segment(id, at, frame, next) {
                 Ok((frame, target)) => {
                     self.counters.tcp_sent += 1;
                     self.send_on_link(id, at, frame, target);
@@ -78,17 +77,28 @@ impl<D: Device> Core<D> {
     }
 
     /// The next segment of a TCB, in a frame, with the Ethernet address it goes to (`None`: not known yet).
-    fn build_segment(&mut self, id: SlotId, at: usize, mut frame: D::Frame) -> Result<(D::Frame, Option<Mac>), D::Frame> {
+    fn build_segment(
+        &mut self,
+        id: SlotId,
+        at: usize,
+        mut frame: D::Frame,
+        next: Next,
+    ) -> Result<(D::Frame, Option<Mac>), D::Frame> {
         let target = self.flow_target(id, at);
         let source = self.link_of(at).interface.mac;
         let vlan = self.link_of(at).interface.vlan;
         let Some(flow) = self.flows.find_mut(id) else { return Err(frame) };
-        let key = flow.key;
-        let segment = flow.tcb.poll_transmit(&self.config.tcp, self.now, &mut self.pool);
-        let Some(segment) = segment else { return Err(frame) };
+        let (key, dscp) = (flow.key, flow.tcb.dscp());
+        let segment = flow.tcb.transmit(next, &self.config.tcp, self.now, &mut self.pool);
         let header = emit::tcp_header(&key, &segment);
         let link = LinkHeader { source, target: target.unwrap_or_default(), vlan };
-        let built = emit::tcp_segment(&mut frame, link, &key, &header, segment.ect, segment.payload);
+        //= rfc9293#3.9.2
+        //# The TTL value used to send TCP segments MUST be configurable (MUST-49).
+        //= rfc9293#3.9.1.9
+        //# TCP implementations SHOULD pass the current Differentiated Services field value without change to the IP layer, when it sends
+        //# segments on the connection (SHLD-22).
+        let delivery = Delivery { dscp, ect: segment.ect, ttl: self.config.tcp.ttl as u8 };
+        let built = emit::tcp_segment(&mut frame, link, &key, &header, delivery, segment.payload);
         let noted = flow.tcb.take_noted();
         if !noted.is_empty() {
             self.tally.count_all(noted);
@@ -96,12 +106,6 @@ impl<D: Device> Core<D> {
         if !built {
             return Err(frame);
         }
-        //= rfc9293#3.9.2
-        //# The TTL value used to send TCP segments MUST be configurable (MUST-49).
-        //= rfc9293#3.9.1.9
-        //# TCP implementations SHOULD pass the current Differentiated Services field value without change to the IP layer, when it sends
-        //# segments on the connection (SHLD-22).
-        emit::set_service(&mut frame, link, flow.tcb.dscp(), self.config.tcp.ttl as u8);
         Ok((frame, target))
     }
 

@@ -4,7 +4,7 @@
 //! Nothing here panics on what a peer sends.
 
 use super::core::Core;
-use super::emit::{self, LinkHeader};
+use super::emit::{self, Delivery, LinkHeader};
 use super::flow::{Flow, Hop};
 use super::run::Engine;
 use super::settle::Verdict;
@@ -77,7 +77,10 @@ impl<D: Device, S: Service> Engine<D, S> {
         flow.port = at;
         let unacknowledged = flow.tcb.unacknowledged();
         let arrival = flow.tcb.on_segment(&config.tcp, *now, segment, pool);
-        tally.count_all(flow.tcb.take_noted());
+        let noted = flow.tcb.take_noted();
+        if !noted.is_empty() {
+            tally.count_all(noted);
+        }
         flow.progress |= flow.tcb.unacknowledged() < unacknowledged;
         if let Disposition::Reopen { iss_after } = arrival.then {
             if !self.core.may_reopen(id) {
@@ -175,7 +178,8 @@ impl<D: Device> Core<D> {
             opening.iss = after + 64_000;
         }
         let tcb = Tcb::accept(&self.config.tcp, opening, self.now, segment);
-        let flow = Flow { in_backlog: true, ..self.accepted(at, packet, key, listener, tag, tcb) };
+        let mut flow = self.accepted(at, packet, key, listener, tag, tcb);
+        flow.in_backlog = true;
         if self.insert_flow(flow).is_none() {
             self.leave_backlog(listener);
             return Err(Drop::TcpTableFull);
@@ -185,6 +189,7 @@ impl<D: Device> Core<D> {
     }
 
     /// A connection of a listener, as it begins.
+    #[inline]
     fn accepted(&self, at: usize, packet: &Packet, key: &FlowKey, listener: u16, tag: u64, tcb: Tcb) -> Flow {
         let flow = Flow::new(*key, self.hash.of(key), tcb, at, Hop::Fixed(packet.ethernet.source));
         Flow { listener: Some(ListenerId(listener)), tag, ..flow }
@@ -242,10 +247,10 @@ impl<D: Device> Core<D> {
     /// What a TCB is told at its birth.
     pub(super) fn opening(&self, at: usize, key: &FlowKey, congestion: Option<Algorithm>) -> Opening {
         let secret = &self.config.secrets.isn;
-        let octets = key.octets();
+        let (iss, timestamp_offset) = isn::first_numbers(secret, &key.octets(), self.now);
         Opening {
-            iss: isn::initial_sequence(secret, &octets, self.now),
-            timestamp_offset: isn::timestamp_offset(secret, &octets),
+            iss,
+            timestamp_offset,
             congestion: congestion.unwrap_or(self.config.tcp.congestion),
             //= rfc9293#3.7.1
             //# The MSS value to be sent in an MSS Option must be less than or equal to: [...] where MMS_R is the maximum size
@@ -273,13 +278,17 @@ impl<D: Device> Core<D> {
         syn_ack: &Transmit<'_>,
     ) -> Verdict<D::Frame> {
         let header = emit::tcp_header(key, syn_ack);
-        if !emit::tcp_segment(&mut frame, self.link_back(at, packet), key, &header, false, [&[], &[]]) {
+        if !emit::tcp_segment(&mut frame, self.link_back(at, packet), key, &header, self.plain_delivery(), [&[], &[]]) {
             return Verdict::Drop(frame, Drop::NoFrame);
         }
-        emit::set_service(&mut frame, self.link_back(at, packet), 0, self.config.tcp.ttl as u8);
         self.tally.count(Happening::SynCookieSent);
         self.counters.tcp_sent += 1;
         Verdict::Tx(frame)
+    }
+
+    /// Of segments that belong to no connection.
+    const fn plain_delivery(&self) -> Delivery {
+        Delivery { dscp: 0, ect: false, ttl: self.config.tcp.ttl as u8 }
     }
 
     fn link_back(&self, at: usize, packet: &Packet) -> LinkHeader {
@@ -306,10 +315,9 @@ impl<D: Device> Core<D> {
             options: Options::default(),
         };
         let link = self.link_back(at, packet);
-        if !emit::tcp_segment(&mut frame, link, key, &header, false, [&[], &[]]) {
+        if !emit::tcp_segment(&mut frame, link, key, &header, self.plain_delivery(), [&[], &[]]) {
             return Verdict::Drop(frame, Drop::NoFrame);
         }
-        emit::set_service(&mut frame, link, 0, self.config.tcp.ttl as u8);
         self.counters.tcp_resets_sent += 1;
         self.counters.tcp_sent += 1;
         Verdict::Tx(frame)

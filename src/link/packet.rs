@@ -44,6 +44,7 @@ impl Packet {
 ///
 /// # Errors
 /// The first check that failed.
+#[inline]
 pub fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
     let header = ethernet::parse(bytes)?;
     if header.target != interface.mac && !header.target.is_group() {
@@ -62,6 +63,7 @@ pub fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
     }
 }
 
+#[inline]
 fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Packet, Drop> {
     let ip_at = ethernet.header_len();
     let ip = ipv4::parse(bytes.get(ip_at..).ok_or(Drop::Ipv4Truncated)?)?;

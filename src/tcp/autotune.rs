@@ -16,7 +16,7 @@ use super::pool::BufferPool;
 use super::seq::SeqNum;
 use super::tally::Happening;
 use super::tcb::Tcb;
-use crate::time::Instant;
+use crate::time::{Instant, span_ns};
 use crate::wire::tcp::Segment;
 
 /// What is remembered of the peer's sending. A few words, of no use while a connection is idle.
@@ -61,7 +61,7 @@ impl Autotune {
         }
         self.largest = self.largest.max(len as u16);
         // A peer that was silent for this long may have begun anew with a small window (RFC 5681 4.1), as at the start.
-        if now.since(self.data_at) > config.rto_min {
+        if now.ns_since(self.data_at) > span_ns(config.rto_min) {
             self.hurry(config);
         }
         self.data_at = now;

@@ -58,9 +58,7 @@ impl Tcb {
 
     /// Keeps what the service left of [`super::Arrival::payload`]; the storage was reserved when the payload was accepted.
     pub fn keep_unread(&mut self, bytes: &[u8], pool: &mut BufferPool) {
-        let reserved = self.received.reserve(bytes.len(), pool);
-        debug_assert!(reserved, "accepting the payload has made sure of the storage");
-        self.received.append(bytes);
+        self.received.keep(bytes, pool);
     }
 
     /// Everything that arrived has been offered to the service: gives an unused block back, and decides whether the peer must

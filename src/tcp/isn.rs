@@ -4,8 +4,6 @@
 //! compute them, yet for one flow they only ever go forward, which is what lets a connection follow another in TIME-WAIT
 //! (RFC 6191). The secret is drawn from the operating system once per process.
 
-use std::hash::Hasher;
-
 use siphasher::sip::SipHasher13;
 
 use super::seq::SeqNum;
@@ -20,12 +18,18 @@ use crate::time::Instant;
 /// assert_eq!(at(1_000_000) - at(0), 250);
 /// ```
 pub fn initial_sequence(secret: &[u8; 16], flow: &[u8; 40], now: Instant) -> SeqNum {
+    first_numbers(secret, flow, now).0
+}
+
+/// The initial sequence number, and what [`timestamp_offset`] gives: two halves of one hash.
+pub fn first_numbers(secret: &[u8; 16], flow: &[u8; 40], now: Instant) -> (SeqNum, u32) {
+    let both = hash(secret, flow, FIRST);
     //= rfc6528#3
     //# ISN = M + F(localip, localport, remoteip, remoteport, secretkey)
     //= rfc9293#3.4.1 SHLD-1
     //# A TCP implementation MUST use the above type of "clock" for clock-driven selection of initial sequence numbers (MUST-8), and
     //# SHOULD generate its initial sequence numbers with the expression:
-    SeqNum(hash(secret, flow, SEQUENCE)) + (now.as_ns() / TICK_NS) as u32
+    (SeqNum(both as u32) + (now.as_ns() / TICK_NS) as u32, (both >> 32) as u32)
 }
 
 /// What a flow adds to the millisecond clock to make TSval; the same at all times.
@@ -39,35 +43,33 @@ pub fn timestamp_offset(secret: &[u8; 16], flow: &[u8; 40]) -> u32 {
     //# A random offset may be added to the timestamp clock on a per-connection basis.  See [RFC6528], Section 3, on randomizing the
     //# initial sequence number (ISN).  The same function with a different secret key can be used to generate the per-connection
     //# timestamp offset.
-    hash(secret, flow, TIMESTAMP)
+    first_numbers(secret, flow, Instant::ZERO).1
 }
 
 /// Where the search for a source port begins (RFC 6056 3.3.4: a keyed hash of the addresses and the destination port, so that the ports of
 /// one destination say nothing of those of another). `flow` is the key with a local port of 0.
 pub fn port_offset(secret: &[u8; 16], flow: &[u8; 40]) -> u32 {
-    hash(secret, flow, PORT)
+    hash(secret, flow, PORT) as u32
 }
 
 /// Which counter of source ports a destination shares with others: the second hash of RFC 6056 3.3.4. `flow` as for [`port_offset`].
 pub fn port_counter(secret: &[u8; 16], flow: &[u8; 40]) -> u32 {
-    hash(secret, flow, PORT_COUNTER)
+    hash(secret, flow, PORT_COUNTER) as u32
 }
 
-fn hash(secret: &[u8; 16], flow: &[u8; 40], purpose: u8) -> u32 {
-    let mut hasher = SipHasher13::new_with_key(secret);
+fn hash(secret: &[u8; 16], flow: &[u8; 40], purpose: u8) -> u64 {
     //= rfc9293#3.4.1
     //# F() MUST NOT be computable from the outside (MUST-9), or an attacker could still guess at sequence numbers from the ISN
     //# used for some other connection.
-    hasher.write(flow);
-    hasher.write_u8(purpose);
-    hasher.finish() as u32
+    let mut bytes = [purpose; 41];
+    bytes[..40].copy_from_slice(flow);
+    SipHasher13::new_with_key(secret).hash(&bytes)
 }
 
 /// The clock of initial sequence numbers ticks every 4 microseconds.
 const TICK_NS: u64 = 4_000;
-/// Keeps the two hashes of a flow apart.
-const SEQUENCE: u8 = 1;
-const TIMESTAMP: u8 = 2;
+/// Keeps the hashes of a flow apart.
+const FIRST: u8 = 1;
 const PORT: u8 = 3;
 const PORT_COUNTER: u8 = 4;
 

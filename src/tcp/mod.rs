@@ -65,6 +65,7 @@ mod tests;
 pub use config::Config;
 pub use event::{Arrival, Disposition, Events, Opening, Reset, Transmit};
 pub use keepalive::Keepalive;
+pub use output::Next;
 pub use pool::BufferPool;
 pub use state::State;
 pub use tcb::Tcb;

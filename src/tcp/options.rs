@@ -46,6 +46,9 @@ impl Tcb {
         //= rfc2018#4
         //# If sent at all, SACK options SHOULD be included in all ACKs which do not ACK the highest sequence number in the data
         //# receiver's queue.
+        if !self.received.has_report() {
+            return self.reset_options(now);
+        }
         let most = self.sack_blocks_max();
         if most == 0 || self.received.sack_count(most) == 0 {
             return self.reset_options(now);
@@ -72,7 +75,7 @@ impl Tcb {
 
     /// A segment with [`Tcb::options`] has left.
     pub(super) fn sack_reported(&mut self) {
-        if self.received.sack_count(self.sack_blocks_max()) == 0 {
+        if !self.received.has_report() || self.received.sack_count(self.sack_blocks_max()) == 0 {
             return;
         }
         self.noted.note(if self.received.has_duplicate() { Happening::DsackSent } else { Happening::SackSent });
@@ -152,6 +155,9 @@ impl Tcb {
 
     /// Bytes of the SACK option of a segment that leaves now.
     fn sack_bytes(&self) -> u32 {
+        if !self.received.has_report() {
+            return 0;
+        }
         let blocks = self.received.sack_count(self.sack_blocks_max()) as u32;
         if blocks == 0 { 0 } else { 4 + 8 * blocks }
     }

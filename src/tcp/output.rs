@@ -1,7 +1,7 @@
 //! Which segment leaves next (RFC 9293 3.7, 3.8, 3.10.7.4).
 //!
-//! The engine calls [`Tcb::poll_transmit`] as long as [`Tcb::wants_transmit`] and it has a frame and a ring slot: what is returned counts as
-//! sent. One decision function serves both, so that they cannot disagree.
+//! The engine asks [`Tcb::next_transmit`], finds a frame and a ring slot, and calls [`Tcb::transmit`]: what is returned counts as sent.
+//! [`Tcb::poll_transmit`] does both at once. One decision function serves all, so that they cannot disagree.
 
 use super::config::Config;
 use super::congestion::Congestion;
@@ -23,6 +23,17 @@ enum Due {
     Nothing,
     /// Something waits that cannot be sent now, and no timer runs for it yet.
     Timer,
+    /// A segment leaves.
+    Segment(Kind),
+}
+
+/// A segment that is due, as [`Tcb::next_transmit`] found it.
+#[derive(Clone, Copy, Debug)]
+pub struct Next(Kind);
+
+/// The kinds of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
     /// A reset with this sequence number.
     Reset(SeqNum),
     /// Our SYN or SYN-ACK.
@@ -50,9 +61,19 @@ impl Tcb {
     /// The next segment; it counts as sent. `None` when there is none: then a timer may have been armed, so ask
     /// [`Tcb::poll_timeout`] afterwards.
     pub fn poll_transmit(&mut self, config: &Config, now: Instant, pool: &mut BufferPool) -> Option<Transmit<'_>> {
-        self.raise_path_mtu(now);
-        match self.due(now) {
+        let next = self.next_transmit(config, now)?;
+        Some(self.transmit(next, config, now, pool))
+    }
+
+    /// What the next segment is, for [`Tcb::transmit`]: in between, room for it can be found. `None` as in [`Tcb::poll_transmit`].
+    pub fn next_transmit(&mut self, config: &Config, now: Instant) -> Option<Next> {
+        let mut due = self.due(now);
+        if due != Due::Nothing && self.raise_path_mtu(now) {
+            due = self.due(now);
+        }
+        match due {
             Due::Nothing => None,
+            Due::Segment(kind) => Some(Next(kind)),
             Due::Timer => {
                 if self.pacer.allows(now) {
                     self.arm_send(config, now);
@@ -61,20 +82,26 @@ impl Tcb {
                 }
                 None
             }
-            Due::Reset(seq) => Some(self.transmit_reset(seq, now)),
-            Due::Syn => Some(self.transmit_syn(config, now)),
-            Due::Keepalive => Some(self.transmit_keepalive(now)),
-            Due::Text(text) => Some(self.transmit_text(text, config, now, pool)),
+        }
+    }
+
+    /// The segment that [`Tcb::next_transmit`] has just found; it counts as sent. Nothing may have happened to the connection in between.
+    pub fn transmit(&mut self, next: Next, config: &Config, now: Instant, pool: &mut BufferPool) -> Transmit<'_> {
+        match next.0 {
+            Kind::Text(text) => self.transmit_text(text, config, now, pool),
+            Kind::Reset(seq) => self.transmit_reset(seq, now),
+            Kind::Syn => self.transmit_syn(config, now),
+            Kind::Keepalive => self.transmit_keepalive(now),
         }
     }
 
     fn due(&self, now: Instant) -> Due {
         if let Some(seq) = self.reset_pending {
-            return Due::Reset(seq);
+            return Due::Segment(Kind::Reset(seq));
         }
         match self.state() {
             State::Closed | State::Listen => Due::Nothing,
-            State::SynSent | State::SynReceived if self.snd.nxt == self.iss || self.recovery.syn.due => Due::Syn,
+            State::SynSent | State::SynReceived if self.snd.nxt == self.iss || self.recovery.syn.due => Due::Segment(Kind::Syn),
             State::SynSent => Due::Nothing,
             State::SynReceived | State::TimeWait => self.due_ack(),
             _ => self.due_text(now),
@@ -82,24 +109,24 @@ impl Tcb {
     }
 
     fn due_ack(&self) -> Due {
-        if self.ack_now { Due::Text(Text { seq: self.snd.nxt, len: 0, fin: false }) } else { Due::Nothing }
+        if self.ack_now { Due::Segment(Kind::Text(Text { seq: self.snd.nxt, len: 0, fin: false })) } else { Due::Nothing }
     }
 
     fn due_text(&self, now: Instant) -> Due {
         if self.keepalive.probe {
-            return Due::Keepalive;
+            return Due::Segment(Kind::Keepalive);
         }
         if self.probe {
             //= rfc9293#3.8.6.1
             //# The sending TCP peer must regularly transmit at least one octet of new data (if available), or retransmit to the
             //# receiving TCP peer even if the send window is zero, in order to "probe" the window.
             let len = self.queue.len().min(1);
-            return Due::Text(Text { seq: self.snd.una, len, fin: len == 0 && self.fin_queued });
+            return Due::Segment(Kind::Text(Text { seq: self.snd.una, len, fin: len == 0 && self.fin_queued }));
         }
         let next = self.due_data();
         if let Some(text) = next {
             if self.pacer.allows(now) {
-                return Due::Text(text);
+                return Due::Segment(Kind::Text(text));
             }
             if !self.ack_now && self.timers.pace == Instant::NEVER {
                 return Due::Timer;
@@ -341,7 +368,7 @@ impl Tcb {
         //= rfc5681#4.1
         //# Therefore, a TCP SHOULD set cwnd to no more than RW before beginning transmission if the TCP has not sent data in an
         //# interval exceeding the retransmission timeout.
-        if self.snd.outstanding() == 0 && now.since(self.last_sent) > self.rto.backed_off(0, config) {
+        if self.snd.outstanding() == 0 && now.ns_since(self.last_sent) > self.rto.backed_off_ns(0, config) {
             self.congestion.on_idle(now);
         }
     }

@@ -129,13 +129,15 @@ impl Tcb {
         self.flight.lose_all();
     }
 
-    /// Tries the larger size again when its time has come.
-    pub(super) fn raise_path_mtu(&mut self, now: Instant) {
-        if now >= self.path_mtu.raise_at {
-            self.path_mtu.raise_at = Instant::NEVER;
-            self.snd.mss = self.path_mtu.mss_before;
-            self.congestion.set_mss(self.payload_max());
+    /// Tries the larger size again when its time has come. True when it has.
+    pub(super) fn raise_path_mtu(&mut self, now: Instant) -> bool {
+        if now < self.path_mtu.raise_at {
+            return false;
         }
+        self.path_mtu.raise_at = Instant::NEVER;
+        self.snd.mss = self.path_mtu.mss_before;
+        self.congestion.set_mss(self.payload_max());
+        true
     }
 }
 

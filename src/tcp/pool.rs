@@ -21,6 +21,8 @@ pub struct BufferPool {
     /// Bytes handed out.
     in_use: usize,
     free: [Vec<Block>; CLASSES],
+    /// A smallest block, made sure of by [`BufferPool::has_spare`] and not yet needed.
+    spare: Option<Block>,
     #[expect(clippy::vec_box, reason = "a list moves between pool and TCB as a pointer")]
     ranges: Vec<Box<Ranges>>,
     #[expect(clippy::vec_box, reason = "a list moves between pool and TCB as a pointer")]
@@ -36,6 +38,7 @@ impl BufferPool {
             made: 0,
             in_use: 0,
             free: std::array::from_fn(|_| Vec::new()),
+            spare: None,
             ranges: Vec::new(),
             records: Default::default(),
         }
@@ -81,6 +84,28 @@ impl BufferPool {
             }
         };
         self.in_use += size;
+        Some(block)
+    }
+
+    /// Makes sure that the next [`BufferPool::take_spare`] gives a block for `len` bytes. False when there is none, or it would have to be
+    /// larger than the smallest. So what a service nearly always takes at once needs no block of its own until it does not.
+    pub(super) fn has_spare(&mut self, len: usize) -> bool {
+        if len > SMALLEST {
+            return false;
+        }
+        if self.spare.is_none()
+            && let Some(block) = self.take(SMALLEST)
+        {
+            self.in_use -= SMALLEST;
+            self.spare = Some(block);
+        }
+        self.spare.is_some()
+    }
+
+    /// The block that [`BufferPool::has_spare`] has made sure of.
+    pub(super) fn take_spare(&mut self) -> Option<Block> {
+        let block = self.spare.take()?;
+        self.in_use += SMALLEST;
         Some(block)
     }
 
@@ -171,7 +196,7 @@ impl BufferPool {
 impl BufferPool {
     /// The same pool with no byte left to hand out.
     pub(super) fn without_room(&self) -> Self {
-        Self { budget: self.in_use, ..self.clone() }
+        Self { budget: self.in_use, spare: None, ..self.clone() }
     }
 }
 
@@ -197,7 +222,11 @@ pub(super) const fn is_worth(size: usize, held: usize) -> bool {
 }
 
 /// The class of the smallest block that holds `len` bytes.
+#[inline]
 const fn class_of(len: usize) -> Option<usize> {
+    if len <= SMALLEST {
+        return Some(0);
+    }
     if len > LARGEST {
         return None;
     }

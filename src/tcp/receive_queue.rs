@@ -81,6 +81,11 @@ impl ReceiveQueue {
         (blocks, count)
     }
 
+    /// True when there is something to report selectively: nearly never.
+    pub(super) const fn has_report(&self) -> bool {
+        self.has_hole() || self.has_duplicate()
+    }
+
     /// How many blocks [`ReceiveQueue::sack_blocks`] gives. Cheap.
     pub(super) fn sack_count(&self, most: usize) -> usize {
         let held = self.beyond.as_ref().map_or(0, |ranges| ranges.as_slice().len());
@@ -102,6 +107,19 @@ impl ReceiveQueue {
     /// Makes sure that `n` more in-order bytes can be kept.
     pub(super) fn reserve(&mut self, n: usize, pool: &mut BufferPool) -> bool {
         self.ring.reserve(self.unread as usize + n, pool)
+    }
+
+    /// The same for bytes that the service is offered first: where none are kept, nothing is taken from the pool yet, but set aside there
+    /// until [`ReceiveQueue::keep`].
+    pub(super) fn promise(&mut self, n: usize, pool: &mut BufferPool) -> bool {
+        (self.ring.capacity() == 0 && pool.has_spare(n)) || self.reserve(n, pool)
+    }
+
+    /// Keeps bytes after [`ReceiveQueue::promise`].
+    pub(super) fn keep(&mut self, bytes: &[u8], pool: &mut BufferPool) {
+        let kept = self.reserve(bytes.len(), pool) || self.ring.adopt(pool.take_spare());
+        debug_assert!(kept, "accepting the payload has made sure of the storage");
+        self.append(bytes);
     }
 
     /// Appends in-order bytes; [`ReceiveQueue::reserve`] has made room.

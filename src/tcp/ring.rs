@@ -37,6 +37,15 @@ impl Ring {
         true
     }
 
+    /// Begins with a block, if there is one and it has none; true when it has one then.
+    pub(super) fn adopt(&mut self, block: Option<Block>) -> bool {
+        if self.block.is_none() {
+            self.head = 0;
+            self.block = block;
+        }
+        self.block.is_some()
+    }
+
     /// Moves the first `len` bytes into the smallest block that holds them, if that is a smaller one and the pool has it.
     pub(super) fn shrink(&mut self, len: usize, pool: &mut BufferPool) {
         if len == 0 {

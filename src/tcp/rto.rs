@@ -39,13 +39,18 @@ impl Rto {
 
     /// The timeout doubled `backoff` times, at most `rto_max`.
     pub(super) fn backed_off(self, backoff: u8, config: &Config) -> Duration {
+        Duration::from_nanos(self.backed_off_ns(backoff, config))
+    }
+
+    /// The same in nanoseconds.
+    pub(super) fn backed_off_ns(self, backoff: u8, config: &Config) -> u64 {
         //= rfc9293#3.8.2
         //# A TCP endpoint MUST implement the basic congestion control algorithms slow start, congestion avoidance, and exponential
         //# backoff of RTO to avoid creating congestion collapse conditions (MUST-19).
         //= rfc6298#5.5
         //# The host MUST set RTO <- RTO * 2 ("back off the timer").
         let factor = 1u64 << backoff.min(32);
-        Duration::from_nanos(self.0.saturating_mul(factor).min(span_ns(config.rto_max)))
+        self.0.saturating_mul(factor).min(span_ns(config.rto_max))
     }
 
     fn clamped(ns: u64, config: &Config) -> Self {

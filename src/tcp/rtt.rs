@@ -34,7 +34,14 @@ impl Rtt {
             //= rfc6298#2.3
             //# RTTVAR <- (1 - beta) * RTTVAR + beta * |SRTT - R'|
             //# SRTT <- (1 - alpha) * SRTT + alpha * R'
-            self.rttvar_ns = self.rttvar_ns - self.rttvar_ns / (4 * share) + self.srtt_ns.abs_diff(ns) / (4 * share);
+            let difference_ns = self.srtt_ns.abs_diff(ns);
+            if share == 1 {
+                // As where little is in flight; without a division.
+                self.rttvar_ns = self.rttvar_ns - self.rttvar_ns / 4 + difference_ns / 4;
+                self.srtt_ns = self.srtt_ns - self.srtt_ns / 8 + ns / 8;
+                return;
+            }
+            self.rttvar_ns = self.rttvar_ns - self.rttvar_ns / (4 * share) + difference_ns / (4 * share);
             self.srtt_ns = self.srtt_ns - self.srtt_ns / (8 * share) + ns / (8 * share);
         } else {
             //= rfc6298#2.2

@@ -126,6 +126,7 @@ impl Tcb {
 
     /// A SYN that reached a listener (RFC 9293 3.10.7.2): SYN-RECEIVED, with the SYN-ACK still to be sent. Data or a FIN in the
     /// SYN are not taken; as they are not acknowledged, the peer sends them again.
+    #[inline]
     pub fn accept(config: &Config, opening: Opening, now: Instant, syn: &Segment<'_>) -> Self {
         let mut tcb = Self::new(config, opening, now, Current::LISTEN);
         //= rfc9293#3.5
@@ -138,6 +139,7 @@ impl Tcb {
         tcb
     }
 
+    #[inline]
     fn new(config: &Config, opening: Opening, now: Instant, state: Current) -> Self {
         let iss = opening.iss;
         Self {

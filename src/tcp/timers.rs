@@ -6,8 +6,6 @@
 //! one to try again when there was no memory, one for a segment that pacing holds back, one
 //! for what takes minutes (keep-alive, user timeout, linger).
 
-use std::time::Duration;
-
 use super::config::Config;
 use super::congestion::Congestion;
 use super::event::Events;
@@ -253,7 +251,7 @@ impl Tcb {
 
     /// Starts the send timer anew.
     pub(super) fn arm_send(&mut self, config: &Config, now: Instant) {
-        self.timers.send = now + self.send_interval(config);
+        self.timers.send = now.after_ns(self.send_interval_ns(config));
     }
 
     /// Starts the probe timer anew, or stops it when something else watches over what is in flight.
@@ -261,12 +259,12 @@ impl Tcb {
         //= rfc8985#7.2
         //# Finally, if the time at which an RTO would fire (here denoted as "TCP_RTO_expiration()") is sooner than the computed time for the PTO,
         //# then the sender schedules a TLP to be sent at that RTO time.
-        self.timers.tail = self.probe_timeout(config).map_or(Instant::NEVER, |span| (now + span).min(self.timers.send));
+        self.timers.tail = self.probe_timeout_ns(config).map_or(Instant::NEVER, |ns| now.after_ns(ns).min(self.timers.send));
     }
 
     /// An acknowledgment moved nothing, but what it reported may be watched over by RACK from now on.
     pub(super) fn watch(&mut self, config: &Config) {
-        if self.timers.tail != Instant::NEVER && self.probe_timeout(config).is_none() {
+        if self.timers.tail != Instant::NEVER && self.probe_timeout_ns(config).is_none() {
             self.timers.tail = Instant::NEVER;
         }
     }
@@ -291,14 +289,14 @@ impl Tcb {
         }
     }
 
-    fn send_interval(&self, config: &Config) -> Duration {
-        let interval = self.rto.backed_off(self.timers.backoff, config);
+    fn send_interval_ns(&self, config: &Config) -> u64 {
+        let interval_ns = self.rto.backed_off_ns(self.timers.backoff, config);
         if self.snd.outstanding() == 0 && self.snd.wnd > 0 {
             //= rfc9293#3.8.6.2.1
             //# The override timeout should be in the range 0.1 - 1.0 seconds.
-            return if self.cork { CORK_MAX } else { interval.clamp(OVERRIDE_MIN, OVERRIDE_MAX) };
+            return if self.cork { CORK_MAX_NS } else { interval_ns.clamp(OVERRIDE_MIN_NS, OVERRIDE_MAX_NS) };
         }
-        interval
+        interval_ns
     }
 
     /// The handshake is complete: the RTO for data, and the initial window.
@@ -322,6 +320,6 @@ impl Tcb {
 //# The value of R1 SHOULD correspond to at least 3 retransmissions, at the current RTO (SHLD-10).
 const R1: u8 = 3;
 /// How long a corked segment waits, as on Linux.
-const CORK_MAX: Duration = Duration::from_millis(200);
-const OVERRIDE_MIN: Duration = Duration::from_millis(100);
-const OVERRIDE_MAX: Duration = Duration::from_secs(1);
+const CORK_MAX_NS: u64 = 200_000_000;
+const OVERRIDE_MIN_NS: u64 = 100_000_000;
+const OVERRIDE_MAX_NS: u64 = 1_000_000_000;

@@ -94,7 +94,7 @@ impl Tcb {
         if self.snd.outstanding() == 0 {
             self.user_timeout.since = now;
         }
-        if self.user_timeout.at == Instant::NEVER {
+        if self.user_timeout.current.is_some() && self.user_timeout.at == Instant::NEVER {
             self.watch_delivery();
         }
     }

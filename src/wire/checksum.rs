@@ -17,26 +17,27 @@ use crate::demux::key::Address;
 #[inline]
 pub fn sum(bytes: &[u8], start: u64) -> u64 {
     // RFC 1071 2(B): the sum does not depend on the byte order it is taken in, except for one swap at the end. So words are read as
-    // the machine has them. Both halves of eight bytes go to 64-bit sums, which could overflow after 2^32 words only.
-    let (blocks, rest) = bytes.as_chunks::<{ LANES * 8 }>();
+    // the machine has them. A short packet is summed word by word, with the carry brought around; of a long one both halves of eight
+    // bytes go to 64-bit sums, which could overflow after 2^32 words only, and of which several grow at once.
+    let (blocks, rest) = if bytes.len() >= LONG { bytes.as_chunks::<{ LANES * 8 }>() } else { (&[][..], bytes) };
     let mut total = if blocks.is_empty() { 0 } else { sum_blocks(blocks) };
     let (words, rest) = rest.as_chunks::<8>();
     for word in words {
-        let word = u64::from_ne_bytes(*word);
-        total += (word & 0xffff_ffff) + (word >> 32);
+        total = add(total, u64::from_ne_bytes(*word));
     }
     let (word, rest) = rest.as_chunks::<4>();
     if let [word] = word {
-        total += u64::from(u32::from_ne_bytes(*word));
+        total = add(total, u64::from(u32::from_ne_bytes(*word)));
     }
     let (word, rest) = rest.as_chunks::<2>();
     if let [word] = word {
-        total += u64::from(u16::from_ne_bytes(*word));
+        total = add(total, u64::from(u16::from_ne_bytes(*word)));
     }
     if let Some(&last) = rest.first() {
-        total += u64::from(u16::from_ne_bytes([last, 0]));
+        total = add(total, u64::from(u16::from_ne_bytes([last, 0])));
     }
-    add(start, u64::from(u16::from_be(fold(total))))
+    // To turn all eight bytes around swaps the words as well, which the sum does not mind.
+    add(start, u64::from_be(total))
 }
 
 /// As [`sum`], for a part that begins `offset` bytes into the packet: behind an odd number of bytes every byte stands in the other
@@ -56,12 +57,11 @@ pub fn sum_at(bytes: &[u8], offset: usize, start: u64) -> u64 {
 /// The 16-bit one's complement sum of a running sum; not complemented. Zero only when everything added was zero.
 #[inline]
 pub const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+    // Halves are added with the carry brought around, which the second addition cannot bring about again.
+    let (half, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let half = half + carry as u32;
+    let (word, carry) = (half as u16).overflowing_add((half >> 16) as u16);
+    word + carry as u16
 }
 
 /// The checksum of `bytes` (RFC 1071): the complement of their sum. Over bytes that hold a right checksum it is 0.
@@ -126,7 +126,8 @@ impl PseudoHeader {
     pub fn sum(&self, len: usize) -> u64 {
         // An IPv4-mapped address is its four bytes behind one word of 0xffff, which is zero in one's complement arithmetic, and a
         // length that fits 16 bits sums to the same in the 32 bits of IPv6: one sum serves both families.
-        address_sum(self.source) + address_sum(self.target) + u64::from(self.protocol) + (len as u64 & 0xffff_ffff)
+        let addresses = add(address_sum(self.source), address_sum(self.target));
+        add(u64::from_be(addresses), u64::from(self.protocol) + (len as u64 & 0xffff_ffff))
     }
 
     /// True when both addresses are IPv4.
@@ -136,12 +137,11 @@ impl PseudoHeader {
     }
 }
 
-/// The sum of an address in words of 32 bits, which folds to the same as words of 16.
+/// The sum of an address, in the machine's byte order.
 #[inline]
 const fn address_sum(address: Address) -> u64 {
-    let bits = u128::from_be_bytes(*address.octets());
-    let (upper, lower) = ((bits >> 64) as u64, bits as u64);
-    (upper >> 32) + (upper & 0xffff_ffff) + (lower >> 32) + (lower & 0xffff_ffff)
+    let bits = u128::from_ne_bytes(*address.octets());
+    add((bits >> 64) as u64, bits as u64)
 }
 
 /// The sum of blocks in words of 32 bits, in the machine's byte order; the compiler makes vector code of it.
@@ -166,6 +166,8 @@ const fn add(a: u64, b: u64) -> u64 {
     sum + carry as u64
 }
 
+/// From so many bytes on blocks are worth their beginning and end.
+const LONG: usize = 8 * LANES * 8;
 /// Sums of eight bytes that run side by side.
 const LANES: usize = 4;
 

@@ -226,7 +226,9 @@ pub fn emit(bytes: &mut [u8], header: &Header, payload_len: usize, pseudo: &Pseu
         checksum: 0.into(),
         urgent: header.urgent.into(),
     };
-    options::emit(rest, &header.options);
+    if header_len > HEADER_LEN {
+        options::emit(rest, &header.options);
+    }
     let sum = !checksum::fold(checksum::sum(segment, pseudo.sum(segment.len())));
     if let Ok((raw, _)) = Raw::mut_from_prefix(segment) {
         raw.checksum = sum.into();

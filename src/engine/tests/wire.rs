@@ -4,7 +4,7 @@ use super::pair::Sleeper;
 use super::*;
 use crate::demux::{Address, FlowKey, key};
 use crate::device::{Drop, memory};
-use crate::engine::emit::{self, LinkHeader};
+use crate::engine::emit::{self, Delivery, LinkHeader};
 use crate::link::interface::{PortClaim, Transport};
 use crate::service::{CallError, EndpointId};
 use crate::tcp::seq::SeqNum;
@@ -19,6 +19,7 @@ pub(super) const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1)
 pub(super) const OURS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2);
 pub(super) const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub(super) const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const DELIVERY: Delivery = Delivery { dscp: 0, ect: false, ttl: 64 };
 const LINK: LinkHeader = LinkHeader { source: PEER_MAC, target: OUR_MAC, vlan: None };
 
 /// The far end of the cable.
@@ -78,7 +79,7 @@ impl Peer {
         };
         let header = Header { source_port: port, target_port: 7, seq, ack, flags, window: 1000, urgent: 0, options };
         let mut frame = self.0.allocate().unwrap();
-        assert!(emit::tcp_segment(&mut frame, LINK, &key, &header, false, [payload, &[]]));
+        assert!(emit::tcp_segment(&mut frame, LINK, &key, &header, DELIVERY, [payload, &[]]));
         self.0.transmit(frame).unwrap();
         self.0.flush();
     }

@@ -17,7 +17,7 @@ pub(super) fn reserve_in_order(tcb: &mut Tcb, len: usize, pool: &mut BufferPool)
     //= rfc9293#3.10.7.4
     //# When the TCP endpoint takes responsibility for delivering the data to the user, it must also acknowledge the receipt of the data.
     // And the other way round: what it could not keep, it does not acknowledge.
-    if tcb.received.reserve(len, pool) { Ok(()) } else { Err(Drop::TcpNoBuffer) }
+    if tcb.received.promise(len, pool) { Ok(()) } else { Err(Drop::TcpNoBuffer) }
 }
 
 /// RCV.NXT moves over in-order bytes, and an acknowledgment is due: at once for every second full segment and while the peer begins,

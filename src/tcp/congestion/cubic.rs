@@ -163,8 +163,13 @@ impl Cubic {
 
     /// The window is not validated, or may not be any more: it shrinks when that has lasted too long, and is paced.
     fn settle_unused(&mut self, now: Instant) {
-        let initial = initial_window(self.smss);
         let overdue = self.validation.overdue(self.window.cwnd, now);
+        self.reduce_unused(overdue);
+    }
+
+    /// The same, when it is known how often the window has to shrink.
+    fn reduce_unused(&mut self, overdue: u32) {
+        let initial = initial_window(self.smss);
         if overdue > 0 {
             self.noted.note(Happening::WindowReducedUnused);
             let Window { cwnd, ssthresh, .. } = self.window;
@@ -219,7 +224,8 @@ impl Congestion for Cubic {
             if validated {
                 self.noted.note(Happening::WindowNotValidated);
             }
-            self.settle_unused(acked.now);
+            let overdue = self.validation.overdue_unvalidated(acked.now);
+            self.reduce_unused(overdue);
         } else {
             self.pace = None;
         }

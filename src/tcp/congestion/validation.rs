@@ -146,6 +146,11 @@ impl Validation {
             self.validated_at = now;
             return 0;
         }
+        self.overdue_unvalidated(now)
+    }
+
+    /// The same for a window that is not validated, right after [`Validation::on_ack`].
+    pub(super) fn overdue_unvalidated(&mut self, now: Instant) -> u32 {
         //= rfc7661#4.4
         //# The NVP SHOULD NOT exceed five minutes.
         let periods = now.ns_since(self.validated_at) / PERIOD_NS;

@@ -552,8 +552,12 @@ impl Tcb {
     /// Tells the delivery rate when there is nothing to send although there is room.
     pub(super) fn note_application_limit(&mut self) {
         let unsent = !self.fin_sent && self.fin_seq().after(self.snd.nxt);
-        if !unsent && self.flight.lost() == 0 && self.congestion.window() > self.in_flight() + self.payload_max() {
-            self.rate.limited_by_application(self.in_flight());
+        if unsent || self.flight.lost() > 0 {
+            return;
+        }
+        let in_flight = self.in_flight();
+        if self.congestion.window() > in_flight + self.payload_max() {
+            self.rate.limited_by_application(in_flight);
         }
     }
 }

@@ -160,7 +160,7 @@ impl Rack {
 
     /// When a record is lost unless it is reported.
     pub(super) fn due(&self, record: &Record, window_ns: u64) -> Instant {
-        record.sent + Duration::from_nanos(self.rtt_ns.saturating_add(window_ns))
+        record.sent.after_ns(self.rtt_ns.saturating_add(window_ns))
     }
 }
 
@@ -182,7 +182,7 @@ impl LeastRtt {
     const NONE: Self = Self { now_ns: u64::MAX, before_ns: u64::MAX, since: Instant::ZERO };
 
     fn sample(&mut self, ns: u64, now: Instant) {
-        if now.since(self.since) >= SPAN {
+        if now.ns_since(self.since) >= SPAN_NS {
             self.before_ns = self.now_ns;
             self.now_ns = u64::MAX;
             self.since = now;
@@ -198,7 +198,7 @@ impl LeastRtt {
 
 /// RACK.reo_wnd_persist after a DSACK.
 const PERSIST: u8 = 16;
-const SPAN: Duration = Duration::from_secs(5);
+const SPAN_NS: u64 = 5_000_000_000;
 
 #[cfg(test)]
 mod tests {

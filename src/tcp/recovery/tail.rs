@@ -2,15 +2,13 @@
 //!
 //! Called by the timers, by output when the probe leaves, and with each acknowledgment. Nothing panics.
 
-use std::time::Duration;
-
 use super::Phase;
 use crate::tcp::config::Config;
 use crate::tcp::congestion::{Congestion, Signal};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Happening;
 use crate::tcp::tcb::Tcb;
-use crate::time::Instant;
+use crate::time::{Instant, span_ns};
 
 /// The variables of RFC 8985 5.3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,8 +45,8 @@ impl Tail {
 }
 
 impl Tcb {
-    /// The time after which a probe is to be sent; `None` when another mechanism watches over what is in flight.
-    pub(in crate::tcp) fn probe_timeout(&self, config: &Config) -> Option<Duration> {
+    /// The time in nanoseconds after which a probe is to be sent; `None` when another mechanism watches over what is in flight.
+    pub(in crate::tcp) fn probe_timeout_ns(&self, config: &Config) -> Option<u64> {
         //= rfc8985#7.2
         //# unless it is already in fast recovery, RTO recovery, or segments have been SACKed (i.e., RACK.segs_sacked is not zero).
         let watched = self.recovery.phase != Phase::Open || self.flight.sacked() > 0 || self.flight.lost() > 0;
@@ -60,20 +58,20 @@ impl Tcb {
         let Some(srtt_ns) = self.rtt.srtt_ns() else {
             //= rfc8985#7.2
             //# Second, when there is no SRTT estimate available, the PTO SHOULD be 1 second.
-            return Some(Duration::from_secs(1));
+            return Some(1_000_000_000);
         };
         //= rfc8985#7.2
         //# First, the default PTO interval is 2*SRTT.
-        let mut span = Duration::from_nanos(srtt_ns.saturating_mul(2));
+        let mut ns = srtt_ns.saturating_mul(2);
         if self.flight.is_one_segment() {
             //= rfc8985#7.2
             //# Third, when the FlightSize is one segment, the sender MAY inflate the PTO by TLP.max_ack_delay to accommodate a potentially
             //# delayed acknowledgment and reduce the risk of spurious retransmissions.
-            span += MAX_ACK_DELAY;
+            ns = ns.saturating_add(MAX_ACK_DELAY_NS);
         }
         // The RFC knows no least PTO. But where round trips take microseconds, twice one of them is less than what a scheduler, a garbage
         // collector or an interrupt takes from either end as a matter of course, and each time a probe would be sent for nothing.
-        Some(span.max(config.probe_min))
+        Some(ns.max(span_ns(config.probe_min)))
     }
 
     /// The probe timer expired.
@@ -81,7 +79,7 @@ impl Tcb {
         //= rfc8985#7.3
         //# If either one of these two conditions is not met, then the sender MUST skip sending a loss probe and MUST proceed to re-arm the RTO
         //# timer, as specified at the end of this section.
-        if self.probe_timeout(config).is_some() {
+        if self.probe_timeout_ns(config).is_some() {
             self.recovery.tail.due = true;
             self.noted.note(Happening::TailLossProbe);
         }
@@ -116,4 +114,4 @@ impl Tcb {
 }
 
 /// TLP.max_ack_delay: a little more than the 40 ms by which the usual peers delay an ACK at most.
-const MAX_ACK_DELAY: Duration = Duration::from_millis(50);
+const MAX_ACK_DELAY_NS: u64 = 50_000_000;

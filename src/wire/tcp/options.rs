@@ -27,7 +27,7 @@ pub(super) fn parse(bytes: &[u8]) -> Options {
         let timestamps = Some((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])));
         return Options { timestamps, ..Options::default() };
     }
-    parse_any(bytes)
+    if bytes.is_empty() { Options::default() } else { parse_any(bytes) }
 }
 
 pub(super) fn parse_any(mut bytes: &[u8]) -> Options {
@@ -91,6 +91,9 @@ fn take(options: &mut Options, kind: u8, data: &[u8]) {
 #[inline]
 pub(super) fn len(options: &Options) -> usize {
     let before = len_before_sack(options);
+    if options.sack_count == 0 {
+        return before;
+    }
     let blocks = sack_blocks_that_fit(options, before).len();
     before + if blocks == 0 { 0 } else { 4 + 8 * blocks }
 }
