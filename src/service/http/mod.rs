@@ -11,7 +11,7 @@
 //! [`crate::limits::HTTP_PIECE_BYTES`] at a stretch for a connection, and only as much as can be sent. What is not in the page cache is asked for
 //! (RWF_NOWAIT says so instead of waiting; `fadvise` has it fetched) and tried again a millisecond later. That does not make everything
 //! non-blocking: opening a file whose folder entries are not cached waits for the disk, and so does reading on a file system without
-//! RWF_NOWAIT, or after [`TRIES`] tries. Serve what fits into memory, and other services on other cores.
+//! RWF_NOWAIT, or after [`sending::TRIES`] tries. Serve what fits into memory, and other services on other cores.
 //!
 //! A request makes the kernel open, look at and close a file; no file, name or answer is cached here. Cannot panic.
 
@@ -22,8 +22,11 @@ mod kind;
 mod range;
 mod request;
 mod response;
+mod sending;
 #[cfg(test)]
 mod tests;
+mod time;
+
 use std::time::Duration;
 
 use serde::Serialize;
@@ -31,11 +34,12 @@ use serde::Serialize;
 pub use self::file::Root;
 
 use self::conditions::{Outcome, Validators};
-use self::connection::{IDLE, LINGER, Parts, REQUEST, Reply, STALL, Talk};
-use self::file::{File, Found, Piece};
+use self::connection::{IDLE, LINGER, Parts, REQUEST, Reply, Talk};
+use self::file::{File, Found};
 use self::range::{Asked, Span};
 use self::request::{Method, Request};
 use self::response::{Boundary, ContentRange, Status, Today};
+use self::time::{arm, look_again, named_by};
 use super::daytime::WallClock;
 use super::{Connection, Context, PerConnection, ResetReason, Service};
 use crate::limits;
@@ -413,129 +417,6 @@ impl Http {
             _ => self.counts.failed += 1,
         }
     }
-
-    /// Puts an answer to work, whose head lies in the talk's text.
-    fn send(&mut self, cx: &mut impl Context, talk: &mut Talk, reply: Reply) {
-        self.open_files += usize::from(reply.file.is_some());
-        talk.text_sent = 0;
-        talk.reply = Some(reply);
-        talk.tries = 0;
-        talk.deadline = cx.now() + STALL;
-        self.pump(cx, talk);
-    }
-
-    fn drop_reply(&mut self, talk: &mut Talk) {
-        if let Some(reply) = talk.reply.take() {
-            self.open_files -= usize::from(reply.file.is_some());
-        }
-        talk.text.clear();
-    }
-
-    /// Sends of the answer in work what fits, and one piece of its file at most.
-    fn pump(&mut self, cx: &mut impl Context, talk: &mut Talk) {
-        let mut budget = limits::HTTP_PIECE_BYTES;
-        while let Some(reply) = &mut talk.reply {
-            let text = talk.text.bytes().get(talk.text_sent..).unwrap_or_default();
-            if !text.is_empty() {
-                let sent = cx.send(talk.connection, text);
-                talk.text_sent += sent;
-                talk.queued += sent as u64;
-                if talk.text_sent < talk.text.bytes().len() {
-                    return;
-                }
-            }
-            if reply.span.len() > 0 {
-                if budget == 0 && look_again(cx, talk, Duration::ZERO) {
-                    return;
-                }
-                if budget == 0 {
-                    // No timer is left to come back with: the send buffer bounds what is done now.
-                    budget = limits::HTTP_PIECE_BYTES;
-                }
-                match self.send_piece(cx, talk, budget) {
-                    Some(sent) => budget -= sent.min(budget),
-                    None => return,
-                }
-                continue;
-            }
-            if let Some(parts) = &mut reply.parts
-                && !parts.done()
-            {
-                talk.text.clear();
-                talk.text_sent = 0;
-                reply.span = parts.advance(&mut talk.text).unwrap_or_default();
-                continue;
-            }
-            self.drop_reply(talk);
-            if talk.last || talk.peer_closed {
-                self.close(cx, talk);
-            } else {
-                talk.deadline = cx.now() + if talk.body_left > 0 { REQUEST } else { IDLE };
-            }
-        }
-    }
-
-    /// Sends bytes of the file, `most` at most; `None` when that is all for now.
-    fn send_piece(&mut self, cx: &mut impl Context, talk: &mut Talk, most: usize) -> Option<usize> {
-        let room = cx.info(talk.connection)?.room;
-        let reply = talk.reply.as_mut()?;
-        let file = reply.file.as_ref()?;
-        // One byte more than fits, so that TCP knows that there is more and says when there is room again.
-        let wanted = reply.span.len().min(most.min(room.saturating_add(1)) as u64) as usize;
-        let out = self.piece.get_mut(..wanted)?;
-        let read = match file.read_at_once(out, reply.span.first) {
-            Piece::Later => {
-                self.counts.disk_waits += u64::from(talk.tries == 0);
-                file.fetch(reply.span.first, reply.span.len().min(limits::HTTP_PIECE_BYTES as u64));
-                talk.tries += 1;
-                if talk.tries <= TRIES && look_again(cx, talk, TRY_AGAIN) {
-                    return None;
-                }
-                let reply = talk.reply.as_mut()?;
-                reply.file.as_ref()?.read(out, reply.span.first)
-            }
-            read => read,
-        };
-        let Piece::Read(n @ 1..) = read else {
-            // Less came than was promised: only the end of the connection can tell the client.
-            self.counts.broken_off += 1;
-            self.abort(cx, talk);
-            self.drop_reply(talk);
-            return None;
-        };
-        talk.tries = 0;
-        let sent = cx.send(talk.connection, out.get(..n)?);
-        talk.queued += sent as u64;
-        self.counts.file_bytes += sent as u64;
-        talk.reply.as_mut()?.span.first += sent as u64;
-        (sent == n).then_some(sent)
-    }
-
-    /// The deadline has passed: what is late decides.
-    fn expire(&mut self, cx: &mut impl Context, talk: &mut Talk) {
-        let now = cx.now();
-        let waiting = cx.info(talk.connection).map_or(0, |info| info.unacknowledged) as u64;
-        let acknowledged = talk.queued.saturating_sub(waiting);
-        if waiting > 0 || talk.reply.is_some() {
-            if acknowledged > talk.acknowledged {
-                talk.acknowledged = acknowledged;
-                talk.deadline = now + STALL;
-            } else {
-                self.counts.cut_off += 1;
-                self.abort(cx, talk);
-            }
-        } else if talk.closing {
-            self.counts.cut_off += 1;
-            self.abort(cx, talk);
-        } else if talk.head.is_some() {
-            self.counts.slow_heads += 1;
-            self.give_head_back(talk);
-            self.refuse(cx, talk, Status::REQUEST_TIMEOUT);
-        } else {
-            self.counts.idle += 1;
-            self.close(cx, talk);
-        }
-    }
 }
 
 impl Service for Http {
@@ -612,37 +493,3 @@ impl Service for Http {
         self.put_back(cx, talk);
     }
 }
-
-/// Sees to it that the deadline is noticed. A timer that fires too early is left alone: it is set anew then, so that a connection at
-/// work costs one timer a minute. False when there is none left.
-fn arm(cx: &mut impl Context, talk: &mut Talk) -> bool {
-    match talk.armed {
-        Some((_, at)) if at <= talk.deadline => return true,
-        Some((timer, _)) => cx.cancel_timer(timer),
-        None => {}
-    }
-    talk.armed = cx.set_timer(talk.deadline, token(talk.connection, false)).ok().map(|timer| (timer, talk.deadline));
-    talk.armed.is_some()
-}
-
-/// Has the talk looked at again later, after the others had their turn. False when no timer is left for that.
-fn look_again(cx: &mut impl Context, talk: &mut Talk, after: Duration) -> bool {
-    talk.again = talk.again || cx.set_timer(cx.now() + after, token(talk.connection, true)).is_ok();
-    talk.again
-}
-
-/// What a timer is told: whose it is, and which of the two.
-fn token(connection: Connection, again: bool) -> u64 {
-    u64::from(connection.generation) << 32 | u64::from(connection.slot & !AGAIN) | if again { u64::from(AGAIN) } else { 0 }
-}
-
-fn named_by(token: u64) -> (Connection, bool) {
-    let slot = token as u32;
-    (Connection { slot: slot & !AGAIN, generation: (token >> 32) as u32 }, slot & AGAIN != 0)
-}
-
-/// Marks the timer of [`look_again`] in a token. No core has as many slots (the setting `tcp.connections` ends at 2^24).
-const AGAIN: u32 = 1 << 31;
-/// How often a piece of a file is asked for before it is waited for, and how long the disk is given each time.
-const TRIES: u32 = 100;
-const TRY_AGAIN: Duration = Duration::from_millis(1);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::testing::Fake;
+use super::connection::STALL;
 use super::*;
 
 /// 2001-09-09 01:46:40: the time by the service's clock, far behind the changes of any file of these tests.
