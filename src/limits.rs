@@ -58,6 +58,8 @@ pub const HTTP_PARTIAL_HEADS: usize = 4096;
 pub const HTTP_BODY_BYTES: u64 = 65_536;
 /// Ranges that one request may ask for.
 pub const HTTP_RANGES: usize = 16;
+/// Entity tags of a condition that are compared: whoever lists more is served as if the rest were not ours.
+pub const HTTP_TAGS: usize = 64;
 /// Requests of one connection answered at a stretch; then it is the others' turn.
 pub const HTTP_PIPELINED: usize = 16;
 /// Bytes of files read for one connection at a stretch: what a core copies from the page cache in some 10 us.

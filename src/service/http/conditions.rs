@@ -3,10 +3,12 @@
 //! Called by [`super::Http`] for each file found. Pure; cannot panic.
 
 use std::fmt;
+use std::io::Write as _;
 
 use super::file::File;
 use super::request::{Request, elements};
 use super::response::{date, unix_seconds};
+use crate::limits;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,24 +20,41 @@ pub(super) struct Validators {
 
 /// An entity tag made of inode, size and time of change to the nanosecond: a file that was replaced, has grown or was written to has another
 /// one. It is a strong one as far as the file system's clock is fine enough to tell two writes apart.
+/// Written once a request, however many others it is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
-    inode: u64,
-    size: u64,
-    modified: u64,
-    modified_ns: u64,
+    text: [u8; TAG_BYTES],
+    len: usize,
+}
+
+/// Four numbers of 64 bits, what stands between them, and the quotes.
+const TAG_BYTES: usize = 4 * 16 + 3 + 2;
+
+impl Tag {
+    fn of(inode: u64, size: u64, modified: u64, modified_ns: u64) -> Self {
+        let mut text = [0; TAG_BYTES];
+        let mut rest = text.as_mut_slice();
+        // It always fits; were it cut, it would be a tag all the same.
+        let _ = write!(rest, "\"{inode:x}-{size:x}-{modified:x}.{modified_ns:x}\"");
+        let len = TAG_BYTES - rest.len();
+        Self { text, len }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.text.get(..self.len).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{:x}-{:x}-{:x}.{:x}\"", self.inode, self.size, self.modified, self.modified_ns)
+        f.write_str(std::str::from_utf8(self.bytes()).unwrap_or_default())
     }
 }
 
 impl Validators {
     /// The validators of a file, `now` being seconds since 1970: a change in the future is no date that may be sent (RFC 9110 8.8.2.1).
     pub(super) fn of(file: &File, now: u64) -> Self {
-        let tag = Tag { inode: file.inode, size: file.size, modified: file.modified, modified_ns: file.modified_ns };
+        let tag = Tag::of(file.inode, file.size, file.modified, file.modified_ns);
         Self { tag, modified: file.modified.min(now) }
     }
 
@@ -62,7 +81,7 @@ pub(super) enum Outcome {
 pub(super) fn weigh(request: &Request<'_, '_>, validators: &Validators, now: u64) -> Outcome {
     let mut tags = request.all("if-match").peekable();
     if tags.peek().is_some() {
-        if !tags.any(|list| lists(list, validators.tag, Comparison::Strong)) {
+        if !list(tags, &validators.tag, Comparison::Strong) {
             return Outcome::Failed;
         }
     } else if let Some(then) = request.single("if-unmodified-since").and_then(unix_seconds)
@@ -72,7 +91,7 @@ pub(super) fn weigh(request: &Request<'_, '_>, validators: &Validators, now: u64
     }
     let mut tags = request.all("if-none-match").peekable();
     if tags.peek().is_some() {
-        if tags.any(|list| lists(list, validators.tag, Comparison::Weak)) {
+        if list(tags, &validators.tag, Comparison::Weak) {
             return Outcome::NotModified;
         }
     } else if let Some(then) = request.single("if-modified-since").and_then(unix_seconds)
@@ -91,7 +110,7 @@ pub(super) fn weigh(request: &Request<'_, '_>, validators: &Validators, now: u64
 /// be changed once more under the same date: then a date says nothing.
 fn is_current(known: &str, validators: &Validators, now: u64) -> bool {
     if known.starts_with(['"', 'W']) && known.ends_with('"') {
-        return is(known.as_bytes(), validators.tag, Comparison::Strong);
+        return is(known.as_bytes(), &validators.tag, Comparison::Strong);
     }
     unix_seconds(known).is_some_and(|then| then == validators.modified && then < now)
 }
@@ -102,19 +121,20 @@ enum Comparison {
     Weak,
 }
 
-/// True when a list of tags has this one in it, or is `*`. Our tags have no comma in them, so a list may be split at each.
-fn lists(list: &[u8], tag: Tag, how: Comparison) -> bool {
-    elements(list).any(|element| element == b"*" || is(element, tag, how))
+/// True when lists of tags have this one among their first [`limits::HTTP_TAGS`], or are `*`. Our tags have no comma in them, so a list may be
+/// split at each. What was not looked at is no match: the file is sent once more, or a condition fails.
+fn list<'h>(lists: impl Iterator<Item = &'h [u8]>, tag: &Tag, how: Comparison) -> bool {
+    lists.flat_map(elements).take(limits::HTTP_TAGS).any(|element| element == b"*" || is(element, tag, how))
 }
 
 /// RFC 9110 8.8.3.2: tags are equal character by character, and a weak one is strongly equal to none.
-fn is(element: &[u8], tag: Tag, how: Comparison) -> bool {
+fn is(element: &[u8], tag: &Tag, how: Comparison) -> bool {
     let opaque = match (element.strip_prefix(b"W/"), how) {
         (Some(_), Comparison::Strong) => return false,
         (Some(opaque), Comparison::Weak) => opaque,
         (None, _) => element,
     };
-    opaque == tag.to_string().as_bytes()
+    opaque == tag.bytes()
 }
 
 #[cfg(test)]
@@ -125,12 +145,11 @@ mod tests {
     const THEN: u64 = 784_111_777;
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
-    const TAG: Tag = Tag { inode: 1, size: 2, modified: 3, modified_ns: 4 };
 
     fn outcome(fields: &str, now: u64) -> Outcome {
         let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
         let mut storage = storage();
-        weigh(&read(head.as_bytes(), &mut storage).unwrap(), &Validators { tag: TAG, modified: THEN }, now)
+        weigh(&read(head.as_bytes(), &mut storage).unwrap(), &Validators { tag: Tag::of(1, 2, 3, 4), modified: THEN }, now)
     }
 
     #[test]
@@ -159,6 +178,17 @@ mod tests {
         for (fields, expected) in cases {
             assert_eq!(outcome(&fields, THEN + 10), expected, "{fields}");
         }
+    }
+
+    #[test]
+    fn so_many_tags_are_looked_at_and_no_more() {
+        let others = |count: usize| "\"x\",".repeat(count);
+        let last = format!("If-None-Match: {}\"1-2-3.4\"", others(limits::HTTP_TAGS - 1));
+        assert_eq!(outcome(&last, THEN + 10), Outcome::NotModified);
+        let behind = format!("If-None-Match: {}\"1-2-3.4\"", others(limits::HTTP_TAGS));
+        assert_eq!(outcome(&behind, THEN + 10), Outcome::Send);
+        let in_two_fields = format!("If-None-Match: {}\r\nIf-None-Match: \"1-2-3.4\"", others(limits::HTTP_TAGS));
+        assert_eq!(outcome(&in_two_fields, THEN + 10), Outcome::Send, "the bound is that of a request");
     }
 
     #[test]
