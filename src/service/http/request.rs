@@ -208,9 +208,10 @@ fn body_bytes(fields: &[Header<'_>], modern: bool) -> Result<u64, Status> {
         }
         length = Some(value);
     }
-    let mut codings = values(fields, "transfer-encoding").flat_map(elements).peekable();
-    if codings.peek().is_some() {
-        if length.is_some() || !modern {
+    if values(fields, "transfer-encoding").next().is_some() {
+        let mut codings = values(fields, "transfer-encoding").flat_map(elements).peekable();
+        // A field without a coding means nothing, and so something else to each reader.
+        if length.is_some() || !modern || codings.peek().is_none() {
             return Err(Status::BAD_REQUEST);
         }
         let chunked = codings.all(|coding| coding.eq_ignore_ascii_case(b"chunked"));
