@@ -58,10 +58,7 @@ impl Secrets {
     pub fn from_system() -> std::io::Result<Self> {
         let mut bytes = [[0; 16]; 5];
         for secret in &mut bytes {
-            let mut filled = 0;
-            while filled < secret.len() {
-                filled += rustix::rand::getrandom(&mut secret[filled..], rustix::rand::GetRandomFlags::empty())?;
-            }
+            *secret = secret_from_system()?;
         }
         let [directory, isn, ports, cookies, neighbors] = bytes;
         let both = u128::from_ne_bytes(neighbors);
@@ -72,6 +69,19 @@ impl Secrets {
     pub const fn fixed() -> Self {
         Self { directory: [1; 16], isn: [2; 16], ports: [3; 16], cookies: [5; 16], neighbors: [4; 2] }
     }
+}
+
+/// One secret from the operating system, for a keyed hash outside the engine.
+///
+/// # Errors
+/// The system has no randomness to give (`getrandom` fails).
+pub fn secret_from_system() -> std::io::Result<[u8; 16]> {
+    let mut secret = [0; 16];
+    let mut filled = 0;
+    while filled < secret.len() {
+        filled += rustix::rand::getrandom(&mut secret[filled..], rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(secret)
 }
 
 impl std::fmt::Debug for Secrets {

@@ -11,7 +11,7 @@ use super::chargen::Chargen;
 use super::daytime::{Daytime, WallClock};
 use super::discard::Discard;
 use super::echo::Echo;
-use super::http::{Http, Root};
+use super::http::{Boundaries, Http, Root};
 use super::{Answer, CallError, Connection, Context, Datagram, EndpointId, Listen, Local, PerConnection, ResetReason, Service};
 use crate::error::SetupError;
 use crate::limits;
@@ -118,8 +118,10 @@ impl fmt::Display for Entry {
 pub struct Surroundings {
     /// Connections that the core can hold (the setting `tcp.connections`).
     pub connections: usize,
-    /// Seed of the lengths that chargen draws, and of what separates the parts of an answer of http.
+    /// Seed of the lengths that chargen draws.
     pub seed: u64,
+    /// What separates the parts of an answer of http.
+    pub boundaries: Boundaries,
     /// The time that daytime tells, and the date of http.
     pub clock: WallClock,
 }
@@ -145,7 +147,7 @@ impl Catalog {
     /// There is none, there are too many, a port is 0, or two of them meet at one port; or a folder cannot be served.
     pub fn new(entries: Vec<Entry>, surroundings: Surroundings) -> Result<Self, SetupError> {
         check(&entries)?;
-        let Surroundings { connections, seed, clock } = surroundings;
+        let Surroundings { connections, seed, boundaries, clock } = surroundings;
         let roots = entries.iter().map(root_of).collect::<Result<_, _>>()?;
         Ok(Self {
             entries,
@@ -156,7 +158,7 @@ impl Catalog {
             discard: Discard,
             chargen: Chargen::new(connections, seed),
             daytime: Daytime::new(connections, clock),
-            http: Http::new(roots, connections, seed, clock),
+            http: Http::new(roots, connections, boundaries, clock),
         })
     }
 
@@ -311,7 +313,9 @@ mod tests {
     use super::super::testing::{Fake, datagram_to};
     use super::*;
 
-    const SURROUNDINGS: Surroundings = Surroundings { connections: 8, seed: 1, clock: || 0 };
+    fn surroundings() -> Surroundings {
+        Surroundings { connections: 8, seed: 1, boundaries: Boundaries::new(&[1; 16]), clock: || 0 }
+    }
 
     fn entry(service: Name, transport: Transport, port: u16) -> Entry {
         let folder = service.needs_folder().then(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
@@ -324,7 +328,7 @@ mod tests {
             let both = [Transport::Tcp, Transport::Udp].into_iter().filter(|&transport| service.runs_over(transport));
             entries.extend(both.map(|transport| entry(service, transport, port)));
         }
-        Catalog::new(entries, SURROUNDINGS).unwrap()
+        Catalog::new(entries, surroundings()).unwrap()
     }
 
     #[test]
@@ -410,14 +414,14 @@ mod tests {
             (vec![entry(Name::Echo, Transport::Tcp, 7); limits::LISTENERS + 1], "the limit is 1024"),
         ];
         for (entries, expected) in cases {
-            let error = Catalog::new(entries, SURROUNDINGS).unwrap_err();
+            let error = Catalog::new(entries, surroundings()).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(expected), "{error}");
         }
         let apart = two(on(at("10.0.0.2", 7)), on(at("fd00::2", 7)));
-        assert_eq!(Catalog::new(apart, SURROUNDINGS).unwrap().entries()[1].to_string(), "echo/tcp@[fd00::2]:7");
+        assert_eq!(Catalog::new(apart, surroundings()).unwrap().entries()[1].to_string(), "echo/tcp@[fd00::2]:7");
         assert!(
-            Catalog::new(two(entry(Name::Echo, Transport::Tcp, 7), entry(Name::Echo, Transport::Udp, 7)), SURROUNDINGS).is_ok()
+            Catalog::new(two(entry(Name::Echo, Transport::Tcp, 7), entry(Name::Echo, Transport::Udp, 7)), surroundings()).is_ok()
         );
     }
 

@@ -7,12 +7,14 @@ mod raw;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ringway::engine::config::secret_from_system;
 use ringway::error::SetupError;
 use ringway::launch::{Finished, Ready, Signals};
 use ringway::link::interface::PortClaim;
 use ringway::load::kernel_client::raise_descriptor_limit;
 use ringway::metrics::conditions::Conditions;
 use ringway::service::catalog::{Catalog, Entry, Surroundings};
+use ringway::service::http::Boundaries;
 use serde_json::{Value, json};
 
 use super::args::{ServeArgs, ServeStack};
@@ -36,7 +38,14 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
     let entries = entries(args)?;
     let launch = args.engine.launch()?;
     check_claimed(args, &entries)?;
-    let surroundings = Surroundings { connections: args.engine.settings()?.tcp.connections, seed: seed(), clock: wall_clock };
+    let secret = secret_from_system()
+        .map_err(|error| SetupError::environment("cannot draw the secret of the http service", error.to_string()))?;
+    let surroundings = Surroundings {
+        connections: args.engine.settings()?.tcp.connections,
+        seed: seed(),
+        boundaries: Boundaries::new(&secret),
+        clock: wall_clock,
+    };
     let catalog = Catalog::new(entries, surroundings)?;
     if catalog.http().is_some() {
         // Each answer in work holds its file open.

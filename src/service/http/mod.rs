@@ -32,18 +32,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::file::Root;
+pub use self::response::Boundaries;
 
 use self::conditions::{Outcome, Validators};
 use self::connection::{IDLE, LINGER, Parts, REQUEST, Reply, Talk};
 use self::file::{File, Found};
 use self::range::{Asked, Span};
 use self::request::{Method, Request};
-use self::response::{Boundary, ContentRange, Status, Today};
+use self::response::{ContentRange, Status, Today};
 use self::time::{arm, look_again, named_by};
 use super::daytime::WallClock;
 use super::{Connection, Context, PerConnection, ResetReason, Service};
 use crate::limits;
-use crate::rng::Rng;
 
 /// The files of folders over HTTP/1.1. A listener's tag is the position of its folder.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub struct Http {
     name: Vec<u8>,
     clock: WallClock,
     today: Today,
-    boundaries: Rng,
+    boundaries: Boundaries,
     counts: Counts,
 }
 
@@ -96,8 +96,8 @@ pub struct Counts {
 }
 
 impl Http {
-    /// Serves `roots`, for up to `connections` connections at once. `clock` dates the answers; `seed` makes the separators of parts.
-    pub fn new(roots: Vec<Option<Root>>, connections: usize, seed: u64, clock: WallClock) -> Self {
+    /// Serves `roots`, for up to `connections` connections at once. `clock` dates the answers; `boundaries` makes the separators of parts.
+    pub fn new(roots: Vec<Option<Root>>, connections: usize, boundaries: Boundaries, clock: WallClock) -> Self {
         // A catalog without HTTP has one of these, too: it must cost nothing.
         let used = roots.iter().any(Option::is_some);
         Self {
@@ -111,7 +111,7 @@ impl Http {
             name: Vec::new(),
             clock,
             today: Today::default(),
-            boundaries: Rng::seeded(seed),
+            boundaries,
             counts: Counts::default(),
         }
     }
@@ -358,7 +358,7 @@ impl Http {
             }
             Asked::Several(spans) => {
                 self.begin(talk, Status::PARTIAL_CONTENT, request);
-                let boundary = Boundary(self.boundaries.next_u64(), self.boundaries.next_u64());
+                let boundary = self.boundaries.next();
                 (Span::default(), Some(Box::new(Parts { spans, next: 0, boundary, kind, size: file.size })))
             }
         };

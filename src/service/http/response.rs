@@ -3,9 +3,11 @@
 //! Called by [`super::Http`]; writes into a buffer of the connection's that is used again for the next answer. Pure; cannot panic.
 
 use std::fmt::{self, Write as _};
+use std::hash::Hasher as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use httpdate::HttpDate;
+use siphasher::sip::SipHasher13;
 
 use super::range::Span;
 
@@ -170,7 +172,40 @@ impl fmt::Display for ContentRange {
     }
 }
 
-/// What separates the parts of an answer: a random number, so that no file can contain it on purpose.
+/// Makes what separates the parts of answers: a keyed hash of a counter. Whoever has seen some cannot tell the next without the key, so
+/// that no file can contain it on purpose.
+#[derive(Clone, Copy)]
+pub struct Boundaries {
+    keyed: SipHasher13,
+    made: u64,
+}
+
+impl Boundaries {
+    /// Separators under `secret`, which comes from the operating system's randomness.
+    pub fn new(secret: &[u8; 16]) -> Self {
+        Self { keyed: SipHasher13::new_with_key(secret), made: 0 }
+    }
+
+    pub(super) fn next(&mut self) -> Boundary {
+        Boundary(self.number(), self.number())
+    }
+
+    fn number(&mut self) -> u64 {
+        let mut hasher = self.keyed;
+        hasher.write(&self.made.to_ne_bytes());
+        self.made = self.made.wrapping_add(1);
+        hasher.finish()
+    }
+}
+
+impl fmt::Debug for Boundaries {
+    /// The secret is not printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Boundaries")
+    }
+}
+
+/// What separates the parts of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Boundary(pub(super) u64, pub(super) u64);
 
@@ -226,6 +261,19 @@ mod tests {
             assert_eq!(unix_seconds(text), None, "{text}");
         }
         assert_eq!(date(u64::MAX).to_string(), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    #[test]
+    fn separators_follow_from_the_secret_and_never_repeat() {
+        let take = |secret: [u8; 16]| {
+            let mut boundaries = Boundaries::new(&secret);
+            (0..100).map(|_| boundaries.next().to_string()).collect::<Vec<_>>()
+        };
+        let (one, other) = (take([1; 16]), take([2; 16]));
+        assert_eq!(one, take([1; 16]));
+        let all: std::collections::BTreeSet<_> = one.iter().chain(&other).collect();
+        assert_eq!(all.len(), 200);
+        assert_eq!(format!("{:?}", Boundaries::new(&[1; 16])), "Boundaries");
     }
 
     #[test]

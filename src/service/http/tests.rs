@@ -36,7 +36,7 @@ impl World {
         fs::write(folder.path().join("with/index.html"), "<p>index").expect("a file");
         fs::create_dir(folder.path().join("without")).expect("a folder");
         let root = Root::open(folder.path()).expect("a root");
-        let mut http = Http::new(vec![Some(root)], 8, 1, || NOW);
+        let mut http = Http::new(vec![Some(root)], 8, Boundaries::new(&[1; 16]), || NOW);
         let mut cx = Fake::default();
         let client = cx.accept(0, room);
         http.connected(&mut cx, client);
