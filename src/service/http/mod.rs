@@ -77,9 +77,9 @@ pub struct Counts {
     pub ok: u64,
     /// Answers 301 and 304.
     pub redirected: u64,
-    /// Answers 4xx: the client's fault.
+    /// Answers 4xx, 501 and 505: the client's fault.
     pub refused: u64,
-    /// Answers 5xx: ours.
+    /// Answers 500 and 503: ours.
     pub failed: u64,
     /// Bytes of files handed to TCP.
     pub file_bytes: u64,
@@ -410,11 +410,15 @@ impl Http {
 
     const fn count(&mut self, status: Status) {
         self.counts.answered += 1;
-        match status.class() {
-            2 => self.counts.ok += 1,
-            3 => self.counts.redirected += 1,
-            4 => self.counts.refused += 1,
-            _ => self.counts.failed += 1,
+        match status {
+            // Of the class of our faults, but only a client can bring them about.
+            Status::NOT_IMPLEMENTED | Status::VERSION_NOT_SUPPORTED => self.counts.refused += 1,
+            _ => match status.class() {
+                2 => self.counts.ok += 1,
+                3 => self.counts.redirected += 1,
+                4 => self.counts.refused += 1,
+                _ => self.counts.failed += 1,
+            },
         }
     }
 }

@@ -309,6 +309,8 @@ fn wrong_requests_get_the_right_word() {
         assert_eq!(answer.field("Connection"), (!lives).then_some("close"), "{shown:?}");
         assert_eq!(answer.field("Content-Length"), Some(answer.body.len().to_string().as_str()), "{shown:?}");
         assert_eq!(answer.field("Allow"), (status == 405).then_some("GET, HEAD"), "{shown:?}");
+        let Counts { refused, failed, .. } = world.http.counts();
+        assert_eq!((refused, failed), (u64::from(status >= 400), 0), "the client's fault: {shown:?}");
         if lives {
             assert_eq!(world.ask_here("GET /a.txt", "").status, 200, "after {shown:?}");
         }
