@@ -14,8 +14,10 @@ use crate::time::Instant;
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// A head has to be complete within this time from its first byte, a body within the same from its head.
 pub(super) const REQUEST: Duration = Duration::from_secs(10);
-/// A client that acknowledges nothing of what lies ready for it is cut off after this.
+/// In this time a client has to acknowledge [`STALL_BYTES`] of what lies ready for it, or all of it if that is less; else it is cut off.
 pub(super) const STALL: Duration = Duration::from_secs(30);
+/// About 500 bytes a second: less than any line that people wait at, too much for a handful of machines to hold thousands of answers with.
+pub(super) const STALL_BYTES: u64 = 16_384;
 /// How long a client may leave its side open after everything was sent and our side closed.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
@@ -50,13 +52,22 @@ pub(super) struct Talk {
     pub(super) again: bool,
     /// Tries to read a piece of a file that was not in memory.
     pub(super) tries: u32,
-    /// Bytes handed to TCP, and how many of them were acknowledged when last looked at.
+    /// Bytes handed to TCP.
     pub(super) queued: u64,
-    pub(super) acknowledged: u64,
-    /// When something has to have happened.
+    /// What the client has to take of them; `None` when nothing lay ready the last time that was judged.
+    pub(super) due: Option<Due>,
+    /// When the client has to have said something: the rest of a head or of a body, a request, or that it closes its side.
     pub(super) deadline: Instant,
-    /// The timer for that. It may be set for earlier, and is then set anew when it fires: a request costs no timer.
+    /// The timer for whichever comes first. It may be set for earlier, and is then set anew when it fires: a request costs no timer.
     pub(super) armed: Option<(TimerId, Instant)>,
+}
+
+/// What a client has to have acknowledged, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    /// So many bytes of all that were handed to TCP.
+    pub(super) bytes: u64,
+    pub(super) at: Instant,
 }
 
 /// An answer in work.
@@ -99,10 +110,15 @@ impl Talk {
             again: false,
             tries: 0,
             queued: 0,
-            acknowledged: 0,
+            due: None,
             deadline: now + IDLE,
             armed: None,
         }
+    }
+
+    /// When the first of its deadlines passes.
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.due.map_or(self.deadline, |due| due.at.min(self.deadline))
     }
 }
 

@@ -87,7 +87,7 @@ pub struct Counts {
     pub slow_heads: u64,
     /// Connections closed because they asked for nothing more.
     pub idle: u64,
-    /// Connections cut off because the client took nothing, or did not close its side.
+    /// Connections cut off because the client took next to nothing, or did not close its side.
     pub cut_off: u64,
     /// Answers broken off because the file became shorter or could not be read.
     pub broken_off: u64,
@@ -490,9 +490,7 @@ impl Service for Http {
             }
         } else {
             talk.armed = None;
-            if cx.now() >= talk.deadline {
-                self.expire(cx, &mut talk);
-            }
+            self.expire(cx, &mut talk);
         }
         self.put_back(cx, talk);
     }

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::Http;
-use super::connection::{IDLE, REQUEST, Reply, STALL, Talk};
+use super::connection::{IDLE, REQUEST, Reply, Talk};
 use super::file::Piece;
-use super::time::look_again;
+use super::time::{look_again, watch_progress};
 use crate::limits;
 use crate::service::Context;
 
@@ -19,8 +19,11 @@ impl Http {
         talk.text_sent = 0;
         talk.reply = Some(reply);
         talk.tries = 0;
-        talk.deadline = cx.now() + STALL;
+        talk.deadline = cx.now() + IDLE;
         self.pump(cx, talk);
+        if !talk.over {
+            watch_progress(cx, talk);
+        }
     }
 
     pub(super) fn drop_reply(&mut self, talk: &mut Talk) {

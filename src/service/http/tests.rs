@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::testing::Fake;
-use super::connection::STALL;
+use super::connection::{STALL, STALL_BYTES};
 use super::*;
 
 /// 2001-09-09 01:46:40: the time by the service's clock, far behind the changes of any file of these tests.
@@ -425,20 +425,75 @@ fn a_body_has_its_time_and_a_connection_lives_on_after_it() {
     assert!(world.closed(), "it has not");
 }
 
-#[test]
-fn a_client_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {
-    let mut world = World::with_room(5000);
-    fs::write(world.path("large"), vec![7; 100_000]).expect("a file");
+/// A client that has asked for a large file, and acknowledged nothing of the first 20,000 bytes of its answer.
+fn world_of_a_reader() -> World {
+    let mut world = World::with_room(20_000);
+    fs::write(world.path("large"), vec![7; 1_000_000]).expect("a file");
+    world.cx.leave_unacknowledged(world.client, 20_000);
     world.say(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+    world
+}
+
+#[test]
+fn a_slow_client_is_served_and_one_that_takes_next_to_nothing_is_cut_off() {
+    let mut world = world_of_a_reader();
     for _ in 0..5 {
-        world.cx.leave_unacknowledged(world.client, 4999);
-        world.make_room(10);
+        world.make_room(STALL_BYTES as usize);
         world.pass(STALL);
+        assert!(world.cx.is_open(world.client), "it takes what is asked of it");
+    }
+    world.make_room(STALL_BYTES as usize - 1);
+    world.pass(STALL);
+    assert!(!world.cx.is_open(world.client), "a byte too few");
+    assert_eq!((world.http.counts().cut_off, world.http.open_files, world.cx.timers()), (1, 0, 0));
+
+    let mut world = world_of_a_reader();
+    world.pass(STALL);
+    assert!(!world.cx.is_open(world.client), "it takes nothing at all");
+}
+
+#[test]
+fn a_new_request_does_not_lengthen_the_time_to_take_the_old_answers() {
+    let mut world = World::new();
+    world.cx.leave_unacknowledged(world.client, PLENTY);
+    for _ in 0..3 {
+        world.ask_here("HEAD /a.txt", "");
+        world.pass(STALL / 3 - Duration::from_secs(1));
         assert!(world.cx.is_open(world.client));
     }
-    world.pass(STALL);
+    world.pass(Duration::from_secs(3));
     assert!(!world.cx.is_open(world.client));
-    assert_eq!((world.http.counts().cut_off, world.http.open_files), (1, 0));
+    assert_eq!(world.http.counts().cut_off, 1);
+}
+
+#[test]
+fn answers_that_wait_do_not_lengthen_the_time_for_a_head() {
+    let mut world = World::new();
+    world.cx.leave_unacknowledged(world.client, 1);
+    world.ask_here("GET /a.txt", "");
+    world.say(b"G");
+    world.pass(REQUEST);
+    assert!(world.text().contains("HTTP/1.1 408 Request Timeout") && world.closed());
+    assert_eq!((world.http.counts().slow_heads, world.http.partial_heads), (1, 0));
+}
+
+#[test]
+fn a_closed_connection_lives_while_its_answer_is_taken_and_no_longer() {
+    let mut world = World::new();
+    world.cx.leave_unacknowledged(world.client, 100);
+    world.ask_here("GET /a.txt", "Connection: close\r\n");
+    world.pass(LINGER);
+    assert!(world.cx.is_open(world.client), "it is still taking its answer");
+    world.cx.leave_unacknowledged(world.client, 1);
+    world.pass(STALL - LINGER);
+    assert!(!world.cx.is_open(world.client), "a hundred bytes take no half minute");
+
+    let mut world = World::new();
+    world.cx.leave_unacknowledged(world.client, 100);
+    world.ask_here("GET /a.txt", "Connection: close\r\n");
+    world.cx.leave_unacknowledged(world.client, 0);
+    world.pass(LINGER);
+    assert!(!world.cx.is_open(world.client), "it has its answer, and does not close its side");
 }
 
 #[test]

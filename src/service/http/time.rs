@@ -1,52 +1,87 @@
 //! What a client has time for, and the timers that see to it.
 //!
-//! Called by [`super::Http`]. A talk has one timer for its deadline, and one more while it waits for its next turn ([`look_again`]).
+//! Called by [`super::Http`]. A client has two clocks, one for what it has to say and one for what it has to take; neither
+//! stops the other. A talk has one timer for both, and one more while it waits for its next turn ([`look_again`]).
 //! No clock is read here but that of the turn. Cannot panic.
 
 use std::time::Duration;
 
 use super::Http;
-use super::connection::{STALL, Talk};
+use super::connection::{Due, IDLE, LINGER, STALL, STALL_BYTES, Talk};
 use super::response::Status;
 use crate::service::{Connection, Context};
 
 impl Http {
-    /// The deadline has passed: what is late decides.
+    /// A deadline may have passed: what the client has to say is judged first, and then what it has to take, so that neither lengthens
+    /// the time for the other.
     pub(super) fn expire(&mut self, cx: &mut impl Context, talk: &mut Talk) {
-        let now = cx.now();
-        let waiting = cx.info(talk.connection).map_or(0, |info| info.unacknowledged) as u64;
-        let acknowledged = talk.queued.saturating_sub(waiting);
-        if waiting > 0 || talk.reply.is_some() {
-            if acknowledged > talk.acknowledged {
-                talk.acknowledged = acknowledged;
-                talk.deadline = now + STALL;
-            } else {
-                self.counts.cut_off += 1;
-                self.abort(cx, talk);
-            }
-        } else if talk.closing {
-            self.counts.cut_off += 1;
-            self.abort(cx, talk);
+        if cx.now() >= talk.deadline {
+            self.expect_word(cx, talk);
+        }
+        if !talk.over && talk.due.is_some_and(|due| cx.now() >= due.at) {
+            self.expect_progress(cx, talk);
+        }
+    }
+
+    /// The client should have said something by now.
+    fn expect_word(&mut self, cx: &mut impl Context, talk: &mut Talk) {
+        let waiting = unacknowledged(cx, talk) > 0;
+        if talk.reply.is_some() {
+            // It is our turn: this time begins when the answer has gone.
+            talk.deadline = cx.now() + IDLE;
         } else if talk.head.is_some() {
             self.counts.slow_heads += 1;
             self.give_head_back(talk);
             self.refuse(cx, talk, Status::REQUEST_TIMEOUT);
+        } else if talk.closing && waiting {
+            talk.deadline = cx.now() + LINGER;
+        } else if talk.closing {
+            self.counts.cut_off += 1;
+            self.abort(cx, talk);
+        } else if waiting && talk.body_left == 0 {
+            talk.deadline = cx.now() + IDLE;
         } else {
             self.counts.idle += 1;
             self.close(cx, talk);
         }
     }
+
+    /// The client should have taken what was due by now.
+    fn expect_progress(&mut self, cx: &mut impl Context, talk: &mut Talk) {
+        let Some(due) = talk.due.take() else { return };
+        let waiting = unacknowledged(cx, talk);
+        if talk.queued.saturating_sub(waiting) < due.bytes {
+            self.counts.cut_off += 1;
+            self.abort(cx, talk);
+        } else if waiting > 0 || talk.reply.is_some() {
+            watch_progress(cx, talk);
+        }
+    }
 }
 
-/// Sees to it that the deadline is noticed. A timer that fires too early is left alone: it is set anew then, so that a connection at
-/// work costs one timer a minute. False when there is none left.
+/// From now on the client has to take something of what lies ready, unless it is being judged already.
+pub(super) fn watch_progress(cx: &impl Context, talk: &mut Talk) {
+    if talk.due.is_none() {
+        let waiting = unacknowledged(cx, talk);
+        let bytes = talk.queued.saturating_sub(waiting) + waiting.min(STALL_BYTES);
+        talk.due = Some(Due { bytes, at: cx.now() + STALL });
+    }
+}
+
+fn unacknowledged(cx: &impl Context, talk: &Talk) -> u64 {
+    cx.info(talk.connection).map_or(0, |info| info.unacknowledged) as u64
+}
+
+/// Sees to it that a deadline is noticed. A timer that fires too early is left alone: it is set anew then, so that a connection at
+/// work costs two timers a minute. False when there is none left.
 pub(super) fn arm(cx: &mut impl Context, talk: &mut Talk) -> bool {
+    let next = talk.next_deadline();
     match talk.armed {
-        Some((_, at)) if at <= talk.deadline => return true,
+        Some((_, at)) if at <= next => return true,
         Some((timer, _)) => cx.cancel_timer(timer),
         None => {}
     }
-    talk.armed = cx.set_timer(talk.deadline, token(talk.connection, false)).ok().map(|timer| (timer, talk.deadline));
+    talk.armed = cx.set_timer(next, token(talk.connection, false)).ok().map(|timer| (timer, next));
     talk.armed.is_some()
 }
 
