@@ -38,6 +38,8 @@ pub(super) struct KeepaliveState {
     pub(super) at: Instant,
     /// When the peer was last heard.
     pub(super) heard: Instant,
+    /// When the last probe was sent.
+    probed: Instant,
     unanswered: u32,
     /// A probe is to be sent.
     pub(super) probe: bool,
@@ -45,7 +47,7 @@ pub(super) struct KeepaliveState {
 
 impl KeepaliveState {
     pub(super) const fn new(plan: Option<Keepalive>, now: Instant) -> Self {
-        Self { plan, at: Instant::NEVER, heard: now, unanswered: 0, probe: false }
+        Self { plan, at: Instant::NEVER, heard: now, probed: Instant::ZERO, unanswered: 0, probe: false }
     }
 }
 
@@ -81,8 +83,11 @@ impl Tcb {
         //# Keep-alive packets MUST only be sent when no sent data is outstanding, and no data or acknowledgment packets have been
         //# received for the connection within an interval (MUST-26).
         let silent_since = keepalive.heard;
-        if now < silent_since + plan.idle {
+        if silent_since >= keepalive.probed {
+            // The interval after a probe may be longer than the silence before one: an answer counts however long it lies back.
             keepalive.unanswered = 0;
+        }
+        if now < silent_since + plan.idle {
             keepalive.at = silent_since + plan.idle;
             return Events::NONE;
         }
@@ -102,6 +107,7 @@ impl Tcb {
             return Events::TIMED_OUT;
         }
         keepalive.unanswered += 1;
+        keepalive.probed = now;
         keepalive.probe = true;
         keepalive.at = now + plan.interval;
         self.noted.note(Happening::KeepaliveProbe);

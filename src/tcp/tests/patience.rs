@@ -73,6 +73,20 @@ fn a_peer_that_answers_the_last_probe_is_alive() {
     peer.expect_state(State::Established);
 }
 
+/// The timer after a probe runs for the interval; an answer long before it expires is an answer all the same.
+#[test]
+fn a_peer_that_answers_every_probe_lives_although_the_interval_is_longer_than_the_silence() {
+    let mut peer = Script::established();
+    peer.tune(Tuning::Keepalive(Some(Keepalive { idle: 2 * SECOND, interval: 10 * SECOND, probes: 3 })));
+    for _ in 0..20 {
+        peer.next_timer();
+        peer.expect(ack().seq(ISS).ack(IRS + 1));
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 1));
+        peer.expect_events(Events::NONE);
+    }
+    peer.expect_state(State::Established);
+}
+
 #[test]
 fn a_peer_that_answers_no_probe_is_given_up() {
     let mut peer = kept_alive();
