@@ -382,7 +382,10 @@ impl<'t, 's> Arriving<'t, 's> {
     }
 
     fn seventh_process_text(&mut self) -> Check {
-        self.note_duplicate();
+        // Its sender took for lost what is here: it is told at once.
+        if self.note_duplicate() {
+            self.tcb.ack_now = true;
+        }
         let Some(bytes) = self.segment.payload.get(self.new.clone()).filter(|bytes| !bytes.is_empty()) else {
             return Check::Continue(());
         };
@@ -487,7 +490,8 @@ impl<'t, 's> Arriving<'t, 's> {
     /// An ACK in answer to an unacceptable segment. Their number is limited: two ends that disagree would answer each other for ever, and a
     /// stranger could have us send as many as he does. Data that has arrived before has a larger share, for honest peers send it again.
     fn answer_unacceptable(&mut self, why: Happening) {
-        self.note_duplicate();
+        // It is reported with the next ACK, whether this segment calls for one or not: the limit alone says.
+        let _ = self.note_duplicate();
         let again = !self.segment.is_empty() && (self.segment.seq + self.segment.len()).at_or_before(self.tcb.rcv.nxt);
         if !again {
             self.challenge(why);
@@ -500,9 +504,9 @@ impl<'t, 's> Arriving<'t, 's> {
     }
 
     /// Looks for text that came before: RFC 2883 4.3 lets PAWS have no say in it.
-    fn note_duplicate(&mut self) {
+    fn note_duplicate(&mut self) -> bool {
         let seq = self.segment.seq + u32::from(self.has(Flags::SYN));
-        text::note_duplicate(self.tcb, seq, self.segment.payload.len());
+        text::note_duplicate(self.tcb, seq, self.segment.payload.len())
     }
 
     fn challenge(&mut self, why: Happening) {

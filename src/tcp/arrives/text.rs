@@ -72,15 +72,14 @@ pub(super) fn in_order(
     Ok((0..0, Events::READABLE))
 }
 
-/// Text that is here already is acknowledged at once, and reported if the peer permits it.
-pub(super) fn note_duplicate(tcb: &mut Tcb, seq: SeqNum, len: usize) {
+/// Remembers text that is here already, to be reported if the peer permits it. True when there is some; whether it is acknowledged is the
+/// caller's to say, who knows of limits.
+pub(super) fn note_duplicate(tcb: &mut Tcb, seq: SeqNum, len: usize) -> bool {
     if len == 0 || !tcb.offers.sack {
-        return;
+        return false;
     }
     let segment = ranges::Range { left: seq, right: seq + len as u32 };
-    if tcb.received.note_duplicate(tcb.irs + 1, tcb.rcv.nxt, segment) {
-        tcb.ack_now = true;
-    }
+    tcb.received.note_duplicate(tcb.irs + 1, tcb.rcv.nxt, segment)
 }
 
 /// Keeps text that lies beyond a hole.

@@ -1,5 +1,7 @@
 //! Resets and what else an attacker might send (RFC 9293 3.5.2, 3.5.3, 3.10.5; RFC 5961).
 
+use std::time::Duration;
+
 use super::script::*;
 use crate::device::Drop;
 use crate::limits::{CHALLENGE_ACKS_PER_SECOND, DUPLICATE_ACKS_PER_SECOND};
@@ -273,4 +275,21 @@ fn answers_to_data_outside_the_window_are_limited() {
     };
     assert_eq!(answers(IRS + 1 + 20_000), usize::from(CHALLENGE_ACKS_PER_SECOND), "beyond the window");
     assert_eq!(answers(IRS - 100), usize::from(DUPLICATE_ACKS_PER_SECOND), "what has arrived before");
+}
+
+/// What a report of duplicates notes must not go past the limit.
+#[test]
+fn answers_to_data_that_has_arrived_before_are_limited_with_sack_too() {
+    let mut peer = Script::with_sack(plain(), Duration::from_millis(10));
+    peer.inject(data(b"here").seq(IRS + 1).ack(ISS + 1));
+    peer.next_timer();
+    peer.expect(ack().seq(ISS + 1).ack(IRS + 5));
+    let answers = (0..1000)
+        .filter(|_| {
+            peer.inject(data(b"here").seq(IRS + 1).ack(ISS + 1));
+            peer.expect_drop(Drop::TcpOutOfWindow);
+            peer.sent().is_some()
+        })
+        .count();
+    assert_eq!(answers, usize::from(DUPLICATE_ACKS_PER_SECOND));
 }
