@@ -99,20 +99,32 @@ impl<D: Device, S: Service> Engine<D, S> {
 
     /// Offers payload that lies in its frame; what the service leaves is copied into the receive buffer.
     fn offer_payload(&mut self, id: SlotId, payload: &[u8]) {
-        let Some(flow) = self.core.flows.find(id) else { return };
-        let taken = if flow.alive() && !flow.paused {
-            self.service.data(&mut self.core, id.into(), payload).min(payload.len())
-        } else if flow.alive() {
+        let Some(flow) = self.core.flows.find_mut(id) else { return };
+        let taken = if !flow.alive() {
+            payload.len()
+        } else if flow.paused || !flow.tcb.readable() {
             0
         } else {
-            payload.len()
+            self.service.data(&mut self.core, id.into(), payload).min(payload.len())
         };
         self.core.counters.tcp_in_frame_bytes += taken as u64;
         let rest = &payload[taken..];
-        if !rest.is_empty()
-            && let Some(flow) = self.core.flows.find_mut(id)
-        {
+        let Some(flow) = self.core.flows.find_mut(id).filter(|_| !rest.is_empty()) else { return };
+        if flow.tcb.readable() {
             flow.tcb.keep_unread(rest, &mut self.core.pool);
+        } else {
+            self.lose_unreadable(id, rest.len());
+        }
+    }
+
+    /// After an offer to a service that has closed both directions: a rest of `left` bytes in a frame, or what is left in the buffer, is lost.
+    /// The peer gets a RST and the service hears nothing more.
+    fn lose_unreadable(&mut self, id: SlotId, left: usize) {
+        let Some(flow) = self.core.flows.find_mut(id) else { return };
+        let over = flow.tcb.state() == State::Closed;
+        if flow.tcb.lose_unreadable(left, &mut self.core.pool) && flow.alive() {
+            flow.told.ended = true;
+            self.core.counters.tcp_reset += u64::from(!over);
         }
     }
 
@@ -133,6 +145,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 Some(flow) => {
                     flow.tcb.take_back(lent);
                     flow.tcb.consume(taken, pool);
+                    self.lose_unreadable(id, 0);
                 }
                 None => lent.release(pool),
             }

@@ -101,6 +101,11 @@ impl Tcb {
         self.received.consume(n, pool);
     }
 
+    /// False once [`Tcb::close_both`] was called: nothing is offered or kept any more.
+    pub const fn readable(&self) -> bool {
+        !self.unreadable
+    }
+
     /// True when the peer's FIN is in order: nothing follows what is unread.
     pub const fn peer_closed(&self) -> bool {
         self.fin_received
@@ -145,7 +150,8 @@ impl Tcb {
     }
 
     /// CLOSE of both directions: as [`Tcb::close`], and nobody will read what is unread or still comes. Data lost that way is
-    /// answered with a RST, and FIN-WAIT-2 ends by itself.
+    /// answered with a RST, and FIN-WAIT-2 ends by itself. While bytes are on offer to the service they do not count as unread:
+    /// [`Tcb::lose_unreadable`] follows.
     pub fn close_both(&mut self, config: &Config, now: Instant, pool: &mut BufferPool) {
         //= rfc9293#3.6.1
         //# If such a host issues a CLOSE call while received data is still pending in the TCP connection, or if new data is received
@@ -160,6 +166,21 @@ impl Tcb {
         if self.state() == State::FinWait2 {
             self.timers.linger = now + config.fin_wait_2;
         }
+    }
+
+    /// Bytes were on offer to the service, and it left `left` of those that lie in a frame; what lies in the buffer has been consumed as far as
+    /// it was taken. If it has called [`Tcb::close_both`] meanwhile, nothing of the rest is kept, and when there is a rest, the connection is
+    /// aborted as it would have been had the bytes waited. True when it was.
+    pub fn lose_unreadable(&mut self, left: usize, pool: &mut BufferPool) -> bool {
+        if !self.unreadable {
+            return false;
+        }
+        let lost = left > 0 || self.unread_len() > 0;
+        self.received.release(pool);
+        if lost {
+            self.abort();
+        }
+        lost
     }
 
     /// ABORT: the connection ends at once; a RST is still to be sent if the state calls for one.
