@@ -177,7 +177,7 @@ impl<D: Device> Context for Core<D> {
             state: flow.tcb.state(),
             listener: flow.listener,
             tag: flow.tag,
-            unread: flow.tcb.unread_len(),
+            unread: flow.tcb.unread_len() + flow.tcb.unoffered(),
             urgent: flow.tcb.urgent_ahead() as usize,
             unacknowledged: flow.tcb.unacknowledged(),
             room: flow.tcb.send_room(&self.config.tcp),

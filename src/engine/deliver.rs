@@ -27,6 +27,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     fn deliver_events(&mut self, id: SlotId, events: Events, payload: &[u8]) {
+        if let Some(flow) = self.core.flows.find_mut(id) {
+            flow.tcb.set_unoffered(payload.len());
+        }
         if events.contains(Events::CONNECTED) {
             self.tell_connected(id);
         }
@@ -100,6 +103,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// Offers payload that lies in its frame; what the service leaves is copied into the receive buffer.
     fn offer_payload(&mut self, id: SlotId, payload: &[u8]) {
         let Some(flow) = self.core.flows.find_mut(id) else { return };
+        flow.tcb.set_unoffered(0);
         let taken = if !flow.alive() {
             payload.len()
         } else if flow.paused || !flow.tcb.readable() {

@@ -65,6 +65,7 @@ impl Tcb {
     /// be told of new room at once.
     pub fn delivered(&mut self, pool: &mut BufferPool) {
         self.received.tidy(pool);
+        self.forget_read_mark();
         let receiving = matches!(self.state(), State::Established | State::FinWait1 | State::FinWait2);
         if receiving && self.rcv.update_due(self.received.unread()) {
             self.ack_now = true;

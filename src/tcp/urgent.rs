@@ -17,6 +17,8 @@ pub(super) struct Urgent {
     send: Option<SeqNum>,
     /// RCV.UP, until the service has been offered everything before it.
     receive: Option<SeqNum>,
+    /// Bytes in order that lie in their frame and are not offered yet.
+    unoffered: u32,
 }
 
 impl Tcb {
@@ -47,8 +49,8 @@ impl Tcb {
     /// Takes a received mark in. True when the service is to be told.
     pub(super) fn hear_urgent(&mut self, segment: &Segment<'_>) -> bool {
         let mark = segment.seq + u32::from(segment.flags.contains(Flags::SYN)) + u32::from(segment.urgent);
-        let read = self.rcv.nxt - self.received.unread();
-        self.urgent.receive = self.urgent.receive.filter(|known| known.after(read));
+        self.forget_read_mark();
+        let read = self.read();
         //= rfc9293#3.8.5
         //# A TCP implementation MUST (MUST-32) inform the application layer asynchronously whenever it receives an urgent pointer and
         //# there was previously no pending urgent data, or whenever the urgent pointer advances in the data stream.
@@ -64,7 +66,28 @@ impl Tcb {
         //= rfc9293#3.8.5
         //# The TCP implementation MUST (MUST-33) provide a way for the application to learn how much urgent data remains to be read
         //# from the connection, or at least to determine whether more urgent data remains to be read
-        let read = self.rcv.nxt - self.received.unread();
+        let read = self.read();
         self.urgent.receive.map_or(0, |mark| if mark.after(read) { mark - read } else { 0 })
+    }
+
+    /// Forgets a mark that everything before has been offered of: half a sequence space later it would seem to lie ahead again.
+    pub(super) fn forget_read_mark(&mut self) {
+        let read = self.read();
+        self.urgent.receive = self.urgent.receive.filter(|mark| mark.after(read));
+    }
+
+    /// So many bytes of [`super::Arrival::payload`] are not offered to the service yet, while it is told of other things; 0 when they are.
+    pub fn set_unoffered(&mut self, len: usize) {
+        self.urgent.unoffered = len as u32;
+    }
+
+    /// Bytes that [`Tcb::set_unoffered`] was told of.
+    pub const fn unoffered(&self) -> usize {
+        self.urgent.unoffered as usize
+    }
+
+    /// Up to where the service has been offered the stream. The peer's FIN is no byte of it.
+    fn read(&self) -> SeqNum {
+        self.rcv.nxt - u32::from(self.fin_received) - self.received.unread() - self.urgent.unoffered
     }
 }

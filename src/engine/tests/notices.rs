@@ -8,7 +8,7 @@ use crate::tcp::tally::Happening;
 use crate::tcp::{State, Tuning};
 use crate::wire::checksum::checksum;
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP};
-use crate::wire::tcp::{Flags, Options};
+use crate::wire::tcp::{Flags, Header, Options};
 
 const IRS: SeqNum = SeqNum(77);
 
@@ -20,6 +20,14 @@ struct Recorder {
     connection: Option<Connection>,
     notices: Vec<Notice>,
     resets: Vec<ResetReason>,
+    /// What is unread and what is urgent, as it was at each notice and each offer.
+    ahead: Vec<(usize, usize)>,
+}
+
+impl Recorder {
+    fn look_ahead(&mut self, cx: &impl Context, connection: Connection) {
+        self.ahead.extend(cx.info(connection).map(|info| (info.unread, info.urgent)));
+    }
 }
 
 impl Service for Recorder {
@@ -35,11 +43,13 @@ impl Service for Recorder {
         cx.send(connection, &vec![1; self.to_send]);
     }
 
-    fn data(&mut self, _: &mut impl Context, _: Connection, _: &[u8]) -> usize {
+    fn data(&mut self, cx: &mut impl Context, connection: Connection, _: &[u8]) -> usize {
+        self.look_ahead(cx, connection);
         0
     }
 
-    fn notice(&mut self, _: &mut impl Context, _: Connection, notice: Notice) {
+    fn notice(&mut self, cx: &mut impl Context, connection: Connection, notice: Notice) {
+        self.look_ahead(cx, connection);
         self.notices.push(notice);
     }
 
@@ -263,4 +273,20 @@ fn a_linger_time_that_passes_is_an_abort_and_told_as_one() {
     engine.turn(&clock);
     assert_eq!(peer.segments(), [(Flags::RST, iss + 12, SeqNum(0))]);
     assert_eq!((engine.core.flows.len(), &engine.service().resets[..]), (0, &[ResetReason::Aborted][..]));
+}
+
+//= type=test
+//= rfc9293#3.8.5
+//# The TCP implementation MUST (MUST-33) provide a way for the application to learn how much urgent data remains to be read from the
+//# connection, or at least to determine whether more urgent data remains to be read
+#[test]
+fn a_service_that_is_told_of_urgent_data_learns_how_much_there_is() {
+    let (mut engine, mut peer, clock, iss) = open(Recorder::default());
+    let flags = Flags::ACK | Flags::URG;
+    let (seq, ack, options) = (IRS + 1, iss + 1, Options::default());
+    let header = Header { source_port: 5000, target_port: 7, seq, ack, flags, window: 1000, urgent: 5, options };
+    peer.segment_of(&header, b"abc");
+    engine.turn(&clock);
+    assert_eq!(engine.service().notices, [Notice::Urgent]);
+    assert_eq!(engine.service().ahead, [(3, 5), (0, 2)], "told, then offered");
 }

@@ -70,16 +70,21 @@ impl Peer {
 
     /// A segment from a port of the peer's choice, with options.
     pub(super) fn segment_from(&mut self, port: u16, flags: Flags, seq: SeqNum, ack: SeqNum, options: Options, payload: &[u8]) {
+        let header = Header { source_port: port, target_port: 7, seq, ack, flags, window: 1000, urgent: 0, options };
+        self.segment_of(&header, payload);
+    }
+
+    /// A segment with a header of the test's own.
+    pub(super) fn segment_of(&mut self, header: &Header, payload: &[u8]) {
         let key = FlowKey {
             local: Address::from(PEER),
             remote: Address::from(OURS),
-            local_port: port,
-            remote_port: 7,
+            local_port: header.source_port,
+            remote_port: header.target_port,
             link: key::Link { interface: 0, vlan: key::Link::UNTAGGED },
         };
-        let header = Header { source_port: port, target_port: 7, seq, ack, flags, window: 1000, urgent: 0, options };
         let mut frame = self.0.allocate().unwrap();
-        assert!(emit::tcp_segment(&mut frame, LINK, &key, &header, DELIVERY, [payload, &[]]));
+        assert!(emit::tcp_segment(&mut frame, LINK, &key, header, DELIVERY, [payload, &[]]));
         self.0.transmit(frame).unwrap();
         self.0.flush();
     }

@@ -55,6 +55,28 @@ fn the_mark_counts_at_a_closed_window_too() {
 }
 
 #[test]
+fn a_mark_that_was_read_does_not_come_back_half_a_sequence_space_later() {
+    let mut peer = Script::established();
+    peer.inject(data(b"abc").urgent(3).seq(IRS + 1).ack(ISS + 1));
+    peer.expect_data(b"abc");
+    peer.tcb.rcv.nxt += (1 << 31) + 5;
+    assert_eq!(peer.tcb.urgent_ahead(), 0);
+}
+
+#[test]
+fn the_peers_fin_is_not_taken_for_an_urgent_byte_that_was_read() {
+    let mut peer = Script::established();
+    peer.appetite = 0;
+    peer.inject(data(b"abc").with(Flags::FIN).urgent(3).seq(IRS + 1).ack(ISS + 1));
+    peer.expect_state(State::CloseWait);
+    assert_eq!(peer.tcb.urgent_ahead(), 3);
+    peer.resume(2);
+    assert_eq!(peer.tcb.urgent_ahead(), 1);
+    peer.resume(1);
+    assert_eq!(peer.tcb.urgent_ahead(), 0);
+}
+
+#[test]
 fn after_the_peers_fin_the_mark_is_ignored() {
     let mut peer = Script::close_wait();
     peer.inject(ack().urgent(9).seq(IRS + 2).ack(ISS + 1));
