@@ -288,3 +288,17 @@ fn closed_both_ways_fin_wait_2_ends_by_itself() {
     peer.inject(fin().seq(IRS + 1).ack(ISS + 2));
     peer.expect_state(State::TimeWait);
 }
+
+#[test]
+fn no_acknowledgment_keeps_a_connection_that_was_closed_both_ways() {
+    let mut peer = Script::established();
+    peer.tcb.close_both(&peer.config, peer.now, &mut peer.pool);
+    peer.expect(fin().seq(ISS + 1).ack(IRS + 1));
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 2));
+    peer.expect_state(State::FinWait2);
+    peer.advance(peer.config.fin_wait_2 - Duration::from_secs(1));
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 2));
+    assert_eq!(peer.next_timer(), Duration::from_secs(1));
+    peer.expect_events(Events::TIMED_OUT);
+    peer.expect_finished();
+}
