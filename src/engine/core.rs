@@ -261,19 +261,28 @@ impl<D: Device> Core<D> {
         if !self.flows.is_full() {
             return true;
         }
+        let Some(id) = self.who_gives_way() else { return false };
+        self.time_waits.pop_front();
+        self.remove_flow(id);
+        self.tally.count(Happening::TimeWaitCutShort);
+        true
+    }
+
+    /// The connection longest in TIME-WAIT that can give way to a new one; it is the first in the list then. Only some are looked at.
+    pub(super) fn who_gives_way(&mut self) -> Option<SlotId> {
+        self.forget_time_waits();
         for _ in 0..limits::TIME_WAITS_LOOKED_AT {
-            let Some(id) = self.time_waits.pop_front() else { return false };
-            let Some(flow) = self.flows.find(id).filter(|flow| flow.time_wait()) else { continue };
-            if flow.alive() {
+            let &id = self.time_waits.front()?;
+            match self.flows.find(id).filter(|flow| flow.time_wait()) {
+                Some(flow) if !flow.alive() => return Some(id),
                 // Its service has not read everything yet.
-                self.time_waits.push_back(id);
-                continue;
+                Some(_) => self.time_waits.rotate_left(1),
+                None => {
+                    self.time_waits.pop_front();
+                }
             }
-            self.remove_flow(id);
-            self.tally.count(Happening::TimeWaitCutShort);
-            return true;
         }
-        false
+        None
     }
 
     /// One connection fewer in SYN-RECEIVED.

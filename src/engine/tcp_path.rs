@@ -152,20 +152,24 @@ impl<D: Device> Core<D> {
         segment: &Segment<'_>,
         iss_after: Option<SeqNum>,
     ) -> Result<Answer, Drop> {
-        if !self.make_room() {
+        let cookies = self.config.tcp.syn_cookies;
+        // One that follows another in TIME-WAIT has to begin after it, which a cookie does not know; it has its predecessor's place.
+        let scarce = iss_after.is_none() && self.is_scarce(cookies);
+        if self.flows.is_full() && self.who_gives_way().is_none() {
             return Err(Drop::TcpTableFull);
         }
-        // One that follows another in TIME-WAIT has to begin after it, which a cookie does not know.
-        let scarce = iss_after.is_none() && self.is_scarce();
         let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
         let full = entry.half_open >= entry.backlog;
         if full || scarce {
-            if self.config.tcp.syn_cookies {
+            if cookies {
                 return self.answer_with_cookie(at, key, listener, segment).ok_or(Drop::TcpBacklogFull);
             }
             if full {
                 return Err(Drop::TcpBacklogFull);
             }
+        }
+        if !self.make_room() {
+            return Err(Drop::TcpTableFull);
         }
         let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
         entry.half_open += 1;
@@ -238,10 +242,16 @@ impl<D: Device> Core<D> {
         if takes { Drop::TcpCookieInvalid } else { Drop::TcpListenIgnored }
     }
 
-    /// True when only the slots are left that are kept for handshakes which have been completed. (What is in TIME-WAIT gives way first.)
-    fn is_scarce(&self) -> bool {
+    /// True when only the slots are left that are kept for handshakes which have been completed, and nothing in TIME-WAIT can give way. When no
+    /// slot is left at all and `cookies` are sent, what is in TIME-WAIT does not help: a SYN, which anybody can forge, ends none of
+    /// them, an acknowledgment of a cookie does.
+    fn is_scarce(&mut self, cookies: bool) -> bool {
         let capacity = self.config.tcp.connections;
-        self.time_waits.is_empty() && capacity - self.flows.len() < capacity / limits::KEPT_FOR_COOKIES
+        let free = capacity - self.flows.len();
+        if free == 0 && cookies {
+            return true;
+        }
+        free < capacity / limits::KEPT_FOR_COOKIES && self.who_gives_way().is_none()
     }
 
     /// What a TCB is told at its birth.

@@ -220,6 +220,79 @@ fn in_a_full_table_the_oldest_time_wait_gives_way() {
 }
 
 #[test]
+fn a_syn_alone_ends_no_time_wait() {
+    let (mut engine, mut peer, clock) = serve_with(Closer, |tcp| tcp.connections = 4);
+    (1..=4).for_each(|port| to_time_wait(&mut engine, &mut peer, &clock, port));
+    for port in 100..150 {
+        peer.segment_from(port, Flags::SYN, IRS, SeqNum(0), Options::default(), &[]);
+        engine.turn(&clock);
+        assert_eq!(peer.segments().len(), 1, "each is answered");
+    }
+    assert_eq!(engine.core.count_states(), (0, 4));
+    assert_eq!((engine.core.tally.of(Happening::TimeWaitCutShort), engine.core.tally.of(Happening::SynCookieSent)), (0, 50));
+
+    engine.core.config.tcp.syn_cookies = false;
+    to_time_wait(&mut engine, &mut peer, &clock, 200);
+    assert_eq!((engine.core.count_states(), engine.core.tally.of(Happening::TimeWaitCutShort)), ((0, 4), 1), "as before");
+}
+
+#[test]
+fn a_syn_beyond_the_backlog_ends_no_time_wait_without_cookies() {
+    let (mut engine, mut peer, clock) = serve_with(Closer, |tcp| {
+        tcp.connections = 4;
+        tcp.backlog = 1;
+        tcp.syn_cookies = false;
+    });
+    (1..=3).for_each(|port| to_time_wait(&mut engine, &mut peer, &clock, port));
+    for port in [4, 5] {
+        peer.segment_from(port, Flags::SYN, IRS, SeqNum(0), Options::default(), &[]);
+    }
+    engine.turn(&clock);
+    assert_eq!((engine.core.count_states(), engine.core.drops.of(Drop::TcpBacklogFull)), ((1, 3), 1));
+    assert_eq!(engine.core.tally.of(Happening::TimeWaitCutShort), 0);
+}
+
+/// Closes every connection at once, and reads nothing.
+#[derive(Default)]
+struct Hoarder;
+
+impl Service for Hoarder {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.listen(7.into(), Listen::default()).unwrap();
+    }
+
+    fn connected(&mut self, cx: &mut impl Context, connection: Connection) {
+        cx.close(connection);
+    }
+
+    fn data(&mut self, _: &mut impl Context, _: Connection, _: &[u8]) -> usize {
+        0
+    }
+}
+
+/// Those in TIME-WAIT whose service has not read everything cannot give way: they leave the table as scarce as others do.
+#[test]
+fn a_time_wait_that_is_still_read_makes_no_room() {
+    let (mut engine, mut peer, clock) = serve_with(Hoarder, |tcp| tcp.connections = 32);
+    for port in 1..=31 {
+        peer.segment_from(port, Flags::SYN, IRS, SeqNum(0), Options::default(), &[]);
+        engine.turn(&clock);
+        let iss = peer.segments()[0].1;
+        peer.segment_from(port, ACK, IRS + 1, iss + 1, Options::default(), &[]);
+        engine.turn(&clock);
+        peer.segment_from(port, Flags::FIN | ACK, IRS + 1, iss + 2, Options::default(), b"unread");
+        engine.turn(&clock);
+        peer.segments();
+    }
+    assert_eq!(engine.core.count_states(), (0, 31));
+    peer.segment_from(100, Flags::SYN, IRS, SeqNum(0), Options::default(), &[]);
+    engine.turn(&clock);
+    assert_eq!((engine.core.count_states(), engine.core.tally.of(Happening::SynCookieSent)), ((0, 31), 1));
+}
+
+#[test]
 fn a_table_full_of_live_connections_refuses() {
     let (mut engine, mut peer, clock) = serve_with(Echo::default(), |tcp| tcp.connections = 2);
     for port in 1..=3 {
