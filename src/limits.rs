@@ -36,6 +36,8 @@ pub const SEGMENTS_PER_TURN: usize = 32;
 pub const SEND_MSS_MIN: u16 = 64;
 /// While fewer than one in so many connections of the table are free, SYNs are answered with cookies: the rest is for completed handshakes.
 pub const KEPT_FOR_COOKIES: usize = 16;
+/// Cookies of the recent past, per core, that are known to have made a connection already (32 KiB); a power of two.
+pub const SPENT_COOKIES: usize = 4096;
 /// Connections in TIME-WAIT that are looked at for one that can give way to a new connection.
 pub const TIME_WAITS_LOOKED_AT: usize = 16;
 /// The smallest path MTU that is believed, as on Linux: a forged smaller one would turn a stream into a flood of tiny segments.

@@ -9,6 +9,7 @@ use super::clock::MonotonicClock;
 use super::config::Config;
 use super::counters::Counters;
 use super::flow::{Flow, Listener};
+use super::spent_cookies::SpentCookies;
 use super::wheel::Wheel;
 use crate::demux::{Address, Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
 use crate::device::drop::DropCounters;
@@ -128,6 +129,8 @@ pub(super) struct Core<D: Device> {
     pub(super) tally: Tally,
     /// Flows in TIME-WAIT, the oldest first; some of them have gone since.
     pub(super) time_waits: VecDeque<SlotId>,
+    /// Cookies that have made a connection.
+    pub(super) spent_cookies: SpentCookies,
     /// Set once a stop began: no new connections.
     pub(super) stopping: bool,
     /// A service asked for the stop.
@@ -167,6 +170,7 @@ impl<D: Device> Core<D> {
             drops: DropCounters::default(),
             tally: Tally::default(),
             time_waits: VecDeque::with_capacity(2 * connections),
+            spent_cookies: SpentCookies::new(),
             stopping: false,
             stop_asked: false,
             unfilled_reported: false,

@@ -22,6 +22,7 @@ mod pressure;
 pub mod report;
 mod run;
 mod settle;
+mod spent_cookies;
 mod tcp_path;
 mod timers;
 mod turn;

@@ -8,6 +8,7 @@ use super::emit::{self, Delivery, LinkHeader};
 use super::flow::{Flow, Hop};
 use super::run::Engine;
 use super::settle::Verdict;
+use super::spent_cookies::SpentCookies;
 use crate::demux::{Address, FlowKey, Link, SlotId};
 use crate::device::{Device, Drop, Frame};
 use crate::limits;
@@ -220,11 +221,13 @@ impl<D: Device> Core<D> {
         let (octets, opening) = (key.octets(), self.opening(at, key, Some(congestion)));
         let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
         let mut tcb = cookie::accept(&self.config.tcp, opening, self.now, segment, seal)?;
-        if !self.make_room() {
+        let spent = SpentCookies::mark(self.hash.of(key), segment.ack);
+        if self.spent_cookies.contains(spent) || !self.make_room() {
             tcb.release(&mut self.pool);
             return None;
         }
         let id = self.insert_flow(self.accepted(at, packet, key, listener, tag, tcb))?;
+        self.spent_cookies.insert(spent);
         self.counters.tcp_accepted += 1;
         self.tally.count(Happening::SynCookieAccepted);
         Some(id)

@@ -16,6 +16,11 @@
 //! in 2^28. At 100,000 guesses a second that is one connection in 45 minutes, in the name of an address whose owner resets it at our
 //! first segment; and it succeeds only within two minutes of an overflow. Who can see the cookie can complete the handshake anyway.
 //!
+//! What can be replayed: while it lives a cookie is right as often as it comes. A copy of the ACK, with the data it carries, would open the
+//! connection again once it is over and nothing of it is left, as when the peer closed first. So the engine refuses a cookie that has made a
+//! connection (`engine/spent_cookies.rs`); it remembers some thousands a core, and after as many more an older one could be used again until
+//! its time is over. Data that must not be taken twice is for the service to tell apart, as with any connection whose peer is not proven.
+//!
 //! What is lost: a segment that overtakes the one with which the connection begins is dropped ([`may_follow`]), not kept, and comes again
 //! with that one when the peer's timer expires; a SYN-ACK is not sent again by itself (the peer's SYN is), and a peer whose ACK is lost and that waits for us to speak
 //! first waits in vain. That is why cookies are for overflow only, as RFC 4987 5 has it.

@@ -292,6 +292,38 @@ fn a_time_wait_that_is_still_read_makes_no_room() {
     assert_eq!((engine.core.count_states(), engine.core.tally.of(Happening::SynCookieSent)), ((0, 31), 1));
 }
 
+/// Whoever has seen the ACK of a cookie, with the request in it, cannot have the request served again once the connection is over.
+#[test]
+fn a_cookie_opens_one_connection() {
+    let (mut engine, mut peer, clock) = flooded();
+    let syn_ack = syn(&mut engine, &mut peer, &clock, Options::default());
+    let request = |peer: &mut Peer| {
+        peer.segment_from(5000, ACK | Flags::PSH, IRS + 1, syn_ack.seq + 1, Options::default(), b"transfer");
+    };
+    request(&mut peer);
+    engine.turn(&clock);
+    assert_eq!(peer.segments_whole()[0].2, b"transfer");
+    // The peer closes first: nothing of the connection stays.
+    peer.segment_from(5000, Flags::FIN | ACK, IRS + 9, syn_ack.seq + 9, Options::default(), &[]);
+    engine.turn(&clock);
+    peer.segment_from(5000, ACK, IRS + 10, syn_ack.seq + 10, Options::default(), &[]);
+    engine.turn(&clock);
+    peer.segments();
+    assert_eq!(engine.core.flows.len(), 2);
+    request(&mut peer);
+    engine.turn(&clock);
+    assert_eq!(peer.segments(), [(Flags::RST, syn_ack.seq + 1, SeqNum(0))]);
+    assert_eq!((engine.core.flows.len(), engine.core.drops.of(Drop::TcpCookieInvalid)), (2, 1));
+    // The next one of the same peer is another matter.
+    peer.segment_from(5000, Flags::SYN, IRS + 500, SeqNum(0), Options::default(), &[]);
+    engine.turn(&clock);
+    let again = peer.segments()[0].1;
+    peer.segment_from(5000, ACK | Flags::PSH, IRS + 501, again + 1, Options::default(), b"another");
+    engine.turn(&clock);
+    assert_eq!(peer.segments_whole()[0].2, b"another");
+    assert_eq!(happened(&engine, Happening::SynCookieAccepted), 2);
+}
+
 #[test]
 fn a_table_full_of_live_connections_refuses() {
     let (mut engine, mut peer, clock) = serve_with(Echo::default(), |tcp| tcp.connections = 2);
