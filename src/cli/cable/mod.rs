@@ -28,9 +28,11 @@ pub(crate) fn run(args: &CableArgs, output: Output) -> Result<(), Failure> {
     let pair =
         Pair { names, mode: args.mode.into(), zero_copy: args.zerocopy.into(), core: args.core()?, held: profile.in_transit() };
     let signals = Signals::take(true)?;
-    let mut whole = pair.open()?;
-    let [a, b] = std::mem::take(&mut whole.queues);
+    let mut opened = pair.open()?;
+    let [a, b] = std::mem::take(&mut opened.queues);
     let mut cable = Cable::new(&profile, a, b);
+    // Declared after the cable, and so dropped before it when something fails: the programs go before the queues do, as in `end`.
+    let whole = opened;
     say_ready(&whole.ready, &profile, output);
     let (start, cpu_start) = (Instant::now(), cpu::thread_ns());
     let mut before = [Counts::default(); 2];
