@@ -51,26 +51,27 @@ impl Tcb {
         }
         let most = self.sack_blocks_max();
         if most == 0 || self.received.sack_count(most) == 0 {
-            return self.reset_options(now);
+            return self.base_options(now);
         }
         let (sack, count) = self.received.sack_blocks(most);
         #[cfg(test)]
         let sack = planted::sack(sack);
-        Options { sack, sack_count: count as u8, ..self.reset_options(now) }
+        Options { sack, sack_count: count as u8, ..self.base_options(now) }
     }
 
-    /// The options of a RST.
+    /// What every segment that is neither SYN nor RST carries.
+    fn base_options(&self, now: Instant) -> Options {
+        Options { user_timeout: self.user_timeout.in_segment(), ..self.reset_options(now) }
+    }
+
+    /// The options of a RST: it tells nothing of a connection that is over.
     pub(super) fn reset_options(&self, now: Instant) -> Options {
         //= rfc9293#3.2
         //# in segments with the SYN control bit set) and MUST NOT be sent in other segments (MUST-65).
         //= rfc7323#3.2
         //# Once TSopt has been successfully negotiated, that is both <SYN> and <SYN,ACK> contain TSopt, the TSopt MUST be sent in
         //# every non-<RST> segment for the duration of the connection, and SHOULD be sent in an <RST> segment
-        Options {
-            timestamps: self.timestamps.ok.then(|| self.timestamps.option(now)),
-            user_timeout: self.user_timeout.in_segment(),
-            ..Options::default()
-        }
+        Options { timestamps: self.timestamps.ok.then(|| self.timestamps.option(now)), ..Options::default() }
     }
 
     /// A segment with [`Tcb::options`] has left.

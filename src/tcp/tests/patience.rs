@@ -224,6 +224,16 @@ fn the_user_timeout_is_told_in_the_syn_in_the_next_segment_and_when_it_changes()
     peer.expect(data(b"b").no_options().seq(ISS + 998));
 }
 
+#[test]
+fn a_reset_tells_of_no_user_timeout() {
+    let mut peer = Script::accept(Config { user_timeout_option: true, ..plain() }, syn().seq(IRS).mss(MSS));
+    peer.expect(syn_ack().seq(ISS).ack(IRS + 1));
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 1));
+    peer.tune(Tuning::UserTimeout(Some(600 * SECOND)));
+    peer.abort();
+    peer.expect(rst().seq(ISS + 1).no_options());
+}
+
 //= type=test
 //= rfc5482#3.1
 //# USER_TIMEOUT = min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT))
