@@ -325,7 +325,7 @@ impl Tcb {
         if is_new {
             self.stop_override();
             self.delivery_begins(now);
-            self.restart_after_idle(config, now);
+            self.note_idleness(config, now);
             self.sent_new(end, now, pool);
         } else {
             self.resent += 1;
@@ -364,10 +364,11 @@ impl Tcb {
         }
     }
 
-    fn restart_after_idle(&mut self, config: &Config, now: Instant) {
-        //= rfc5681#4.1
-        //# Therefore, a TCP SHOULD set cwnd to no more than RW before beginning transmission if the TCP has not sent data in an
-        //# interval exceeding the retransmission timeout.
+    /// Data after a pause. The restart window of RFC 5681 4.1 has given way to validation: the window is kept and paced out, and shrinks
+    /// when it was not validated for long.
+    fn note_idleness(&mut self, config: &Config, now: Instant) {
+        //= rfc7661#4.4
+        //# A TCP sender that enters the non-validated phase preserves the cwnd
         if self.snd.outstanding() == 0 && now.ns_since(self.last_sent) > self.rto.backed_off_ns(0, config) {
             self.congestion.on_idle(now);
         }

@@ -78,7 +78,7 @@ pub struct Tcb {
     pub(super) linger: Option<Duration>,
     /// When a closed connection is aborted.
     pub(super) abort_at: Instant,
-    /// When data was last sent (RFC 5681 4.1).
+    /// When data was last sent.
     pub(super) last_sent: Instant,
     /// Segments sent again.
     pub(super) resent: u64,

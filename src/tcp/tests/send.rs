@@ -396,19 +396,36 @@ fn the_first_flight_is_ten_segments() {
 }
 
 //= type=test
-//= rfc5681#4.1
-//# Therefore, a TCP SHOULD set cwnd to no more than RW before beginning transmission if the TCP has not sent data in an interval exceeding
-//# the retransmission timeout.
+//= rfc7661#4.4
+//# A TCP sender that enters the non-validated phase preserves the cwnd
+//= type=test
+//= rfc7661#4.4.2
+//# A TCP sender in the non-validated phase SHOULD control the maximum burst size
 #[test]
-fn after_idleness_the_window_is_the_initial_one_again() {
-    let mut peer = Script::established();
-    peer.send(&[1; 20_000]);
-    let mut acked = 0;
-    while peer.sent().is_some() {
-        acked += 1000;
-        peer.inject(ack().seq(IRS + 1).ack(ISS + 1 + acked));
+fn idleness_keeps_the_window_and_what_follows_is_paced() {
+    let rtt = Duration::from_millis(100);
+    let mut peer = Script::with_sack(plain(), rtt);
+    // Two round trips: ten segments, then twenty.
+    for flight in [10, 20] {
+        let first = peer.tcb.snd.nxt;
+        peer.flight(flight, 1);
+        peer.advance(rtt);
+        for n in 1..=flight {
+            peer.inject(ack().seq(IRS + 1).ack(first + n * 1000));
+        }
     }
-    peer.advance(Duration::from_secs(1));
-    peer.send(&[1; 20_000]);
-    assert_eq!(std::iter::from_fn(|| peer.sent()).count(), 10);
+    let window = peer.tcb.congestion_window();
+    assert!(window > 20_000, "{window}");
+    peer.advance(Duration::from_secs(10));
+    assert_eq!(peer.send(&[1; 20_000]), 20_000);
+    let burst = std::iter::from_fn(|| peer.sent()).count();
+    assert_eq!((burst, peer.tcb.congestion_window()), (10, window), "as much as a path that nobody knows gets");
+    let begin = peer.now;
+    let mut later = 0;
+    while burst + later < 20 {
+        peer.next_timer();
+        later += std::iter::from_fn(|| peer.sent()).count();
+    }
+    let took = peer.now.since(begin);
+    assert!(took > rtt / 10 && took < rtt, "without an acknowledgment, within a round trip: {took:?}");
 }
