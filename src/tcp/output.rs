@@ -153,7 +153,8 @@ impl Tcb {
             //= rfc5682#2.1
             //# transmit up to two new (previously unsent) segments and enter step 3 of this algorithm
             let new = if left > 0 { self.due_new() } else { None };
-            if new.is_some() || self.in_flight() > 0 {
+            // If none could leave (Nagle, the window), the old goes on, and the question is not answered.
+            if new.is_some() || (left < Forward::NEW_SEGMENTS && self.in_flight() > 0) {
                 return new;
             }
         }
@@ -329,6 +330,7 @@ impl Tcb {
             self.sent_new(end, now, pool);
         } else {
             self.resent += 1;
+            self.recovery.forward.old_leaves();
             if self.probe {
                 self.flight.first_is_ambiguous();
             } else {

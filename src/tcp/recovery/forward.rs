@@ -19,6 +19,18 @@ pub(in crate::tcp) enum Forward {
     New { left: u8 },
 }
 
+impl Forward {
+    /// RFC 5682 2.1, step 2b.
+    pub(in crate::tcp) const NEW_SEGMENTS: u8 = 2;
+
+    /// Old data leaves once more. After the first segment that is the conventional recovery: from then on an acknowledgment may be that of a copy.
+    pub(in crate::tcp) const fn old_leaves(&mut self) {
+        if let Self::New { .. } = self {
+            *self = Self::No;
+        }
+    }
+}
+
 /// What an acknowledgment after a timeout showed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown {
@@ -44,7 +56,7 @@ impl Tcb {
                 //# recommended action is to skip step 3 of this algorithm and continue with slow-start retransmissions
                 let nxt = self.snd.nxt;
                 let can = !self.fin_sent && self.fin_seq().after(nxt) && self.snd.room_from(nxt) > 0;
-                if una.before(end) || !can { Forward::No } else { Forward::New { left: NEW_SEGMENTS } }
+                if una.before(end) || !can { Forward::No } else { Forward::New { left: Forward::NEW_SEGMENTS } }
             }
             //= rfc5682#2.1
             //# If the acknowledgment is a duplicate ACK, OR the Acknowledgment field covers "recover" but not more than "recover", OR the
@@ -69,6 +81,3 @@ impl Tcb {
         };
     }
 }
-
-/// RFC 5682 2.1, step 2b.
-const NEW_SEGMENTS: u8 = 2;

@@ -13,6 +13,7 @@ mod path_mtu;
 mod patience;
 mod rack;
 mod receive;
+mod repair;
 mod reset;
 mod retransmit;
 mod sack;
