@@ -159,7 +159,7 @@ impl Tcb {
         if self.snd.wnd == 0 && !handshake {
             return self.probe;
         }
-        if handshake { self.recovery.syn.due } else { self.flight.first_is_lost() }
+        if handshake { self.recovery.syn.due } else { self.first_copy_waits() }
     }
 
     fn on_syn_timeout(&mut self, config: &Config, now: Instant, retries: u32) -> Events {

@@ -382,11 +382,6 @@ impl Flight {
         self.at(0)
     }
 
-    /// True when the first byte is given up and not sent again yet.
-    pub(in crate::tcp) fn first_is_lost(&self) -> bool {
-        self.at(0).is_some_and(|record| record.marks.has(Marks::LOST))
-    }
-
     /// The first stretch that is given up, at most `most` bytes of it.
     pub(in crate::tcp) fn first_lost(&self, most: u32) -> Option<(SeqNum, u32)> {
         if self.lost == 0 {

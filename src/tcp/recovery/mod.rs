@@ -150,7 +150,7 @@ impl Tcb {
     /// Bytes that may be sent on top of what is in flight, by congestion control and by recovery. Nothing that leaves alone is held back.
     pub(super) fn allowance(&self) -> u32 {
         let in_flight = self.in_flight();
-        if in_flight == 0 || (self.recovery.forced && self.flight.lost() > 0) {
+        if in_flight == 0 || self.first_copy_waits() {
             return u32::MAX;
         }
         if self.recovery.phase == Phase::Fast && !self.congestion.governs_recovery() {
@@ -518,6 +518,11 @@ impl Tcb {
         self.timers.reordering = Instant::NEVER;
         let end = self.flight.first_lost(self.payload_max()).map_or(nxt, |(seq, len)| seq + len);
         self.recovery.forward = if forward { Forward::First { end } } else { Forward::No };
+    }
+
+    /// True when nothing has left yet of what the last timeout gave up. (Its copy may have been given up again: that is the network's fault.)
+    pub(super) fn first_copy_waits(&self) -> bool {
+        self.recovery.forced && self.flight.lost() > 0
     }
 
     /// A segment from `seq` to `end` leaves, which was sent before.

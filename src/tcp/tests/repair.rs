@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use super::script::*;
-use crate::tcp::Config;
 use crate::tcp::congestion::Congestion;
 use crate::tcp::tally::Happening;
+use crate::tcp::{Config, Events};
+use crate::time::Instant;
 
 const RTT: Duration = Duration::from_millis(10);
 
 /// No tail loss probe comes before the timeout.
 fn unprobed() -> Config {
     Config { probe_min: Duration::from_secs(5), ..plain() }
+}
+
+fn dup() -> Seg {
+    ack().seq(IRS + 1).ack(ISS + 1)
 }
 
 /// Sends all that may leave; returns how many segments.
@@ -63,4 +68,36 @@ fn new_data_that_the_window_holds_back_takes_no_timeout_back() {
         drain(&mut peer);
         assert!(!peer.noted().contains(Happening::SpuriousTimeout));
     }
+}
+
+//= type=test
+//= rfc6298#5.4
+//# Retransmit the earliest segment that has not been acknowledged by the TCP receiver.
+#[test]
+fn a_retransmission_that_is_lost_while_others_fill_the_window_is_sent_again_and_given_up_in_the_end() {
+    let mut peer = Script::with_sack(unprobed(), RTT);
+    peer.flight(1, 1);
+    peer.next_timer();
+    drain(&mut peer);
+    // The others leave in the very turn in which the timer expires.
+    peer.now = peer.tcb.poll_timeout();
+    peer.flight(9, 2);
+    peer.advance(Duration::ZERO);
+    assert!(peer.noted().contains(Happening::RetransmissionTimeout));
+    peer.expect(more(&[1; 1000]).seq(ISS + 1));
+    peer.expect_nothing();
+    peer.advance(RTT);
+    // Of all of them only the second arrives: the first is given up again, and eight are in flight where one may be.
+    peer.inject(dup().sack(&[(ISS + 1001, ISS + 2001)]));
+    peer.expect_nothing();
+    assert!(peer.next_timer() <= Duration::from_millis(400));
+    peer.expect(more(&[1; 1000]).seq(ISS + 1));
+    for _ in 0..20 {
+        if peer.tcb.poll_timeout() < Instant::NEVER {
+            peer.next_timer();
+            drain(&mut peer);
+        }
+    }
+    peer.expect_events(Events::STALLED | Events::TIMED_OUT);
+    peer.expect_finished();
 }
