@@ -96,8 +96,9 @@ impl Rate {
         }
     }
 
-    /// Ends the processing of an ACK: the bytes it delivered, and its sample if it delivered any.
-    pub fn finish(&mut self) -> (u32, Option<Sample>) {
+    /// Ends the processing of an ACK: the bytes it delivered, and its sample if it delivered any. One over less than the least round-trip
+    /// time `min_rtt_ns` measures something that was sent once more for nothing (the same draft, GenerateRateSample).
+    pub fn finish(&mut self, min_rtt_ns: u64) -> (u32, Option<Sample>) {
         let newly = std::mem::take(&mut self.newly);
         let Some((stamp, sent)) = self.chosen.take() else { return (newly, None) };
         self.first_sent = sent;
@@ -113,7 +114,7 @@ impl Rate {
             delivered: self.delivered,
             limited: stamp.limited,
         };
-        (newly, (sample.interval_ns > 0).then_some(sample))
+        (newly, (sample.interval_ns >= min_rtt_ns.max(1)).then_some(sample))
     }
 }
 
@@ -137,7 +138,7 @@ mod tests {
         let mut last = None;
         for (n, stamp) in stamps.iter().enumerate() {
             rate.deliver(1000, stamp, START, at_ms(10 + n as u64));
-            last = rate.finish().1;
+            last = rate.finish(0).1;
         }
         let sample = last.unwrap();
         assert_eq!((sample.bytes, sample.interval_ns, sample.limited), (10_000, 19_000_000, false));
@@ -151,7 +152,7 @@ mod tests {
         let second = rate.stamp(at_ms(10), false);
         rate.deliver(1000, &first, START, at_ms(20));
         rate.deliver(1000, &second, at_ms(10), at_ms(20));
-        let (newly, sample) = rate.finish();
+        let (newly, sample) = rate.finish(0);
         assert_eq!((newly, sample.unwrap().interval_ns), (2000, 20_000_000));
     }
 
@@ -161,14 +162,25 @@ mod tests {
         rate.limited_by_application(500);
         let marked = rate.stamp(START, true);
         rate.deliver(1000, &marked, START, at_ms(5));
-        assert!(rate.finish().1.unwrap().limited);
+        assert!(rate.finish(0).1.unwrap().limited);
         let free = rate.stamp(at_ms(5), true);
         rate.deliver(1000, &free, at_ms(5), at_ms(10));
-        assert!(!rate.finish().1.unwrap().limited);
+        assert!(!rate.finish(0).1.unwrap().limited);
+    }
+
+    #[test]
+    fn a_sample_over_less_than_a_round_trip_is_none() {
+        let mut rate = Rate::NONE;
+        let stamp = rate.stamp(at_ms(10), true);
+        rate.deliver(10_000, &stamp, at_ms(10), at_ms(11));
+        assert_eq!(rate.finish(2_000_000), (10_000, None));
+        let stamp = rate.stamp(at_ms(20), true);
+        rate.deliver(10_000, &stamp, at_ms(20), at_ms(22));
+        assert!(rate.finish(2_000_000).1.is_some());
     }
 
     #[test]
     fn an_ack_that_delivers_nothing_has_no_sample() {
-        assert_eq!(Rate::NONE.clone().finish(), (0, None));
+        assert_eq!(Rate::NONE.clone().finish(0), (0, None));
     }
 }

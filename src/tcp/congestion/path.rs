@@ -138,7 +138,7 @@ impl Flow {
         let rtt_ns = now.ns_since(sent.at);
         self.srtt_ns = Some(self.srtt_ns.map_or(rtt_ns, |srtt_ns| srtt_ns - srtt_ns / 8 + rtt_ns / 8));
         self.rate.deliver(MSS, &sent.stamp, sent.at, now);
-        let (delivered, rate) = self.rate.finish();
+        let (delivered, rate) = self.rate.finish(0);
         self.control.on_ack(&Acked {
             bytes: delivered,
             delivered,

@@ -165,8 +165,8 @@ impl Tcb {
         let has_sack = self.offers.sack && segment.options.sack_count > 0;
         let reported = if has_sack { Reported::of(segment, &self.snd) } else { Reported::default() };
         let delivered = self.take_deliveries(now, echo, &reported, pool, moved.advanced);
-        let (bytes, rate) = self.rate.finish();
         let rtt_ns = self.take_sample(config, now, echo, moved, &delivered);
+        let (bytes, rate) = self.rate.finish(self.recovery.rack.least_rtt_ns());
         let was_fast = self.recovery.phase == Phase::Fast;
         self.probe_acknowledged(now, segment.ack, reported.twice.map(|block| block.right), moved.duplicate && !has_sack);
         self.recovery.tail.due &= !moved.advanced;
@@ -527,7 +527,8 @@ impl Tcb {
 
     /// A segment from `seq` to `end` leaves, which was sent before.
     pub(super) fn sent_again(&mut self, seq: SeqNum, end: SeqNum, now: Instant, pool: &mut BufferPool) {
-        let stamp = self.rate.stamp(now, self.in_flight() == 0);
+        // Something is outstanding, and what of it has arrived without our knowing was not sent just now.
+        let stamp = self.rate.stamp(now, false);
         self.flight.sent_again(seq, end, stamp, now, pool);
         let recovery = &mut self.recovery;
         recovery.forced = false;

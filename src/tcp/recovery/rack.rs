@@ -63,6 +63,11 @@ impl Rack {
         }
     }
 
+    /// RACK.min_RTT in nanoseconds; 0: none was measured.
+    pub(super) fn least_rtt_ns(&self) -> u64 {
+        self.least.ns().unwrap_or(0)
+    }
+
     /// A stretch was delivered; `is_old` when the echoed timestamp shows that it was not the last transmission that arrived. Called in ascending
     /// order of sequence numbers.
     pub(super) fn delivered(&mut self, record: &Record, is_old: bool, now: Instant, newest: &mut Newest) {

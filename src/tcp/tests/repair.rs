@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::script::*;
-use crate::tcp::congestion::Congestion;
+use crate::tcp::congestion::{Algorithm, Congestion};
 use crate::tcp::tally::Happening;
-use crate::tcp::{Config, Events};
+use crate::tcp::{Config, Events, Opening};
 use crate::time::Instant;
 
 const RTT: Duration = Duration::from_millis(10);
@@ -100,4 +100,27 @@ fn a_retransmission_that_is_lost_while_others_fill_the_window_is_sent_again_and_
     }
     peer.expect_events(Events::STALLED | Events::TIMED_OUT);
     peer.expect_finished();
+}
+
+/// What arrived long ago is acknowledged a moment after the first segment was sent once more.
+#[test]
+fn a_needless_retransmission_is_no_measure_of_bandwidth() {
+    let mut peer = Script::open_as(Config { sack: true, ..unprobed() }, Opening { congestion: Algorithm::Bbr, ..OPENING });
+    peer.sent();
+    peer.advance(RTT);
+    peer.inject(syn_ack().seq(IRS).ack(ISS + 1).mss(MSS).sack_permitted());
+    drain(&mut peer);
+    peer.send(&[1; 10_000]);
+    while drain(&mut peer) > 0 {
+        peer.advance(Duration::from_millis(1));
+    }
+    while !peer.noted().contains(Happening::RetransmissionTimeout) {
+        peer.next_timer();
+    }
+    peer.expect(more(&[1; 1000]).seq(ISS + 1));
+    peer.advance(Duration::from_micros(100));
+    let before = peer.tcb.congestion.pace().unwrap().bytes_per_second();
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 10_001));
+    let after = peer.tcb.congestion.pace().unwrap().bytes_per_second();
+    assert!(after <= 2 * before, "{before} bytes a second before, {after} after");
 }
