@@ -124,6 +124,11 @@ impl Flight {
         self.lost
     }
 
+    /// Bytes in flight that were sent more than once.
+    pub(in crate::tcp) fn again(&self) -> u32 {
+        (0..self.len()).filter(|&index| self.at(index).is_some_and(Record::is_again)).map(|index| self.len_of(index)).sum()
+    }
+
     /// True when nothing is in flight.
     pub(in crate::tcp) fn is_empty(&self) -> bool {
         self.len() == 0

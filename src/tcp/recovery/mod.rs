@@ -453,7 +453,7 @@ impl Tcb {
         recovery.forced = true;
         recovery.prr = Prr::begin(flight);
         recovery.tail.forget();
-        recovery.undo = Undo::begin(self.snd.una, nxt);
+        recovery.undo = Undo::begin(self.snd.una, nxt, self.flight.again());
         //= rfc5681#3.2
         //# When [RFC3042] is in use, additional data sent in limited transmit MUST NOT be included in this calculation.
         let in_flight = self.snd.outstanding() - std::mem::take(&mut recovery.limited).min(self.snd.outstanding());
@@ -514,7 +514,7 @@ impl Tcb {
         recovery.left = 0;
         recovery.limited = 0;
         recovery.tail.forget();
-        recovery.undo = if first { Undo::begin(self.snd.una, nxt) } else { Undo::nothing(self.snd.una) };
+        recovery.undo = if first { Undo::begin(self.snd.una, nxt, self.flight.again()) } else { Undo::nothing(self.snd.una) };
         self.timers.reordering = Instant::NEVER;
         let end = self.flight.first_lost(self.payload_max()).map_or(nxt, |(seq, len)| seq + len);
         self.recovery.forward = if forward { Forward::First { end } } else { Forward::No };

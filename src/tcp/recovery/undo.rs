@@ -30,9 +30,10 @@ impl Undo {
         Self { possible: false, from: at, to: at, needed: 0, first: None }
     }
 
-    /// An episode begins.
-    pub(super) const fn begin(from: SeqNum, to: SeqNum) -> Self {
-        Self { possible: true, from, to, needed: 0, first: None }
+    /// An episode begins. `before` bytes of what is in flight were sent again already, by a probe or an earlier episode: their copies will be
+    /// reported too, and prove nothing of this one.
+    pub(super) const fn begin(from: SeqNum, to: SeqNum, before: u32) -> Self {
+        Self { possible: true, from, to, needed: before, first: None }
     }
 
     /// `bytes` are sent again, with this timestamp.

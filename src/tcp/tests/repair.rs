@@ -124,3 +124,26 @@ fn a_needless_retransmission_is_no_measure_of_bandwidth() {
     let after = peer.tcb.congestion.pace().unwrap().bytes_per_second();
     assert!(after <= 2 * before, "{before} bytes a second before, {after} after");
 }
+
+//= type=test
+//= rfc2883#4
+//# (1) A D-SACK block is only used to report a duplicate contiguous sequence of data received by the receiver in the most recent packet.
+#[test]
+fn a_probe_that_came_twice_does_not_take_a_real_loss_back() {
+    let mut peer = Script::with_sack(plain(), RTT);
+    peer.flight(3, 1);
+    peer.next_timer();
+    peer.expect(data(&[1; 1000]).seq(ISS + 2001));
+    // The first is lost; the other two come late, and then the copy of the last.
+    peer.inject(dup().sack(&[(ISS + 1001, ISS + 3001)]));
+    peer.advance(RTT);
+    peer.expect(more(&[1; 1000]).seq(ISS + 1));
+    let window = peer.tcb.congestion.window();
+    peer.inject(dup().sack(&[(ISS + 2001, ISS + 3001), (ISS + 1001, ISS + 3001)]));
+    let noted = peer.noted();
+    assert!(noted.contains(Happening::DsackReceived) && !noted.contains(Happening::SpuriousByDsack));
+    peer.advance(RTT);
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 3001));
+    assert!(peer.tcb.congestion.window() <= window);
+    assert!(!peer.noted().contains(Happening::SpuriousByDsack));
+}
