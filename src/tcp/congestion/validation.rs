@@ -58,8 +58,8 @@ impl Validation {
     /// Takes an ACK in; true when a window of `cwnd` bytes may grow by it.
     pub(super) fn on_ack(&mut self, acked: &Acked, cwnd: u32, smss: u32) -> bool {
         self.heard = acked.now;
-        self.lost = self.lost.saturating_add(acked.lost);
         if acked.recovering {
+            self.lost = self.lost.saturating_add(acked.lost);
             //= rfc7661#4.2
             //# The pipeACK variable MUST NOT be updated during TCP Fast Recovery.
             return false;
@@ -288,6 +288,18 @@ mod tests {
         assert!(!validation.is_validated(CWND));
         assert_eq!(validation.on_recovered(), Some(4_500));
         assert!(validation.is_validated(CWND));
+    }
+
+    //= type=test
+    //= rfc7661#4.4.1
+    //# cwnd = (Max(pipeACK,LossFlightSize) - R)/2.
+    #[test]
+    fn what_a_timeout_found_lost_is_no_part_of_a_later_recovery() {
+        let mut validation = used(5_000);
+        validation.on_ack(&Acked { lost: 3_000, ..ack(1_000, 5_000, 100) }, CWND, SMSS);
+        assert_eq!(validation.on_congestion(CWND, 6_000), Some(6_000));
+        validation.on_ack(&Acked { recovering: true, lost: 1_500, ..ack(1_000, 6_000, 110) }, CWND, SMSS);
+        assert_eq!(validation.on_recovered(), Some(4_500));
     }
 
     #[test]
