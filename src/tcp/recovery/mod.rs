@@ -335,6 +335,10 @@ impl Tcb {
             Phase::Open => {
                 self.recovery.duplicates = 0;
                 self.recovery.left = 0;
+                if self.snd.una.after(self.recovery.point) {
+                    // Half the number space later it would seem to lie ahead.
+                    self.recovery.point = self.snd.una - 1;
+                }
             }
             _ if self.snd.una.at_or_after(self.recovery.point) => self.end_episode(),
             Phase::Fast if !self.offers.sack => self.partial_ack(moved.bytes, pool),
@@ -573,6 +577,11 @@ const DUPLICATES: u8 = 3;
 
 #[cfg(test)]
 impl Tcb {
+    /// The last recovery was `bytes` ago.
+    pub(super) fn age_recovery_point(&mut self, bytes: u32) {
+        self.recovery.point = self.snd.una - bytes;
+    }
+
     /// The scoreboard covers what is outstanding, and its counts are right.
     pub(super) fn check_flight(&self) {
         use super::state::State;

@@ -147,3 +147,23 @@ fn a_probe_that_came_twice_does_not_take_a_real_loss_back() {
     assert!(peer.tcb.congestion.window() <= window);
     assert!(!peer.noted().contains(Happening::SpuriousByDsack));
 }
+
+//= type=test
+//= rfc6582#3.2
+//# When the third duplicate ACK is received, the TCP sender first checks the value of recover to see if the Cumulative
+//# Acknowledgment field covers more than recover.
+#[test]
+fn a_recovery_two_gibibytes_ago_does_not_keep_the_next_from_beginning() {
+    let mut peer = Script::established();
+    peer.tcb.age_recovery_point((1 << 31) - 1500);
+    for n in 0..2 {
+        peer.flight(1, 1);
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 1 + 1000 * (n + 1)));
+    }
+    peer.flight(6, 1);
+    for _ in 0..3 {
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 2001));
+    }
+    peer.expect(more(&[1; 1000]).seq(ISS + 2001));
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 8001));
+}
