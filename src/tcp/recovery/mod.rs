@@ -18,6 +18,7 @@ use std::time::Duration;
 pub(super) use flight::{Flight, Record, Records};
 pub(super) use forward::Forward;
 
+use self::flight::Judgement;
 use self::forward::Shown;
 use self::prr::Prr;
 use self::rack::{Newest, Rack};
@@ -40,6 +41,8 @@ pub(super) struct Recovery {
     pub(super) phase: Phase,
     /// SND.NXT when the last loss was found: recovery ends when all before is acknowledged (RFC 6582 "recover", RFC 6675 "RecoveryPoint").
     point: SeqNum,
+    /// Where what was found lost since then ends; the same when nothing beyond it was.
+    lost_to: SeqNum,
     /// When congestion control last reduced its window.
     reduced: Instant,
     /// The first segment of a recovery leaves whatever congestion control says.
@@ -92,6 +95,7 @@ impl Recovery {
             // RFC 6582 begins with the ISS and asks for more to be acknowledged, which keeps fast retransmit from repairing a loss of the very
             // first segment; there is nothing before it that could be confused with it.
             point: iss,
+            lost_to: iss,
             reduced: Instant::ZERO,
             forced: false,
             duplicates: 0,
@@ -338,9 +342,10 @@ impl Tcb {
                 if self.snd.una.after(self.recovery.point) {
                     // Half the number space later it would seem to lie ahead.
                     self.recovery.point = self.snd.una - 1;
+                    self.recovery.lost_to = self.recovery.point;
                 }
             }
-            _ if self.snd.una.at_or_after(self.recovery.point) => self.end_episode(),
+            _ if self.snd.una.at_or_after(self.recovery.point) => self.end_episode(now),
             Phase::Fast if !self.offers.sack => self.partial_ack(moved.bytes, pool),
             _ => {}
         }
@@ -348,7 +353,7 @@ impl Tcb {
     }
 
     /// Everything up to the recovery point is acknowledged.
-    fn end_episode(&mut self) {
+    fn end_episode(&mut self, now: Instant) {
         let was_fast = self.recovery.phase == Phase::Fast;
         self.end_recovery();
         if was_fast {
@@ -358,6 +363,12 @@ impl Tcb {
             // PRR has brought what is in flight to ssthresh; without SACK it only guesses how much that is, and a burst could follow.
             let burst = if self.offers.sack { self.congestion.threshold().min(i32::MAX as u32) } else { self.snd.outstanding() };
             self.congestion.on_recovered(burst);
+        }
+        if self.recovery.lost_to.after(self.snd.una) {
+            //= rfc5681#4.3
+            //# Loss in two successive windows of data, or the loss of a retransmission, should be taken as two indications of congestion and,
+            //# therefore, cwnd (and ssthresh) MUST be lowered twice in this case.
+            self.enter_fast(now, self.snd.outstanding());
         }
     }
 
@@ -421,7 +432,14 @@ impl Tcb {
         let window_ns = self.recovery.rack.window_ns(self.recovery.phase != Phase::Open || three, srtt_ns);
         let mut wait = Duration::ZERO;
         let rack = self.recovery.rack;
-        let loss = self.flight.judge(|record| rack.judge(record, window_ns, now, &mut wait));
+        let mut lost_to = self.recovery.lost_to;
+        let loss = self.flight.judge(|record| {
+            let judgement = rack.judge(record, window_ns, now, &mut wait);
+            if judgement == Judgement::Lost {
+                lost_to = lost_to.latest(record.end);
+            }
+            judgement
+        });
         if wait > Duration::ZERO {
             // The RFC runs the timer for as long as it computes. A quarter of a round trip of microseconds is less than the time a receiver takes
             // to get to its packets, so that most such timers would cry loss for nothing.
@@ -431,6 +449,7 @@ impl Tcb {
             return;
         }
         self.recovery.lost += loss.bytes;
+        self.recovery.lost_to = lost_to;
         match self.recovery.phase {
             Phase::Open => self.enter_fast(now, self.snd.outstanding() - sacked_before.min(self.snd.outstanding())),
             //= rfc5681#4.3
@@ -453,6 +472,7 @@ impl Tcb {
         let recovery = &mut self.recovery;
         recovery.phase = Phase::Fast;
         recovery.point = nxt;
+        recovery.lost_to = nxt;
         recovery.reduced = now;
         recovery.forced = true;
         recovery.prr = Prr::begin(flight);
@@ -501,7 +521,7 @@ impl Tcb {
         //# reordering window.
         let loss = self.flight.judge(|record| {
             let lost = std::mem::take(&mut is_first) || rack.due(record, window_ns) <= now;
-            if lost { flight::Judgement::Lost } else { flight::Judgement::Open }
+            if lost { Judgement::Lost } else { Judgement::Open }
         });
         let nxt = self.snd.nxt;
         let recovery = &mut self.recovery;
@@ -510,6 +530,7 @@ impl Tcb {
         //# After a retransmit timeout, record the highest sequence number transmitted in the variable recover, and exit the fast
         //# recovery procedure if applicable.
         recovery.point = nxt;
+        recovery.lost_to = nxt;
         recovery.phase = Phase::Timeout;
         recovery.reduced = now;
         // What was sent a moment ago is not given up, and may fill the window: the first segment goes again all the same.

@@ -167,3 +167,40 @@ fn a_recovery_two_gibibytes_ago_does_not_keep_the_next_from_beginning() {
     peer.expect(more(&[1; 1000]).seq(ISS + 2001));
     peer.inject(ack().seq(IRS + 1).ack(ISS + 8001));
 }
+
+//= type=test
+//= rfc5681#4.3
+//# Loss in two successive windows of data, or the loss of a retransmission, should be taken as two indications of congestion and, therefore,
+//# cwnd (and ssthresh) MUST be lowered twice in this case.
+#[test]
+fn a_loss_of_what_was_sent_during_recovery_is_a_second_one() {
+    let mut peer = Script::with_sack(plain(), RTT);
+    peer.flight(10, 1);
+    peer.advance(RTT);
+    peer.send(&[2; 6000]);
+    // The first is lost.
+    peer.inject(dup().sack(&[(ISS + 1001, ISS + 5001)]));
+    peer.expect(more(&[1; 1000]).seq(ISS + 1));
+    peer.expect_nothing();
+    peer.advance(RTT / 10);
+    peer.inject(dup().sack(&[(ISS + 1001, ISS + 9001)]));
+    peer.expect(more(&[2; 1000]).seq(ISS + 10_001));
+    peer.expect(more(&[2; 1000]).seq(ISS + 11_001));
+    drain(&mut peer);
+    peer.advance(RTT * 9 / 10);
+    // The repair has arrived, the tenth has not.
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 9001));
+    peer.advance(RTT / 10);
+    // Nor has the eleventh, which was sent in recovery.
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 9001).sack(&[(ISS + 11_001, ISS + 13_001)]));
+    drain(&mut peer);
+    let window = peer.tcb.congestion.threshold();
+    peer.advance(RTT);
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 10_001).sack(&[(ISS + 11_001, ISS + 13_001)]));
+    assert!(peer.tcb.congestion.threshold() < window, "{} of {window}", peer.tcb.congestion.threshold());
+    drain(&mut peer);
+    peer.advance(RTT);
+    peer.inject(ack().seq(IRS + 1).ack(peer.tcb.snd.nxt));
+    assert!(peer.tcb.congestion.threshold() < window);
+    assert!(!peer.noted().contains(Happening::RetransmissionTimeout));
+}
