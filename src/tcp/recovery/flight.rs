@@ -72,7 +72,7 @@ impl Record {
     }
 
     /// Neither reported received nor given up: believed to be in the network.
-    const fn is_under_way(&self) -> bool {
+    pub(super) const fn is_under_way(&self) -> bool {
         !self.marks.has(Marks::SACKED) && !self.marks.has(Marks::LOST)
     }
 

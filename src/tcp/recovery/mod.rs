@@ -491,14 +491,12 @@ impl Tcb {
         self.detect_losses(config, now, self.flight.sacked());
         if self.flight.lost() > lost_before {
             self.noted.note(Happening::ReorderingTimeout);
+            self.arm_send(config, now);
         }
         if self.recovery.phase == Phase::Fast {
             self.count_down(0, false);
         }
         self.watch(config);
-        if self.snd.outstanding() > 0 {
-            self.arm_send(config, now);
-        }
     }
 
     /// The retransmission timer expired; `first` for the first time for this data.

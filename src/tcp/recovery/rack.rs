@@ -153,6 +153,9 @@ impl Rack {
             // Whatever follows one that was sent once only was sent after it.
             return if record.is_again() { Judgement::Open } else { Judgement::Stop };
         }
+        if !record.is_under_way() {
+            return Judgement::Open;
+        }
         //= rfc8985#6.2
         //# Segment.xmit_ts + RACK.rtt + RACK.reo_wnd - now <= 0
         let due = self.due(record, window_ns);

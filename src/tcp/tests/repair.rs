@@ -204,3 +204,21 @@ fn a_loss_of_what_was_sent_during_recovery_is_a_second_one() {
     assert!(peer.tcb.congestion.threshold() < window);
     assert!(!peer.noted().contains(Happening::RetransmissionTimeout));
 }
+
+//= type=test
+//= rfc8985#6.2
+//# For timely loss detection, it is RECOMMENDED that the sender install a reordering timer.
+#[test]
+fn the_reordering_timer_waits_for_nothing_that_has_arrived_or_is_given_up() {
+    let mut peer = Script::with_sack(plain(), RTT);
+    peer.flight(8, 1);
+    peer.advance(RTT);
+    // Three holes; then the second of them turns out to have been late, so that a reordering window opens.
+    peer.inject(dup().sack(&[(ISS + 1001, ISS + 2001), (ISS + 3001, ISS + 4001), (ISS + 5001, ISS + 7001)]));
+    peer.inject(dup().sack(&[(ISS + 1001, ISS + 4001), (ISS + 5001, ISS + 7001)]));
+    assert!(peer.noted().contains(Happening::ReorderingSeen));
+    peer.expect(more(&[1; 1000]).seq(ISS + 1));
+    peer.expect(more(&[1; 1000]).seq(ISS + 4001));
+    assert!(peer.next_timer() >= Duration::from_millis(100));
+    assert!(peer.noted().contains(Happening::RetransmissionTimeout));
+}
