@@ -181,8 +181,8 @@ impl Tcb {
         }
     }
 
-    /// After it was processed; `in_flight` bytes were under way before it.
-    pub(super) fn ecn_after_ack(&mut self, config: &Config, now: Instant, segment: &Segment<'_>, in_flight: u32) {
+    /// After it was processed; `outstanding` bytes were so before it.
+    pub(super) fn ecn_after_ack(&mut self, config: &Config, now: Instant, segment: &Segment<'_>, outstanding: u32) {
         if !self.ecn.agreed || !segment.flags.contains(Flags::ECE) {
             return;
         }
@@ -193,7 +193,7 @@ impl Tcb {
         if self.congestion.reduced() || self.ecn.answered.is_some() {
             return;
         }
-        self.congestion.on_congestion(Signal::Mark, in_flight, now);
+        self.congestion.on_congestion(Signal::Mark, outstanding, now);
         self.noted.note(Happening::MarkAnswered);
         if self.ecn.never_clean < CLEAN {
             self.ecn.never_clean += 1;

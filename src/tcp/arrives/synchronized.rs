@@ -314,7 +314,7 @@ impl<'t, 's> Arriving<'t, 's> {
             self.challenge(Happening::ChallengeAck);
             return self.drop(Drop::TcpAckInvalid);
         }
-        let (window_before, in_flight) = (tcb.snd.wnd, tcb.in_flight());
+        let (window_before, outstanding) = (tcb.snd.wnd, tcb.snd.outstanding());
         let is_new = tcb.is_new_ack(ack);
         if is_new {
             tcb.ecn_before_ack(self.segment);
@@ -327,7 +327,7 @@ impl<'t, 's> Arriving<'t, 's> {
             tcb.not_acknowledged(self.config, self.now, self.segment, window_before, self.pool);
         }
         if ack.at_or_after(tcb.snd.una) && !on_syn {
-            tcb.ecn_after_ack(self.config, self.now, self.segment, in_flight);
+            tcb.ecn_after_ack(self.config, self.now, self.segment, outstanding);
         }
         tcb.window_heard(self.config, self.now, window_before);
         Check::Continue(())

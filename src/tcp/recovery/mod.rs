@@ -501,7 +501,12 @@ impl Tcb {
 
     /// The retransmission timer expired; `first` for the first time for this data.
     pub(super) fn recover_on_timeout(&mut self, now: Instant, first: bool) {
-        self.congestion.on_timeout(self.in_flight(), first, now);
+        //= rfc5681#2
+        //# FLIGHT SIZE: The amount of data that has been sent but not yet cumulatively acknowledged.
+        let outstanding = self.snd.outstanding();
+        // In fast recovery what has arrived meanwhile made room for more than the window that was reduced already.
+        let flight = if self.recovery.phase == Phase::Fast { outstanding.min(self.congestion.window()) } else { outstanding };
+        self.congestion.on_timeout(flight, first, now);
         let forward = self.recovery.phase == Phase::Open && first;
         if self.flight.is_reneged() {
             self.noted.note(Happening::SackReneged);

@@ -222,3 +222,20 @@ fn the_reordering_timer_waits_for_nothing_that_has_arrived_or_is_given_up() {
     assert!(peer.next_timer() >= Duration::from_millis(100));
     assert!(peer.noted().contains(Happening::RetransmissionTimeout));
 }
+
+//= type=test
+//= rfc5681#3.1
+//# ssthresh = max (FlightSize / 2, 2*SMSS)            (4)
+//= type=test
+//= rfc5681#2
+//# FLIGHT SIZE: The amount of data that has been sent but not yet cumulatively acknowledged.
+#[test]
+fn a_timeout_counts_all_that_is_outstanding() {
+    let mut peer = Script::established();
+    peer.flight(6, 1);
+    peer.inject(dup());
+    peer.inject(dup());
+    peer.next_timer();
+    assert!(peer.noted().contains(Happening::RetransmissionTimeout));
+    assert_eq!(peer.tcb.congestion.threshold(), 3000);
+}
