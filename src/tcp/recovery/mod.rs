@@ -181,8 +181,10 @@ impl Tcb {
             self.detect_losses(config, now, self.flight.sacked().saturating_sub(newly_sacked));
         }
         let is_fast = self.recovery.phase == Phase::Fast;
-        let lost = std::mem::take(&mut self.recovery.lost);
-        if moved.bytes > 0 || bytes > 0 {
+        let lost = self.recovery.lost;
+        // Without SACK a duplicate shows a loss and delivers nothing.
+        if moved.bytes > 0 || bytes > 0 || (is_fast && lost > 0) {
+            self.recovery.lost = 0;
             self.congestion.on_ack(&Acked {
                 bytes: moved.bytes,
                 delivered: bytes,

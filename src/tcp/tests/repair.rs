@@ -239,3 +239,25 @@ fn a_timeout_counts_all_that_is_outstanding() {
     assert!(peer.noted().contains(Happening::RetransmissionTimeout));
     assert_eq!(peer.tcb.congestion.threshold(), 3000);
 }
+
+//= type=test
+//= rfc7661#4.4.1
+//# cwnd = (Max(pipeACK,LossFlightSize) - R)/2.
+#[test]
+fn what_duplicates_find_lost_counts_although_they_deliver_nothing() {
+    let mut peer = Script::established();
+    for n in 0..5 {
+        peer.flight(2, 1);
+        peer.advance(RTT);
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 1 + 2000 * (n + 1)));
+    }
+    peer.flight(8, 1);
+    peer.advance(RTT);
+    for _ in 0..3 {
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 10_001));
+    }
+    peer.expect(more(&[1; 1000]).seq(ISS + 10_001));
+    peer.advance(RTT);
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 18_001));
+    assert_eq!(peer.tcb.congestion.threshold(), 3500);
+}
