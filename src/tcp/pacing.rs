@@ -22,7 +22,8 @@ impl Pace {
     pub fn new(bytes_per_second: u64, burst: u32) -> Self {
         let bytes_per_second = bytes_per_second.max(SLOWEST);
         let byte_span = (1_000_000_000 << FRACTION) / bytes_per_second;
-        Self { bytes_per_second, byte_span, burst_ns: (u64::from(burst) * byte_span) >> FRACTION }
+        let burst_ns = (u128::from(burst) * u128::from(byte_span)) >> FRACTION;
+        Self { bytes_per_second, byte_span, burst_ns: u64::try_from(burst_ns).unwrap_or(u64::MAX).min(LONGEST_NS) }
     }
 
     /// The same with bursts of a fitting size for a rate that may be anything: what leaves in a millisecond, at least two segments of
