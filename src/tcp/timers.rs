@@ -2,8 +2,8 @@
 //!
 //! The engine asks for the earliest deadline and calls back at or after it; an early call does nothing. Eight deadlines are
 //! kept: one for whatever is outstanding or blocked (retransmission, zero-window probe, silly-window override: never two at once), two that come
-//! before it (tail loss probe, reordering) and start it anew when they send something, one for a delayed ACK, one for the states that end by themselves,
-//! one to try again when there was no memory, one for a segment that pacing holds back, one
+//! before it (tail loss probe, reordering) and start it anew when they send something, one for a delayed ACK, one for the states that end by
+//! themselves, one to try again when there was no memory, one for a segment that pacing holds back, one
 //! for what takes minutes (keep-alive, user timeout, linger).
 
 use super::config::Config;
