@@ -160,16 +160,18 @@ impl ReceiveQueue {
         (self.unread + self.beyond.as_ref().map_or(0, |ranges| ranges.bytes())) as usize
     }
 
-    /// Gives up what lies beyond holes if its block is too large for it. True when it did.
+    /// If the block is too large for what it holds: gives up what lies beyond holes, and moves what is unread into a smaller block. True when
+    /// something was given up. A pool that has no smaller block now may have one the next time.
     pub(super) fn prune(&mut self, pool: &mut BufferPool) -> bool {
         if is_worth(self.ring.capacity(), self.held()) {
             return false;
         }
-        let Some(ranges) = self.beyond.take() else { return false };
+        let given_up = self.beyond.take();
+        self.ring.shrink(self.unread as usize, pool);
+        let Some(ranges) = given_up else { return false };
         pool.give_ranges(ranges);
         // A duplicate of what is gone is not to be reported.
         self.duplicate = Range::default();
-        self.ring.shrink(self.unread as usize, pool);
         true
     }
 
@@ -197,6 +199,10 @@ impl ReceiveQueue {
         self.unread -= n as u32;
         self.ring.advance(n);
         self.tidy(pool);
+        // At an eighth, so that what comes and goes does not move from block to block.
+        if pool.is_pressed() && self.beyond.is_none() && !is_worth(self.ring.capacity(), self.unread as usize) {
+            self.ring.shrink(self.unread as usize, pool);
+        }
     }
 
     /// Gives an empty block back.
@@ -240,6 +246,40 @@ mod tests {
         assert_eq!(queue.join(NEXT + 8, &mut pool), NEXT + 10);
         assert_eq!(queue.front(), b"efghij");
         queue.consume(6, &mut pool);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_block_that_has_become_too_large_is_given_back_although_a_byte_is_unread() {
+        let mut pool = BufferPool::new(128 * 1024);
+        let mut queue = ReceiveQueue::default();
+        assert!(queue.reserve(60_000, &mut pool));
+        queue.append(&[5; 60_000]);
+        let other = pool.take(32 * 1024).unwrap();
+        queue.consume(50_000, &mut pool);
+        assert_eq!(queue.ring.capacity(), 65_536, "an eighth is left and more");
+        queue.consume(9_999, &mut pool);
+        assert_eq!((queue.ring.capacity(), queue.front()), (4096, &[5][..]));
+        pool.give(other);
+        queue.release(&mut pool);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_given_back_for_want_of_a_smaller_block_is_given_back_later() {
+        let mut pool = BufferPool::new(64 * 1024 + 4096 + 2 * size_of::<Ranges>());
+        let mut queue = ReceiveQueue::default();
+        assert!(queue.ring.reserve(60_000, &mut pool));
+        queue.append(b"a");
+        assert_eq!(queue.keep_beyond(NEXT, NEXT + 50_000, b"x", &mut pool), Ok(()));
+        let other = pool.take(4096).unwrap();
+        assert!(queue.prune(&mut pool));
+        assert_eq!((queue.ring.capacity(), queue.has_hole()), (65_536, false));
+        assert!(!queue.prune(&mut pool), "nothing is left to give up");
+        pool.give(other);
+        assert!(!queue.prune(&mut pool));
+        assert_eq!((queue.ring.capacity(), queue.front()), (4096, &b"a"[..]));
+        queue.release(&mut pool);
         assert_eq!(pool.in_use(), 0);
     }
 
