@@ -58,7 +58,7 @@ pub(super) fn arrives(tcb: &mut Tcb, config: &Config, now: Instant, segment: &Se
     if segment.payload.is_empty() {
         return arrival;
     }
-    if let Err(why) = reserve_in_order(tcb, segment.payload.len(), pool) {
+    if let Err(why) = reserve_in_order(tcb, now, segment.payload.len(), pool) {
         arrival.drop = Some(why);
         return arrival;
     }

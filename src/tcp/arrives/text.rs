@@ -12,12 +12,21 @@ use crate::tcp::tally::Happening;
 use crate::tcp::tcb::Tcb;
 use crate::time::Instant;
 
-/// Makes sure that in-order bytes can be kept if the service does not take them.
-pub(super) fn reserve_in_order(tcb: &mut Tcb, len: usize, pool: &mut BufferPool) -> Result<(), Drop> {
+/// Makes sure that in-order bytes can be kept if the service does not take them. If not, an ACK says so, within the limit, so that the peer
+/// need not wait for its timer to learn of it.
+pub(super) fn reserve_in_order(tcb: &mut Tcb, now: Instant, len: usize, pool: &mut BufferPool) -> Result<(), Drop> {
     //= rfc9293#3.10.7.4
     //# When the TCP endpoint takes responsibility for delivering the data to the user, it must also acknowledge the receipt of the data.
     // And the other way round: what it could not keep, it does not acknowledge.
-    if tcb.received.promise(len, pool) { Ok(()) } else { Err(Drop::TcpNoBuffer) }
+    if tcb.received.promise(len, pool) {
+        return Ok(());
+    }
+    if tcb.challenges.allows_duplicate(now) {
+        tcb.ack_now = true;
+    } else {
+        tcb.noted.note(Happening::ChallengeLimited);
+    }
+    Err(Drop::TcpNoBuffer)
 }
 
 /// RCV.NXT moves over in-order bytes, and an acknowledgment is due: at once for every second full segment and while the peer begins,
@@ -54,7 +63,7 @@ pub(super) fn in_order(
     pool: &mut BufferPool,
 ) -> Result<(Range<usize>, Events), Drop> {
     let Some(bytes) = payload.get(new.clone()) else { return Ok((0..0, Events::NONE)) };
-    reserve_in_order(tcb, bytes.len(), pool)?;
+    reserve_in_order(tcb, now, bytes.len(), pool)?;
     let fills = tcb.received.has_hole();
     accept_in_order(tcb, config, now, bytes.len() as u32);
     if !fills && tcb.received.unread() == 0 {

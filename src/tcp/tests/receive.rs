@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script::*;
 use crate::device::Drop;
-use crate::limits::REASSEMBLY_BLOCKS;
+use crate::limits::{DUPLICATE_ACKS_PER_SECOND, REASSEMBLY_BLOCKS};
 use crate::tcp::tally::Happening;
 use crate::tcp::{BufferPool, Config, Events};
 use crate::wire::tcp::Flags;
@@ -253,9 +253,19 @@ fn without_memory_data_is_not_acknowledged() {
     peer.inject(data(b"abc").seq(IRS + 1).ack(ISS + 1));
     peer.expect_drop(Drop::TcpNoBuffer);
     peer.expect_data(b"");
+    // The peer hears that it is still to come, and need not wait for its timer.
+    peer.expect(ack().seq(ISS + 1).ack(IRS + 1));
     peer.inject(data(b"def").with(Flags::FIN).seq(IRS + 1).ack(ISS + 1));
     peer.expect_drop(Drop::TcpNoBuffer);
+    peer.expect(ack().seq(ISS + 1).ack(IRS + 1));
     peer.expect_nothing();
+    // Within the limit.
+    let mut answers = 2;
+    for _ in 0..1000 {
+        peer.inject(data(b"abc").seq(IRS + 1).ack(ISS + 1));
+        answers += usize::from(peer.sent().is_some());
+    }
+    assert_eq!(answers, usize::from(DUPLICATE_ACKS_PER_SECOND));
     peer.pool = BufferPool::new(1 << 20);
     peer.inject(data(b"abc").seq(IRS + 1).ack(ISS + 1));
     peer.expect_data(b"abc");
