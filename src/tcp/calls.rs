@@ -79,6 +79,12 @@ impl Tcb {
         //# the data receiver is permitted to discard data in its queue that has not been acknowledged to the data sender, even if the
         //# data has already been reported in a SACK option.  Such discarding of SACKed packets is discouraged, but may be used if the
         //# receiver runs out of buffer space.
+        //= type=exception
+        //= rfc2018#8
+        //# Even if the newest segment is going to be discarded and the receiver has already discarded adjacent segments, the first
+        //# SACK block MUST report, at a minimum, the left and right edges of the newest segment.
+        // What is thrown away is not reported, neither here nor when a segment is refused for want of memory: a peer that hears of it
+        // would not send it again before its retransmission timer expires, and what it does not hear of it repairs at once.
         let pruned = self.received.prune(pool);
         if pruned {
             self.noted.note(Happening::ReassemblyPruned);
