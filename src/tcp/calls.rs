@@ -20,8 +20,8 @@ impl Tcb {
         if !self.may_send() || bytes.is_empty() {
             return 0;
         }
-        // While buffers run short, no connection queues more than its due.
-        let limit = if pool.is_pressed() { config.send_buffer.min(LARGEST) } else { self.send_limit(config) };
+        // While buffers run short, no connection queues more than its due: its setting, or an even share if that is less.
+        let limit = if pool.is_pressed() { config.send_buffer.min(pool.share()) } else { self.send_limit(config) };
         let taken = self.queue.push(bytes, limit, pool);
         if taken < bytes.len() {
             self.send_was_short = true;

@@ -3,6 +3,8 @@
 //! The queues of the TCBs take a block when they need one and give it back when they are empty, so that the memory of a core
 //! follows the bytes in flight and not the number of connections. Blocks that came back wait in a free list per class: after
 //! warm-up nothing is allocated. A pool that has nothing left says so (`None`); nothing here panics.
+//!
+//! What is short is dealt out by purpose, so that those who tie memory up cannot keep the others from receiving: see the `grants`.
 
 use super::ranges::Ranges;
 use super::recovery::{Record, Records};
@@ -20,6 +22,8 @@ pub struct BufferPool {
     made: usize,
     /// Bytes handed out.
     in_use: usize,
+    /// Blocks handed out.
+    holders: usize,
     free: [Vec<Block>; CLASSES],
     /// A smallest block, made sure of by [`BufferPool::has_spare`] and not yet needed.
     spare: Option<Block>,
@@ -37,6 +41,7 @@ impl BufferPool {
             budget: budget_bytes,
             made: 0,
             in_use: 0,
+            holders: 0,
             free: std::array::from_fn(|_| Vec::new()),
             spare: None,
             ranges: Vec::new(),
@@ -63,12 +68,44 @@ impl BufferPool {
     /// True when data beyond a hole may have a block for `len` bytes, `held` of which it would fill.
     ///
     /// While less than half of the budget is in use it may have any. From there on a block must be filled to an eighth, or be the smallest:
-    /// whoever wants to tie up memory has to send an eighth of it. The last quarter is for data in order and data to be sent,
-    /// without which nothing would ever get better.
+    /// whoever wants to tie up memory has to send an eighth of it. The last quarter is for data in order and data to be sent, in small
+    /// blocks, without which nothing would ever get better.
     pub(super) fn grants_beyond(&self, len: usize, held: usize) -> bool {
         let size = block_size(len);
         let after = self.in_use.saturating_add(size);
-        after <= self.budget / 2 || (is_worth(size, held) && after <= self.budget - self.budget / 4)
+        after <= self.budget / 2 || (is_worth(size, held) && after <= self.plenty())
+    }
+
+    /// How much of `len` bytes a send queue may hold: all of it up to three quarters of the budget, the smallest block up to seven eighths,
+    /// and then nothing. Peers that ask for much and take nothing so leave to every other connection a block to answer from, and to data in
+    /// order the last eighth.
+    pub(super) fn grants_sending(&self, len: usize) -> usize {
+        if self.in_use.saturating_add(block_size(len)) <= self.plenty() {
+            len
+        } else if self.in_use + SMALLEST <= self.budget - self.budget / 8 {
+            len.min(SMALLEST)
+        } else {
+            0
+        }
+    }
+
+    /// True when data in order may have a block for `len` bytes, the last `arrived` of which have just come. The last quarter is dealt out in
+    /// blocks no larger than one segment asks for: who takes what comes needs no more, and who leaves it holds no more.
+    pub(super) fn grants_in_order(&self, len: usize, arrived: usize) -> bool {
+        let size = block_size(len);
+        size <= block_size(arrived) || self.in_use.saturating_add(size) <= self.plenty()
+    }
+
+    /// What a connection may queue to be sent while buffers run short: as much as would let half of the budget do for all who hold a
+    /// block, and a smallest block at least. A whole block.
+    pub(super) fn share(&self) -> usize {
+        let even = (self.budget / 2 / self.holders.max(1)).max(SMALLEST);
+        1 << even.ilog2()
+    }
+
+    /// Up to here any block is granted that the purpose allows.
+    const fn plenty(&self) -> usize {
+        self.budget - self.budget / 4
     }
 
     /// A block of at least `len` bytes; `None` when it would exceed the budget or [`LARGEST`]. Its content is whatever was there before.
@@ -84,6 +121,7 @@ impl BufferPool {
             }
         };
         self.in_use += size;
+        self.holders += 1;
         Some(block)
     }
 
@@ -112,6 +150,7 @@ impl BufferPool {
     /// Takes a block back.
     pub(super) fn give(&mut self, block: Block) {
         self.in_use -= block.len();
+        self.holders -= 1;
         if let Some(class) = class_of(block.len()) {
             self.free[class].push(block);
         }
@@ -271,6 +310,22 @@ mod tests {
         assert!(pool.take(4096).is_none());
         small.into_iter().for_each(|block| pool.give(block));
         assert!(pool.take(16 * 4096).is_some());
+    }
+
+    #[test]
+    fn what_is_short_is_dealt_out_by_purpose() {
+        let mut pool = BufferPool::new(64 * 4096);
+        assert!(pool.grants_sending(40 * 1024) == 40 * 1024 && pool.grants_in_order(40 * 1024, 1));
+        let most: Vec<_> = (0..47).map(|_| pool.take(4096).unwrap()).collect();
+        // One block short of three quarters.
+        assert_eq!((pool.grants_sending(4096), pool.grants_sending(8192)), (4096, 4096));
+        assert!(pool.grants_in_order(4096, 1) && !pool.grants_in_order(4097, 1) && pool.grants_in_order(9000, 9000));
+        assert_eq!(pool.share(), 4096, "half of the budget among 47");
+        let more: Vec<_> = (0..9).map(|_| pool.take(4096).unwrap()).collect();
+        assert_eq!(pool.grants_sending(1), 0, "the last eighth");
+        assert!(pool.grants_in_order(4096, 1460));
+        most.into_iter().chain(more).for_each(|block| pool.give(block));
+        assert_eq!(pool.share(), 32 * 4096);
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl ReceiveQueue {
 
     /// Makes sure that `n` more in-order bytes can be kept.
     pub(super) fn reserve(&mut self, n: usize, pool: &mut BufferPool) -> bool {
-        self.ring.reserve(self.unread as usize + n, pool)
+        let needed = self.unread as usize + n;
+        needed <= self.ring.capacity() || (pool.grants_in_order(needed, n) && self.ring.reserve(needed, pool))
     }
 
     /// The same for bytes that the service is offered first: where none are kept, nothing is taken from the pool yet, but set aside there
@@ -139,7 +140,7 @@ impl ReceiveQueue {
         if needed > self.ring.capacity() && !pool.grants_beyond(needed, self.held() + bytes.len()) {
             return Err(Drop::TcpNoBuffer);
         }
-        if !self.reserve(offset + bytes.len(), pool) {
+        if !self.ring.reserve(needed, pool) {
             return Err(Drop::TcpNoBuffer);
         }
         if self.beyond.is_none() {

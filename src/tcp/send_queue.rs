@@ -22,10 +22,14 @@ impl SendQueue {
     /// Appends what fits below `limit` and the pool can hold, and returns how much that was.
     pub(super) fn push(&mut self, bytes: &[u8], limit: usize, pool: &mut BufferPool) -> usize {
         let held = self.len as usize;
-        let mut n = bytes.len().min(limit.saturating_sub(held));
-        if n > 0 && !self.ring.reserve(held + n, pool) {
-            n = n.min(self.ring.capacity().saturating_sub(held));
+        let mut whole = (held + bytes.len()).min(limit);
+        if whole > self.ring.capacity() {
+            whole = whole.min(pool.grants_sending(whole).max(self.ring.capacity()));
+            if !self.ring.reserve(whole, pool) {
+                whole = whole.min(self.ring.capacity());
+            }
         }
+        let n = whole.saturating_sub(held);
         self.ring.write(held, &bytes[..n]);
         self.len += n as u32;
         n
@@ -73,7 +77,7 @@ mod tests {
 
     #[test]
     fn an_empty_pool_leaves_what_the_block_still_holds() {
-        let mut pool = BufferPool::new(4096);
+        let mut pool = BufferPool::new(8192);
         let mut queue = SendQueue::default();
         assert_eq!(queue.push(&[1; 4000], 100_000, &mut pool), 4000);
         assert_eq!(queue.push(&[2; 4000], 100_000, &mut pool), 96);

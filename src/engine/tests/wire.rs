@@ -229,6 +229,44 @@ fn a_byte_beyond_a_hole_is_given_up_when_memory_runs_short() {
     assert_eq!(peer.segments(), [(Flags::ACK | Flags::PSH, iss + 1, irs + 4)]);
 }
 
+/// Answers every request with more than anybody's buffer holds.
+#[derive(Default)]
+struct Giver {
+    asked: usize,
+}
+
+impl Service for Giver {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.listen(7.into(), Listen::default()).unwrap();
+    }
+
+    fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
+        self.asked += 1;
+        cx.send(connection, &[7; 1 << 20]);
+        bytes.len()
+    }
+}
+
+/// A thousand peers ask for much and acknowledge nothing; the next one's request is heard and answered nevertheless.
+#[test]
+fn peers_that_take_nothing_do_not_keep_the_others_from_being_served() {
+    let (mut engine, mut peer, clock) = serve(Giver::default());
+    engine.core.pool = crate::tcp::BufferPool::new(64 << 20);
+    let irs = SeqNum(u32::MAX - 1);
+    for port in 5000..6001 {
+        peer.segment_from(port, Flags::SYN, irs, SeqNum(0), Options::default(), &[]);
+        engine.turn(&clock);
+        let iss = peer.segments()[0].1;
+        peer.segment_from(port, Flags::ACK, irs + 1, iss + 1, Options::default(), b"give");
+        engine.turn(&clock);
+        let answer = peer.segments_whole();
+        assert!(answer.iter().any(|(to, _, payload)| *to == port && !payload.is_empty()), "port {port}");
+    }
+    assert_eq!((engine.service().asked, engine.core.drops.of(Drop::TcpNoBuffer)), (1001, 0));
+}
+
 #[test]
 fn a_group_address_is_neither_answered_nor_answered_from() {
     let (mut engine, mut peer, clock) = serve(Echo::default());

@@ -1,4 +1,5 @@
-//! What a peer can tie up by leaving holes (the SegmentSmack class): little memory, little work, and never what others need.
+//! What a peer can tie up by leaving holes (the SegmentSmack class), by sending what nobody reads, and by asking for what it does not take:
+//! little memory, little work, and never what others need.
 
 use super::script::*;
 use crate::device::Drop;
@@ -97,6 +98,48 @@ fn what_lies_beyond_holes_leaves_a_quarter_to_data_in_order() {
     for tcb in &mut peers {
         tcb.release(&mut pool);
     }
+    assert_eq!(pool.in_use(), 0);
+}
+
+/// Five hundred connections with a whole window of data that their service does not read, and then one whose service reads.
+#[test]
+fn what_is_left_unread_does_not_keep_the_others_from_receiving() {
+    let mut pool = BufferPool::new(BUDGET);
+    let mut greedy: Vec<Tcb> = std::iter::repeat_with(connection).take(500).collect();
+    let mut refused = 0;
+    for tcb in &mut greedy {
+        for n in 0..256 {
+            refused += usize::from(arrive(tcb, &mut pool, 1024 * n, 1024).drop == Some(Drop::TcpNoBuffer));
+        }
+    }
+    assert!(refused > 0);
+    let mut honest = connection();
+    for n in 0..256 {
+        assert_eq!(arrive(&mut honest, &mut pool, 1024 * n, 1024).drop, None);
+        assert_eq!(honest.unread_len(), 1024);
+        honest.consume(1024, &mut pool);
+        honest.delivered(&mut pool);
+    }
+    greedy.iter_mut().for_each(|tcb| tcb.release(&mut pool));
+    assert_eq!(pool.in_use(), 0);
+}
+
+/// Five hundred connections that ask for much and take nothing, and then one with a question and a short answer.
+#[test]
+fn what_is_asked_for_and_not_taken_does_not_keep_the_others_from_being_answered() {
+    let mut pool = BufferPool::new(BUDGET);
+    let config = Config { send_buffer: 256 * 1024, ..wide() };
+    let mut greedy: Vec<Tcb> = std::iter::repeat_with(connection).take(500).collect();
+    let file = vec![7; 256 * 1024];
+    for tcb in &mut greedy {
+        assert!(tcb.send(&config, &file, &mut pool) >= SMALLEST);
+        tcb.send(&config, &file, &mut pool);
+    }
+    assert!(pool.in_use() <= BUDGET - BUDGET / 8, "{} bytes", pool.in_use());
+    let mut honest = connection();
+    assert_eq!(arrive(&mut honest, &mut pool, 0, 1000).drop, None);
+    assert_eq!(honest.send(&config, &file[..3000], &mut pool), 3000);
+    greedy.iter_mut().chain([&mut honest]).for_each(|tcb| tcb.release(&mut pool));
     assert_eq!(pool.in_use(), 0);
 }
 
