@@ -135,6 +135,7 @@ impl BufferPool {
             && let Some(block) = self.take(SMALLEST)
         {
             self.in_use -= SMALLEST;
+            self.holders -= 1;
             self.spare = Some(block);
         }
         self.spare.is_some()
@@ -143,6 +144,7 @@ impl BufferPool {
     /// The block that [`BufferPool::has_spare`] has made sure of.
     pub(super) fn take_spare(&mut self) -> Option<Block> {
         let block = self.spare.take()?;
+        self.holders += 1;
         self.in_use += SMALLEST;
         Some(block)
     }
