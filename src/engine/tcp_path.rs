@@ -5,7 +5,7 @@
 
 use super::core::Core;
 use super::emit::{self, Delivery, LinkHeader};
-use super::flow::{Flow, Hop};
+use super::flow::{Flow, Hop, Listener};
 use super::run::Engine;
 use super::settle::Verdict;
 use super::spent_cookies::SpentCookies;
@@ -57,8 +57,9 @@ impl<D: Device, S: Service> Engine<D, S> {
         let answer = match self.core.find_flow_again(&key) {
             Some(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
             None => match self.core.accept_cookie(at, &packet, &key, &segment) {
-                Some(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
-                None => self.core.segment_without_flow(at, &packet, &key, &segment, None),
+                Cookie::Opens(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
+                Cookie::Refused => Answer::refusal(&segment, Drop::TcpCookieInvalid),
+                Cookie::No => self.core.segment_without_flow(at, &packet, &key, &segment, None),
             },
         };
         match answer {
@@ -110,6 +111,26 @@ enum Answer {
     Cookie(Transmit<'static>),
 }
 
+impl Answer {
+    /// A reset, unless the segment is one.
+    fn refusal(segment: &Segment<'_>, why: Drop) -> Self {
+        match closed::reset_for(segment) {
+            Some(reset) => Self::Reset(reset, why),
+            None => Self::Drop(why),
+        }
+    }
+}
+
+/// What an acknowledgment is that no TCB owns.
+enum Cookie {
+    /// None of a cookie.
+    No,
+    /// That of a cookie: here is the connection.
+    Opens(SlotId),
+    /// That of a cookie which has made its connection before, or for which there is no room: its peer must hear that there is none.
+    Refused,
+}
+
 impl<D: Device> Core<D> {
     /// A segment that no TCB owns: for a listener, or for a closed port (RFC 9293 3.10.7.1 and 3.10.7.2).
     fn segment_without_flow(
@@ -121,10 +142,7 @@ impl<D: Device> Core<D> {
         iss_after: Option<SeqNum>,
     ) -> Answer {
         let Some(listener) = self.listeners.find(key.local, key.local_port).filter(|_| !self.stopping) else {
-            return match closed::reset_for(segment) {
-                Some(reset) => Answer::Reset(reset, Drop::TcpPortClosed),
-                None => Answer::Drop(Drop::TcpPortClosed),
-            };
+            return Answer::refusal(segment, Drop::TcpPortClosed);
         };
         match listen::on_segment(segment) {
             listen::Listen::Ignore(why) => Answer::Drop(why),
@@ -210,27 +228,42 @@ impl<D: Device> Core<D> {
         Some(Answer::Cookie(syn_ack))
     }
 
-    /// The connection that an acknowledgment of a cookie makes, if it is one and there is room.
-    fn accept_cookie(&mut self, at: usize, packet: &Packet, key: &FlowKey, segment: &Segment<'_>) -> Option<SlotId> {
+    /// Looks at an acknowledgment that no TCB owns: it may be that of a cookie.
+    fn accept_cookie(&mut self, at: usize, packet: &Packet, key: &FlowKey, segment: &Segment<'_>) -> Cookie {
         if !segment.flags.contains(Flags::ACK) || self.stopping {
-            return None;
+            return Cookie::No;
         }
-        let listener = self.listeners.find(key.local, key.local_port)?;
-        let entry = self.listeners.at(listener).filter(|entry| entry.takes_cookies(self.now))?;
+        let listener = self.listeners.find(key.local, key.local_port);
+        let entry = listener.and_then(|listener| Some((listener, self.listeners.at(listener)?)));
+        match entry.filter(|(_, entry)| entry.takes_cookies(self.now)) {
+            Some((listener, &entry)) => self.open_by_cookie(at, packet, key, (listener, entry), segment),
+            None => Cookie::No,
+        }
+    }
+
+    /// The connection that an acknowledgment of a cookie makes, if it is one, has made none before, and there is room.
+    fn open_by_cookie(
+        &mut self,
+        at: usize,
+        packet: &Packet,
+        key: &FlowKey,
+        (listener, entry): (u16, Listener),
+        segment: &Segment<'_>,
+    ) -> Cookie {
         let (tag, congestion) = (entry.tag, entry.congestion);
         let (octets, opening) = (key.octets(), self.opening(at, key, Some(congestion)));
         let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
-        let mut tcb = cookie::accept(&self.config.tcp, opening, self.now, segment, seal)?;
+        let Some(mut tcb) = cookie::accept(&self.config.tcp, opening, self.now, segment, seal) else { return Cookie::No };
         let spent = SpentCookies::mark(self.hash.of(key), segment.ack);
         if self.spent_cookies.contains(spent) || !self.make_room() {
             tcb.release(&mut self.pool);
-            return None;
+            return Cookie::Refused;
         }
-        let id = self.insert_flow(self.accepted(at, packet, key, listener, tag, tcb))?;
+        let Some(id) = self.insert_flow(self.accepted(at, packet, key, listener, tag, tcb)) else { return Cookie::Refused };
         self.spent_cookies.insert(spent);
         self.counters.tcp_accepted += 1;
         self.tally.count(Happening::SynCookieAccepted);
-        Some(id)
+        Cookie::Opens(id)
     }
 
     /// True when a reset might end a connection that a cookie promised, and whose first segment has yet to come.

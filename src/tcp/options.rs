@@ -47,7 +47,7 @@ impl Tcb {
         //# If sent at all, SACK options SHOULD be included in all ACKs which do not ACK the highest sequence number in the data
         //# receiver's queue.
         if !self.received.has_report() {
-            return self.reset_options(now);
+            return self.base_options(now);
         }
         let most = self.sack_blocks_max();
         if most == 0 || self.received.sack_count(most) == 0 {
