@@ -202,7 +202,7 @@ fn http_wrong_requests_are_answered_and_nothing_leads_out() {
     // It still serves.
     assert_eq!(site.curl(&[&url("a.txt")]), "0123456789");
     let summary = site.server.stop();
-    assert_eq!((count(&summary, "failed"), count(&summary, "broken_off")), (2, 0), "501 and 505");
+    assert_eq!((count(&summary, "failed"), count(&summary, "broken_off")), (0, 0));
 }
 
 #[test]

@@ -110,6 +110,8 @@ fn text_without_a_buffer_is_not_acknowledged(s: &mut Script) {
     s.settings.memory = 0;
     s.established();
     s.inject(data(10).seq(1).ack(1));
+    // What is said instead is where the stream stands.
+    s.expect(ack().seq(1).ack(1));
     s.silence(1000);
     s.shows(Drop::TcpNoBuffer);
 }
