@@ -33,13 +33,7 @@ work=
 
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
-    local netns pids
-    for netns in "$server_netns" "$client_netns"; do
-        pids=$("${root[@]}" ip netns pids "$netns" 2>/dev/null) || continue
-        # shellcheck disable=SC2086 # one word a process
-        [[ -z $pids ]] || "${root[@]}" kill -9 $pids 2>/dev/null || true
-        "${root[@]}" ip netns del "$netns" || true
-    done
+    end_namespaces "$server_netns" "$client_netns"
     [[ -z $work ]] || "${root[@]}" rm -rf "$work"
 }
 

@@ -78,3 +78,22 @@ and start again."
 rust_wanted() {
     sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml
 }
+
+# Has `cargo test` run the test programs as root, which they need for namespaces; cargo itself does not. After need_root and need_rust.
+tests_as_root() {
+    local triple
+    [[ ${#root[@]} -gt 0 ]] || return 0
+    triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+    export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
+}
+
+# end_namespaces NETNS...: ends what runs in these network namespaces and removes them; those that are not there are no fault.
+end_namespaces() {
+    local netns pids
+    for netns in "$@"; do
+        pids=$("${root[@]}" ip netns pids "$netns" 2>/dev/null) || continue
+        # shellcheck disable=SC2086 # one word a process
+        [[ -z $pids ]] || "${root[@]}" kill -9 $pids 2>/dev/null || true
+        "${root[@]}" ip netns del "$netns" || true
+    done
+}

@@ -24,9 +24,6 @@ done
 need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps python3=python3
-if [[ ${#root[@]} -gt 0 ]]; then
-    triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
-    export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
-fi
+tests_as_root
 
 RINGWAY_FLOOD_SECONDS=$seconds exec cargo test --locked --test veth -- --test-threads=1 --nocapture flood

@@ -14,13 +14,7 @@ line_options=(--delay 10ms --rate 100M --queue 165)
 
 # shellcheck disable=SC2317 # called by the trap
 remove_namespaces() {
-    local netns pids
-    for netns in "$senders" "$line" "$receiver"; do
-        pids=$("${root[@]}" ip netns pids "$netns" 2>/dev/null) || continue
-        # shellcheck disable=SC2086 # one word a process
-        [[ -z $pids ]] || "${root[@]}" kill -9 $pids 2>/dev/null || true
-        "${root[@]}" ip netns del "$netns" || true
-    done
+    end_namespaces "$senders" "$line" "$receiver"
     rm -rf "$folder"
 }
 

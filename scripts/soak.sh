@@ -26,10 +26,7 @@ need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils-ping nc=netcat-openbsd socat=socat \
     curl=curl nft=nftables python3=python3
-if [[ ${#root[@]} -gt 0 ]]; then
-    triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
-    export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
-fi
+tests_as_root
 
 for ((round = 1; round <= rounds; round++)); do
     say "== round $round of $rounds"

@@ -94,11 +94,7 @@ need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils
     curl=curl wrk=wrk nft=nftables python3=python3 shellcheck=shellcheck setpriv=util-linux
 cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
 cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup component add clippy"
-# The tests in namespaces need root; cargo itself does not.
-if [[ ${#root[@]} -gt 0 ]]; then
-    triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
-    export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
-fi
+tests_as_root
 
 check format cargo fmt --check
 check scripts shellcheck -x -P scripts scripts/*.sh .ci/run

@@ -22,8 +22,8 @@
 //! its time is over. Data that must not be taken twice is for the service to tell apart, as with any connection whose peer is not proven.
 //!
 //! What is lost: a segment that overtakes the one with which the connection begins is dropped ([`may_follow`]), not kept, and comes again
-//! with that one when the peer's timer expires; a SYN-ACK is not sent again by itself (the peer's SYN is), and a peer whose ACK is lost and that waits for us to speak
-//! first waits in vain. That is why cookies are for overflow only, as RFC 4987 5 has it.
+//! with that one when the peer's timer expires; a SYN-ACK is not sent again by itself (the peer's SYN is), and a peer whose ACK is lost
+//! and that waits for us to speak first waits in vain. That is why cookies are for overflow only, as RFC 4987 5 has it.
 
 use std::hash::Hasher as _;
 

@@ -39,7 +39,7 @@ use crate::wire::tcp::Segment;
 ///
 /// The order of calls in a turn: [`Tcb::on_segment`]; then, when its `payload` is not empty, the service is offered it and
 /// [`Tcb::keep_unread`] is given the rest; when unread bytes wait, [`Tcb::unread`] and [`Tcb::consume`]; then [`Tcb::delivered`]; later
-/// [`Tcb::poll_transmit`] while [`Tcb::wants_transmit`]. Before a TCB is dropped, [`Tcb::release`] gives its memory back.
+/// [`Tcb::next_transmit`] and [`Tcb::transmit`] until there is nothing more to send. Before a TCB is dropped, [`Tcb::release`] gives its memory back.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq))]
 pub struct Tcb {
