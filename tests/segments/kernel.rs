@@ -17,12 +17,13 @@ use ringway::tcp::State;
 use smoltcp::phy::{Device as _, RawSocket, RxToken as _, TxToken as _};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::common::root;
 use crate::frame::{HOST, PEER, PORTS_OF_A_SCRIPT, Wire};
 use crate::player::{Host, Patience, Player};
 use crate::script::{Call, Entry, Failure, Kernel, News, Script, Setting, Stack};
 use crate::scripts;
 use crate::segment::stream;
-use crate::world::{HOST_MAC, PEER_MAC, World, forget_paths, root, set};
+use crate::world::{HOST_MAC, PEER_MAC, World, forget_paths, set};
 
 /// Every script that is not for memory alone. `RINGWAY_SCRIPT=word` plays those whose name has the word.
 #[test]
@@ -40,11 +41,7 @@ fn over_a_veth() {
     tasks.sort_by_key(|(_, (_, write), _)| std::cmp::Reverse(Script::of(*write, Stack::Kernel).waits_ms()));
     let queue = Mutex::new(VecDeque::from(tasks));
     thread::scope(|scope| {
-        let work = |number| {
-            let queue = &queue;
-            move || worker(number, queue)
-        };
-        let workers: Vec<_> = (0..WORKERS.min(played)).map(|number| scope.spawn(work(number))).collect();
+        let workers: Vec<_> = (0..WORKERS.min(played)).map(|_| scope.spawn(|| worker(&queue))).collect();
         rows.extend(workers.into_iter().flat_map(|worker| worker.join().expect("a worker")));
     });
     rows.sort();
@@ -65,7 +62,7 @@ fn a_wrong_script_fails_on_the_kernel_too() {
         return;
     }
     let script = Script::of(crate::wrong::a_wrong_number, Stack::Kernel);
-    let world = World::new(WORKERS);
+    let world = World::new();
     let why = thread::scope(|scope| scope.spawn(|| play(&world, &script, 0)).join().expect("no panic")).expect_err("it is wrong");
     assert!(why.contains("SEG.SEQ is 1, not 2"), "{why}");
 }
@@ -97,8 +94,8 @@ fn not_played(&(name, write): &Entry) -> Option<Row> {
 type Task = (usize, Entry, usize);
 
 /// Plays scripts until there are no more. One that fails goes to the end, where the machine is quieter.
-fn worker(number: usize, queue: &Mutex<VecDeque<Task>>) -> Vec<Row> {
-    let world = World::new(number);
+fn worker(queue: &Mutex<VecDeque<Task>>) -> Vec<Row> {
+    let world = World::new();
     let mut rows = Vec::new();
     loop {
         let next = locked(queue).pop_front();

@@ -14,7 +14,8 @@ use ringway::error::SetupError;
 use ringway::steer::{Claims, Mode, Steering, XdpMode};
 use ringway::xsk::bpf;
 
-use crate::net::{Pair, address_claim, enter, root};
+use crate::common::{enter, root};
+use crate::net::{OneLine as _, Pair, address_claim};
 
 #[test]
 fn native_mode_attaches_to_veth_and_detaches_on_drop() {
@@ -22,7 +23,7 @@ fn native_mode_attaches_to_veth_and_detaches_on_drop() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let steering = Steering::load(&address_claim(), 1).unwrap();
         let attached = steering.attach("s0", pair.ifindex, Mode::Auto).unwrap();
         assert_eq!((attached.mode, attached.warning.as_deref(), pair.xdp()), (XdpMode::Native, None, "xdp"));
@@ -37,7 +38,7 @@ fn skb_mode_attaches_when_asked_for() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let steering = Steering::load(&address_claim(), 1).unwrap();
         let attached = steering.attach("s0", pair.ifindex, Mode::Skb).unwrap();
         assert_eq!((attached.mode, pair.xdp()), (XdpMode::Skb, "xdpgeneric"));
@@ -52,7 +53,7 @@ fn a_driver_without_native_xdp_means_skb_with_a_warning_or_an_error() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let steering = Steering::load(&address_claim(), 1).unwrap();
         let error = steering.attach("lo", 1, Mode::Native).unwrap_err();
         assert!(error.why().contains("EOPNOTSUPP"), "{error}");
@@ -70,7 +71,7 @@ fn jumbo_frames_do_not_hinder_native_mode() {
         return;
     }
     let pair = Pair::with_links("mtu 9000", "mtu 9000");
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let steering = Steering::load(&address_claim(), 1).unwrap();
         assert_eq!(steering.attach("s0", pair.ifindex, Mode::Native).unwrap().mode, XdpMode::Native);
     });
@@ -82,7 +83,7 @@ fn another_program_is_named_with_its_link_and_never_worked_around() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let other = Steering::load(&Claims::new(), 1).unwrap();
         let foreign = other.attach("s0", pair.ifindex, Mode::Native).unwrap();
         let id = other.program().id().unwrap();
@@ -133,14 +134,14 @@ fn the_command_that_takes_a_program_without_a_link_away_works() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let other = Steering::load(&Claims::new(), 1).unwrap();
         attach_by_netlink(pair.ifindex, other.program());
         let steering = Steering::load(&address_claim(), 1).unwrap();
         let error = steering.attach("s0", pair.ifindex, Mode::Auto).unwrap_err();
         assert!(error.why().ends_with("native, attached without a link"), "{error}");
         let mend = error.remedy().unwrap();
-        pair.server.ip(mend.strip_prefix("ip ").unwrap());
+        pair.server.ip_line(mend.strip_prefix("ip ").unwrap());
         assert!(steering.attach("s0", pair.ifindex, Mode::Auto).is_ok());
     });
 }
@@ -151,7 +152,7 @@ fn fewer_queues_than_the_peer_is_an_error_in_every_mode_but_skb() {
         return;
     }
     let pair = Pair::with_links("numrxqueues 1 numtxqueues 1", "numrxqueues 2 numtxqueues 2");
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let steering = Steering::load(&address_claim(), 1).unwrap();
         for mode in [Mode::Auto, Mode::Native] {
             let error = steering.attach("s0", pair.ifindex, mode).unwrap_err();
@@ -163,7 +164,7 @@ fn fewer_queues_than_the_peer_is_an_error_in_every_mode_but_skb() {
 
 /// Runs `work` on a thread that has only the given capabilities.
 fn with_capabilities<T: Send>(pair: &Pair, kept: &[Capability], work: impl FnOnce() -> T + Send) -> T {
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let kept: CapsHashSet = kept.iter().copied().collect();
         caps::set(None, CapSet::Effective, &kept).unwrap();
         caps::set(None, CapSet::Permitted, &kept).unwrap();
@@ -213,10 +214,10 @@ fn counters_and_detaching_need_no_rights() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let steering = Steering::load(&address_claim(), 1).unwrap();
         let attached = steering.attach("s0", pair.ifindex, Mode::Native).unwrap();
-        pair.client.exec(&format!("ping -c 1 -W 2 {}", crate::net::KERNEL));
+        pair.client.run_line(&format!("ping -c 1 -W 2 {}", crate::net::KERNEL));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 caps::clear(None, CapSet::Effective).unwrap();
@@ -263,11 +264,11 @@ fn a_killed_process_leaves_nothing_attached() {
     assert_eq!((attached, while_it_lived), (true, "xdp"));
     let deadline = Instant::now() + Duration::from_secs(2);
     while !pair.xdp().is_empty() {
-        assert!(Instant::now() < deadline, "still attached: {}", pair.server.ip("link show s0"));
+        assert!(Instant::now() < deadline, "still attached: {}", pair.server.ip_line("link show s0"));
         std::thread::sleep(Duration::from_millis(10));
     }
-    pair.client.exec(&format!("ping -c 1 -W 2 {}", crate::net::KERNEL));
-    pair.server.enter(|| {
+    pair.client.run_line(&format!("ping -c 1 -W 2 {}", crate::net::KERNEL));
+    pair.server.inside(|| {
         let steering = Steering::load(&address_claim(), 1).unwrap();
         assert!(steering.attach("s0", pair.ifindex, Mode::Native).is_ok());
     });

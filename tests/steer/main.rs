@@ -2,6 +2,8 @@
 #![cfg(feature = "afxdp")]
 
 mod attach;
+#[path = "../common/mod.rs"]
+mod common;
 mod net;
 mod reserve;
 mod traffic;

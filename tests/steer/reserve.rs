@@ -8,7 +8,8 @@ use ringway::link::interface::Transport::{Tcp, Udp};
 use ringway::steer::{Reservation, addresses};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::{CLAIMED, CLIENT, KERNEL, Pair, cidr, ip, port, root};
+use crate::common::root;
+use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, cidr, ip, port};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -27,7 +28,7 @@ fn nobody_else_can_take_a_held_port_and_ss_shows_the_holder() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let held = Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap();
         assert_eq!(held.len(), 2);
         for any in [KERNEL, "0.0.0.0"] {
@@ -38,7 +39,7 @@ fn nobody_else_can_take_a_held_port_and_ss_shows_the_holder() {
         }
         let pid = format!("pid={},", std::process::id());
         for query in ["ss -H -l -t -n -p", "ss -H -l -u -n -p"] {
-            let listing = pair.server.exec(query);
+            let listing = pair.server.run_line(query);
             assert!(listing.contains(KERNEL) && listing.contains(&pid), "{query}: {listing}");
         }
         drop(held);
@@ -53,8 +54,8 @@ fn what_is_named_twice_is_held_once() {
         return;
     }
     let pair = Pair::new();
-    pair.server.ip(&format!("address add {KERNEL}/32 dev s0"));
-    pair.server.enter(|| {
+    pair.server.ip_line(&format!("address add {KERNEL}/32 dev s0"));
+    pair.server.inside(|| {
         let kernel = addresses::of_interface("s0", pair.ifindex).unwrap();
         assert_eq!(kernel.len(), 2, "the same address under two prefixes: {kernel:?}");
         let held = Reservation::take(&kernel, &[port(Tcp, 80), port(Tcp, 80), port(Udp, 80)]).unwrap();
@@ -68,8 +69,8 @@ fn a_held_port_is_silent_where_the_kernel_would_refuse() {
         return;
     }
     let pair = Pair::new();
-    let held = pair.server.enter(|| Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap());
-    pair.client.enter(|| {
+    let held = pair.server.inside(|| Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap());
+    pair.client.inside(|| {
         let connect = |port| TcpStream::connect_timeout(&SocketAddr::new(ip(KERNEL), port), PATIENCE).unwrap_err().kind();
         assert_eq!(connect(81), ErrorKind::ConnectionRefused, "the kernel answers other ports");
         assert_eq!(connect(80), ErrorKind::TimedOut, "neither SYN-ACK nor RST");
@@ -92,7 +93,7 @@ fn a_port_in_use_names_the_process_and_nothing_stays_held() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let _user = UdpSocket::bind(("0.0.0.0", 53)).unwrap();
         let error = Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap_err();
         assert_eq!(error.what(), "cannot claim udp:53 on 10.77.0.1");
@@ -115,14 +116,14 @@ fn what_a_former_server_left_in_time_wait_does_not_keep_the_port() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let listener = TcpListener::bind((KERNEL, 80)).unwrap();
         let mut client = TcpStream::connect((KERNEL, 80)).unwrap();
         drop(listener.accept().unwrap());
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
         drop(client);
         drop(listener);
-        assert!(pair.server.exec("ss -H -t -a -n").contains("TIME-WAIT"));
+        assert!(pair.server.run_line("ss -H -t -a -n").contains("TIME-WAIT"));
         Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80)]).unwrap();
     });
 }
@@ -133,7 +134,7 @@ fn a_port_below_1024_needs_its_capability() {
         return;
     }
     let pair = Pair::new();
-    let error = pair.server.enter(|| {
+    let error = pair.server.inside(|| {
         caps::clear(None, caps::CapSet::Effective).unwrap();
         Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80)]).unwrap_err()
     });
@@ -147,13 +148,13 @@ fn the_kernels_addresses_are_found_and_may_not_be_claimed() {
         return;
     }
     let pair = Pair::new();
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         assert_eq!(addresses::of_interface("s0", pair.ifindex).unwrap(), [cidr(KERNEL)]);
         let kernel = addresses::kernel_addresses().unwrap();
         assert_eq!(addresses::check(&cidr(CLAIMED), &kernel), Ok(()));
         let error = addresses::check(&cidr(KERNEL), &kernel).unwrap_err();
         assert_eq!((error.why(), error.exit_code()), ("it belongs to the kernel, on s0", 3));
-        pair.server.ip(error.remedy().unwrap().split(" (").next().unwrap().strip_prefix("ip ").unwrap());
+        pair.server.ip_line(error.remedy().unwrap().split(" (").next().unwrap().strip_prefix("ip ").unwrap());
         assert_eq!(addresses::check(&cidr(KERNEL), &addresses::kernel_addresses().unwrap()), Ok(()));
         let error = addresses::of_interface("s0", pair.ifindex).unwrap_err();
         assert!(error.remedy().unwrap().contains("dev s0"), "{error}");

@@ -11,7 +11,8 @@ use ringway::wire::ethernet::Mac;
 use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemRegFlags};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
-use crate::net::{CLAIMED, CLIENT, KERNEL, Pair, address_claim, cidr, ip, port, port_claim, root};
+use crate::common::root;
+use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, address_claim, cidr, index, ip, port, port_claim};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -39,7 +40,7 @@ fn swallowing_socket(ifindex: u32) -> OwnedFd {
 
 /// Sends a datagram from the client and returns how the answer was.
 fn ask(pair: &Pair, target: &str, port: u16) -> Result<Vec<u8>, ErrorKind> {
-    pair.client.enter(|| {
+    pair.client.inside(|| {
         let socket = UdpSocket::bind((CLIENT, 0)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.connect((target, port)).unwrap();
@@ -56,24 +57,24 @@ fn a_claimed_address_is_steered_and_the_kernels_own_still_answers() {
     }
     let pair = Pair::new();
     for mode in [Mode::Native, Mode::Skb] {
-        let (steering, _attached, socket) = pair.server.enter(|| {
+        let (steering, _attached, socket) = pair.server.inside(|| {
             let steering = Steering::load(&address_claim(), 1).unwrap();
             let socket = swallowing_socket(pair.ifindex);
             steering.set_socket(0, socket.as_fd()).unwrap();
             let attached = steering.attach("s0", pair.ifindex, mode).unwrap();
             (steering, attached, socket)
         });
-        pair.client.exec(&format!("ping -c 1 -W 2 {KERNEL}"));
+        pair.client.run_line(&format!("ping -c 1 -W 2 {KERNEL}"));
         assert_eq!(ask(&pair, KERNEL, 9), Err(ErrorKind::ConnectionRefused));
         let counters = steering.counters().unwrap();
         assert!(counters.of(Cause::Passed) >= 2, "{counters:?}");
         assert_eq!(counters.nonzero().count(), 1, "{counters:?}");
 
-        pair.client.ip("neighbor flush dev c0");
+        pair.client.ip_line("neighbor flush dev c0");
         ask(&pair, CLAIMED, 9).unwrap_err();
         assert!(steering.counters().unwrap().of(Cause::SteeredArp) > 0, "the client asks for the claimed address");
-        let mac = pair.server.exec("cat /sys/class/net/s0/address");
-        pair.client.ip(&format!("neighbor replace {CLAIMED} lladdr {} nud reachable dev c0", mac.trim()));
+        let mac = pair.server.run_line("cat /sys/class/net/s0/address");
+        pair.client.ip_line(&format!("neighbor replace {CLAIMED} lladdr {} nud reachable dev c0", mac.trim()));
         assert_eq!(ask(&pair, CLAIMED, 9), Err(ErrorKind::WouldBlock), "the kernel never sees it");
         let counters = steering.counters().unwrap();
         assert!(counters.of(Cause::SteeredAddress) > 0, "{counters:?}");
@@ -97,13 +98,13 @@ fn a_claimed_port_without_a_socket_is_swallowed_while_the_others_work() {
     }
     let pair = Pair::new();
     let ports = [port(Tcp, 80), port(Udp, 53)];
-    let (_held, steering, _attached, listener) = pair.server.enter(|| {
+    let (_held, steering, _attached, listener) = pair.server.inside(|| {
         let held = Reservation::take(&[cidr(KERNEL)], &ports).unwrap();
         let steering = Steering::load(&port_claim(&ports), 1).unwrap();
         let attached = steering.attach("s0", pair.ifindex, Mode::Native).unwrap();
         (held, steering, attached, TcpListener::bind((KERNEL, 22)).unwrap())
     });
-    pair.client.enter(|| {
+    pair.client.inside(|| {
         let connect = |port| TcpStream::connect_timeout(&SocketAddr::new(ip(KERNEL), port), PATIENCE);
         connect(22).expect("a kernel service on another port");
         assert_eq!(connect(81).unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -111,7 +112,7 @@ fn a_claimed_port_without_a_socket_is_swallowed_while_the_others_work() {
     });
     listener.accept().unwrap();
     assert_eq!(ask(&pair, KERNEL, 53), Err(ErrorKind::WouldBlock), "no ICMP");
-    pair.client.exec(&format!("ping -c 1 -W 2 {KERNEL}"));
+    pair.client.run_line(&format!("ping -c 1 -W 2 {KERNEL}"));
     let counters = steering.counters().unwrap();
     assert!(counters.of(Cause::ClaimedUnserved) >= 2, "{counters:?}");
     assert_eq!(counters.of(Cause::SteeredPort), 0);
@@ -138,14 +139,14 @@ fn the_reflector_echoes_to_a_kernel_client_which_resolves_it_by_arp() {
     }
     let pair = Pair::new();
     // veth wakes its peer after XDP_TX only if the peer has a program of its own: one that passes everything will do.
-    let (_passing, _attached_there) = pair.client.enter(|| {
+    let (_passing, _attached_there) = pair.client.inside(|| {
         let steering = Steering::load(&Claims::new(), 1).unwrap();
-        let attached = steering.attach("c0", pair.client.index("c0"), Mode::Native).unwrap();
+        let attached = steering.attach("c0", index(&pair.client, "c0"), Mode::Native).unwrap();
         (steering, attached)
     });
-    let mac = pair.server.exec("cat /sys/class/net/s0/address");
+    let mac = pair.server.run_line("cat /sys/class/net/s0/address");
     let bytes: Vec<u8> = mac.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-    let (steering, _attached) = pair.server.enter(|| {
+    let (steering, _attached) = pair.server.inside(|| {
         let steering = Steering::load_reflector(&address_claim(), Mac(bytes.try_into().unwrap())).unwrap();
         let attached = steering.attach("s0", pair.ifindex, Mode::Native).unwrap();
         (steering, attached)

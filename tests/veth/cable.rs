@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use crate::common::{Netns, run};
 use crate::line::{A, B, Line};
 use crate::server::{RINGWAY, ringway, run_to_end};
-use crate::world::{CLIENT, INTERFACE, SERVER, World, run};
+use crate::world::{CLIENT, INTERFACE, SERVER, World};
 
 /// Datagrams from the client to the server, numbered from 0, one every `gap`; gives the numbers in the order of their arrival and when the
 /// first and the last came. Every one that arrives is whole.
@@ -50,7 +51,7 @@ const PACED: Duration = Duration::from_micros(100);
 fn cable_delays_both_ways() {
     let Some(line) = Line::between_kernels() else { return };
     let cable = line.cable("--delay 20ms");
-    let text = line.world.client.output("ping", &["-c", "10", "-i", "0.05", "-W", "2", SERVER]);
+    let text = line.world.client.run("ping", &["-c", "10", "-i", "0.05", "-W", "2", SERVER]);
     // rtt min/avg/max/mdev = 40.1/40.2/40.4/0.1 ms
     let min: f64 = text.rsplit_once("= ").and_then(|(_, rest)| rest.split('/').next()?.parse().ok()).expect("a line of times");
     assert!((40.0..80.0).contains(&min), "{text}");
@@ -125,7 +126,7 @@ fn cable_corrupts_what_the_peers_then_drop() {
 fn cable_marks_what_may_be_marked_when_the_queue_is_long() {
     let Some(line) = Line::between_kernels() else { return };
     let marked_at_receiver = || {
-        let text = line.world.server.output("cat", &["/proc/net/netstat"]);
+        let text = line.world.server.run("cat", &["/proc/net/netstat"]);
         let mut lines = text.lines().filter(|line| line.starts_with("IpExt:")).map(|line| line.split_whitespace());
         let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
         names
@@ -190,7 +191,7 @@ fn cable_sleeps_while_nothing_is_due_and_ends_by_itself() {
 #[test]
 fn cable_says_why_it_cannot_join_and_what_mends_it() {
     let Some(line) = Line::between_kernels() else { return };
-    let refused = |netns: &crate::world::Netns, arguments: &[&str]| {
+    let refused = |netns: &Netns, arguments: &[&str]| {
         let (code, out, log) = ringway(netns, &[&["cable"], arguments].concat());
         assert!(out.is_empty(), "{out}");
         (code, log)

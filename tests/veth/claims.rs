@@ -65,7 +65,7 @@ fn claims_leave_the_kernel_its_ports_and_ping_under_full_load() {
                 assert_eq!(socket.recv(&mut [0; 16]).expect("the kernel answers"), 5);
             }
         });
-        let text = world.client.output("ping", &["-c", "20", "-i", "0.02", "-W", "5", SERVER]);
+        let text = world.client.run("ping", &["-c", "20", "-i", "0.02", "-W", "5", SERVER]);
         assert!(text.contains("20 received"), "{text}");
     });
     let summary = server.stop();
@@ -106,7 +106,7 @@ fn claims_let_the_kernel_connect_outwards() {
 fn claims_hold_the_port_in_the_kernel() {
     let Some(world) = World::with_kernel_server() else { return };
     let server = Server::with(&world, CLAIM);
-    let holders = world.server.output("ss", &["-H", "-lntu"]);
+    let holders = world.server.run("ss", &["-H", "-lntu"]);
     assert_eq!(holders.lines().filter(|line| line.contains(":7 ")).count(), 2, "{holders}");
     world.server.inside(|| {
         let taken = TcpListener::bind((SERVER, 7)).expect_err("the port is held");

@@ -1,4 +1,4 @@
-//! Clients on kernel sockets. Called inside the client's namespace ([`crate::world::Netns::inside`]).
+//! Clients on kernel sockets. Called inside the client's namespace ([`crate::common::Netns::inside`]).
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};

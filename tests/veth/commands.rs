@@ -79,7 +79,7 @@ fn compare_writes_rows_histograms_and_a_page_that_stands_alone() {
     world.client.ip(&["address", "flush", "dev", INTERFACE]);
     let out = tempfile::tempdir().expect("a folder");
     let path = out.path().to_str().expect("UTF-8");
-    let names = [world.server.name(), world.client.name()];
+    let names = [&world.server.name, &world.client.name];
     let base = [
         "compare",
         "--server-netns",

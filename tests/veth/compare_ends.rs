@@ -15,8 +15,7 @@ fn start(world: &World) -> (Child, BufReader<std::process::ChildStdout>) {
     world.client.ip(&["address", "flush", "dev", INTERFACE]);
     let mut command = Command::new(RINGWAY);
     command.args(["compare", "--json", "--quick"]);
-    for (side, netns, address) in [("server", world.server.name(), "10.0.0.2/24"), ("client", world.client.name(), "10.0.0.1/24")]
-    {
+    for (side, netns, address) in [("server", &world.server.name, "10.0.0.2/24"), ("client", &world.client.name, "10.0.0.1/24")] {
         command.args([
             &format!("--{side}-netns"),
             netns,
@@ -46,7 +45,7 @@ fn comes_clean(world: &World) -> bool {
     loop {
         let netns = [&world.server, &world.client];
         let clean = netns.iter().all(|side| {
-            let pids = Command::new("ip").args(["netns", "pids", side.name()]).output().expect("ip starts").stdout;
+            let pids = Command::new("ip").args(["netns", "pids", &side.name]).output().expect("ip starts").stdout;
             let addresses = side.ip(&["address", "show", "dev", INTERFACE]);
             let link = side.ip(&["link", "show", "dev", INTERFACE]);
             pids.is_empty() && !addresses.contains("10.0.0.") && !link.contains("xdp")

@@ -6,8 +6,9 @@ use std::net::Shutdown;
 use ringway::service::chargen;
 
 use crate::client::{abort, connect};
+use crate::common::Netns;
 use crate::server::{Server, Summary, ringway};
-use crate::world::{INTERFACE, Netns, SERVER_CIDR, World};
+use crate::world::{INTERFACE, SERVER_CIDR, World};
 
 const MIB: usize = 1 << 20;
 
@@ -26,7 +27,7 @@ fn mark_some(client: &Netns) {
 
 /// A counter of the kernel in this namespace.
 fn kernel(netns: &Netns, name: &str) -> u64 {
-    let text = netns.output("nstat", &["-asz", name]);
+    let text = netns.run("nstat", &["-asz", name]);
     let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
     line.split_whitespace().nth(1).and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in {line}"))
 }

@@ -20,7 +20,7 @@ fn a_service_of_a_users_own_serves_both_transports() {
     let ready = (0..50).any(|_| {
         std::thread::sleep(Duration::from_millis(100));
         std::process::Command::new("ip")
-            .args(["netns", "exec", world.client.name(), "ping", "-c1", "-W1", SERVER])
+            .args(["netns", "exec", &world.client.name, "ping", "-c1", "-W1", SERVER])
             .output()
             .is_ok_and(|output| output.status.success())
     });

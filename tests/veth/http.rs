@@ -11,8 +11,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::connect;
+use crate::common::run;
 use crate::server::{Server, Summary, run_to_end};
-use crate::world::{SERVER, SERVER_CIDR, World, run};
+use crate::world::{SERVER, SERVER_CIDR, World};
 
 const MIB: usize = 1 << 20;
 
@@ -48,7 +49,7 @@ impl Site {
 
     /// What `curl ARGUMENTS` prints; it must succeed.
     fn curl(&self, arguments: &[&str]) -> String {
-        self.world.client.output("curl", &[&["-s", "-S", "-m", "60"], arguments].concat())
+        self.world.client.run("curl", &[&["-s", "-S", "-m", "60"], arguments].concat())
     }
 
     /// The answer to bytes that a client sends before it closes its side.
@@ -276,7 +277,7 @@ fn http_is_served_at_a_port_of_the_kernels_address_too() {
     let folder = TempDir::new().expect("a folder");
     fs::write(folder.path().join("index.html"), "<p>here").expect("a file");
     let server = Server::with(&world, &["--claim", "tcp:80", &service(folder.path())]);
-    assert_eq!(world.client.output("curl", &["-s", "-S", "-m", "10", &url("")]), "<p>here");
+    assert_eq!(world.client.run("curl", &["-s", "-S", "-m", "10", &url("")]), "<p>here");
     server.stop();
     world.assert_untouched();
 }

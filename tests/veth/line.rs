@@ -6,8 +6,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::client::patient;
+use crate::common::{Netns, join, root};
 use crate::server::{RINGWAY, Server, Summary};
-use crate::world::{CLIENT, INTERFACE, Netns, SERVER_CIDR, World, root, run};
+use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World};
 
 /// The cable's ends: interface A, on the way to the server side, and interface B, to the client side.
 pub(crate) const A: &str = "left";
@@ -30,14 +31,11 @@ impl Line {
         if !root() {
             return None;
         }
-        let queues = queues.to_string();
+        let end = |interface| format!("{interface} numtxqueues {queues} numrxqueues {queues}");
         let line = Self { world: World { server: Netns::new("s"), client: Netns::new("c") }, middle: Netns::new("m") };
-        for (side, end) in [(&line.world.server, A), (&line.world.client, B)] {
-            run(std::process::Command::new("ip")
-                .args(["link", "add", INTERFACE, "netns", side.name(), "numtxqueues", &queues, "numrxqueues", &queues])
-                .args(["type", "veth", "peer", "name", end, "netns", line.middle.name()])
-                .args(["numtxqueues", &queues, "numrxqueues", &queues]));
-            for (netns, interface) in [(side, INTERFACE), (&line.middle, end)] {
+        for (side, far) in [(&line.world.server, A), (&line.world.client, B)] {
+            join((side, &end(INTERFACE)), (&line.middle, &end(far)));
+            for (netns, interface) in [(side, INTERFACE), (&line.middle, far)] {
                 netns.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
                 netns.run("ethtool", &["-K", interface, "tx", "off", "txvlan", "off", "gso", "off", "gro", "off"]);
                 netns.ip(&["link", "set", "lo", "up"]);

@@ -9,6 +9,8 @@ mod cable;
 mod claims;
 mod client;
 mod commands;
+#[path = "../common/mod.rs"]
+mod common;
 mod compare_ends;
 mod congestion;
 mod connections;

@@ -43,7 +43,7 @@ fn restart_is_not_needed_for_the_kernel_to_have_the_interface_back() {
     server.kill();
     world.assert_untouched();
     world.server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
-    let text = world.client.output("ping", &["-c", "3", "-i", "0.05", "-W", "2", SERVER]);
+    let text = world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "2", SERVER]);
     assert!(text.contains("3 received"), "{text}");
 }
 

@@ -22,14 +22,14 @@ fn lose_frames(world: &World, hook: &str, rule: &str) {
 
 /// Frames that the rules have lost.
 fn lost(world: &World) -> u64 {
-    let listing = world.client.output("nft", &["list", "table", "netdev", "faults"]);
+    let listing = world.client.run("nft", &["list", "table", "netdev", "faults"]);
     let count = listing.split("packets ").nth(1).and_then(|rest| rest.split(' ').next());
     count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no counter in {listing}"))
 }
 
 /// A counter of the client side's kernel.
 fn kernel(world: &World, name: &str) -> u64 {
-    let text = world.client.output("nstat", &["-asz", name]);
+    let text = world.client.run("nstat", &["-asz", name]);
     let count = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_whitespace().nth(1));
     count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }

@@ -9,7 +9,8 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::world::{INTERFACE, Netns, SERVER_CIDR, World};
+use crate::common::Netns;
+use crate::world::{INTERFACE, SERVER_CIDR, World};
 
 /// The command under test.
 pub(crate) const RINGWAY: &str = env!("CARGO_BIN_EXE_ringway");

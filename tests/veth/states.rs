@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::client::{abort, connect, exchange, patient, server};
+use crate::common::Netns;
 use crate::server::Server;
-use crate::world::{Netns, SERVER_CIDR, World};
+use crate::world::{SERVER_CIDR, World};
 
 /// The states of the client's connections, as `ss` names them.
 fn states(client: &Netns) -> Vec<String> {
-    let text = client.output("ss", &["-H", "-tan"]);
+    let text = client.run("ss", &["-H", "-tan"]);
     text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 

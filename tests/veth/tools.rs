@@ -5,8 +5,9 @@ use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::common::Netns;
 use crate::server::Server;
-use crate::world::{Netns, SERVER, World};
+use crate::world::{SERVER, World};
 
 /// Runs a shell line on the client side with text on its standard input, which stays open for `hold`.
 fn shell(client: &Netns, line: &str, input: &str, hold: Duration) -> Output {

@@ -9,8 +9,9 @@ use ringway::xsk::capability::{self, Right};
 use ringway::xsk::nic::Nic;
 use ringway::xsk::{BusyPoll, Config, ZeroCopy, open};
 
+use crate::common::root;
 use crate::redirect::Redirect;
-use crate::world::{INTERFACE, World, root};
+use crate::world::{INTERFACE, World};
 use crate::{Side, assert_all_home, packet, receive_one, send, small};
 
 fn refused(result: Result<impl Sized, SetupError>) -> SetupError {

@@ -4,6 +4,8 @@
 #![cfg(feature = "afxdp")]
 #![allow(unsafe_code)] // redirect.rs: bpf(2) by hand
 
+#[path = "../common/mod.rs"]
+mod common;
 mod errors;
 mod frames;
 mod raw;
@@ -12,12 +14,13 @@ mod world;
 
 use std::time::{Duration, Instant};
 
+use common::Netns;
 use redirect::Redirect;
 use ringway::device::{Device, Frame, FrameCensus};
 use ringway::error::SetupError;
 use ringway::xsk::nic::Nic;
 use ringway::xsk::{Config, XskQueue, open};
-use world::{INTERFACE, Netns};
+use world::INTERFACE;
 
 /// The queues of one side, with all packets redirected to them.
 pub(crate) struct Side {
