@@ -7,8 +7,8 @@ use ringway::service::chargen;
 
 use crate::client::{abort, connect};
 use crate::common::Netns;
-use crate::server::{Server, Summary, ringway};
-use crate::world::{INTERFACE, SERVER_CIDR, World};
+use crate::server::{Server, ringway};
+use crate::world::{INTERFACE, SERVER_CIDR, World, kernel_count};
 
 const MIB: usize = 1 << 20;
 
@@ -23,17 +23,6 @@ fn mark_some(client: &Netns) {
         client.run("nft", &["add", "chain", family, "marks", "marks", &chain]);
         client.run("nft", &[&["add", "rule", family, "marks", "marks"], rule.split(' ').collect::<Vec<_>>().as_slice()].concat());
     }
-}
-
-/// A counter of the kernel in this namespace.
-fn kernel(netns: &Netns, name: &str) -> u64 {
-    let text = netns.run("nstat", &["-asz", name]);
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
-    line.split_whitespace().nth(1).and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in {line}"))
-}
-
-fn event(summary: &Summary, name: &str) -> u64 {
-    summary.value()["tcp_events"][name].as_u64().unwrap_or(0)
 }
 
 /// Reads some of chargen and writes some to discard.
@@ -62,13 +51,13 @@ fn marks_are_asked_for_echoed_and_answered_by_both_sides() {
     exchange_bulk(&world.client, 8 * MIB);
     let summary = server.stop();
     // From Ringway to the kernel: asked for, marked on the way, echoed by the kernel, answered by Ringway.
-    assert!(kernel(&world.client, "IpExtInECT0Pkts") > 1000);
-    assert!(kernel(&world.client, "IpExtInCEPkts") > 20);
-    assert!(event(&summary, "mark_answered") > 0, "{}", summary.value());
-    assert_eq!(event(&summary, "ecn_broken"), 0);
+    assert!(kernel_count(&world.client, "IpExtInECT0Pkts") > 1000);
+    assert!(kernel_count(&world.client, "IpExtInCEPkts") > 20);
+    assert!(summary.happened("mark_answered") > 0, "{}", summary.value());
+    assert_eq!(summary.happened("ecn_broken"), 0);
     // And back: the kernel counts deliveries that the other side says were marked.
-    assert!(event(&summary, "mark_received") > 0, "{}", summary.value());
-    assert!(kernel(&world.client, "TcpExtTCPDeliveredCE") > 0);
+    assert!(summary.happened("mark_received") > 0, "{}", summary.value());
+    assert!(kernel_count(&world.client, "TcpExtTCPDeliveredCE") > 0);
 }
 
 #[test]
@@ -78,7 +67,7 @@ fn without_ecn_nothing_asks_for_marks() {
     let server = Server::with(&world, &["-a", SERVER_CIDR, "--set", "tcp.ecn=off", "discard:9", "chargen:19"]);
     exchange_bulk(&world.client, MIB);
     server.stop();
-    assert_eq!(kernel(&world.client, "IpExtInECT0Pkts"), 0);
+    assert_eq!(kernel_count(&world.client, "IpExtInECT0Pkts"), 0);
 }
 
 #[test]
@@ -102,7 +91,7 @@ fn ringway_as_a_client_agrees_with_a_kernel_server() {
             result = ringway(&world.client, &arguments);
         }
         assert_eq!(result.0, Some(0), "{}{}", result.1, result.2);
-        asked.push(kernel(&world.server, "IpExtInECT0Pkts"));
+        asked.push(kernel_count(&world.server, "IpExtInECT0Pkts"));
     }
     kernel_server.kill().expect("it runs");
     kernel_server.wait().expect("wait");

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::connect;
-use crate::server::{Server, Summary};
-use crate::world::{INTERFACE, World};
+use crate::server::Server;
+use crate::world::{INTERFACE, World, kernel_count};
 
 const MIB: usize = 1 << 20;
 
@@ -25,18 +25,6 @@ fn lost(world: &World) -> u64 {
     let listing = world.client.run("nft", &["list", "table", "netdev", "faults"]);
     let count = listing.split("packets ").nth(1).and_then(|rest| rest.split(' ').next());
     count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no counter in {listing}"))
-}
-
-/// A counter of the client side's kernel.
-fn kernel(world: &World, name: &str) -> u64 {
-    let text = world.client.run("nstat", &["-asz", name]);
-    let count = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_whitespace().nth(1));
-    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
-}
-
-/// How often something happened to Ringway's connections.
-fn happened(summary: &Summary, name: &str) -> u64 {
-    summary.value()["tcp_events"][name].as_u64().unwrap_or(0)
 }
 
 fn finish(mut stream: TcpStream) {
@@ -57,14 +45,14 @@ fn the_kernel_sends_again_what_was_lost_and_no_more() {
         stream.write_all(&vec![7; 16 * MIB]).expect("write");
         finish(stream);
     });
-    let (lost, resent) = (lost(&world), kernel(&world, "TcpRetransSegs"));
+    let (lost, resent) = (lost(&world), kernel_count(&world.client, "TcpRetransSegs"));
     assert!(lost > 50, "{lost} segments were lost");
-    assert!(kernel(&world, "TcpExtTCPSackRecovery") > 0, "the kernel recovered by SACK");
+    assert!(kernel_count(&world.client, "TcpExtTCPSackRecovery") > 0, "the kernel recovered by SACK");
     // Tail loss probes and segments sent again that were lost again make it a little more.
     assert!(resent <= lost * 3 / 2, "{resent} segments sent again for {lost} lost");
     let summary = server.stop();
     assert_eq!(summary.counter("tcp_in_frame_bytes") + summary.counter("tcp_buffered_bytes"), 16 * MIB as u64);
-    assert!(happened(&summary, "sack_sent") > 0);
+    assert!(summary.happened("sack_sent") > 0);
 }
 
 #[test]
@@ -81,6 +69,6 @@ fn the_kernel_learns_what_came_twice() {
         thread::sleep(Duration::from_millis(700));
         finish(stream);
     });
-    assert!(kernel(&world, "TcpExtTCPDSACKRecv") > 0, "the kernel heard of a duplicate");
-    assert!(happened(&server.stop(), "dsack_sent") > 0);
+    assert!(kernel_count(&world.client, "TcpExtTCPDSACKRecv") > 0, "the kernel heard of a duplicate");
+    assert!(server.stop().happened("dsack_sent") > 0);
 }

@@ -84,6 +84,13 @@ fn mac(netns: &Netns) -> [u8; 6] {
     bytes.try_into().expect("six bytes")
 }
 
+/// A counter of the kernel in this namespace.
+pub(crate) fn kernel_count(netns: &Netns, name: &str) -> u64 {
+    let text = netns.run("nstat", &["-asz", name]);
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.split_whitespace().nth(1).and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in {line}"))
+}
+
 #[test]
 fn a_world_joins_two_kernels_and_is_removed_even_when_its_test_panics() {
     let Some(world) = World::with_kernel_server() else { return };
