@@ -6,6 +6,8 @@
 
 pub mod drop;
 pub mod memory;
+#[cfg(test)]
+pub(crate) mod smoltcp;
 
 pub use drop::Drop;
 

@@ -6,15 +6,15 @@
 use std::rc::Rc;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
 
 use super::frames;
 use super::scenario::{Close, Scenario};
 use super::service::{Ended, Life, Stream};
+use crate::device::Device as _;
 use crate::device::memory::MemoryDevice;
-use crate::device::{Device, Frame as _};
+use crate::device::smoltcp::Phy;
 use crate::service::ResetReason;
 
 /// The end that smoltcp has.
@@ -22,65 +22,6 @@ const END: usize = 0;
 
 /// Frames of one turn: fewer than the network's side has room for.
 const BUDGET: u32 = 150;
-
-/// An end of a cable as smoltcp sees it.
-#[derive(Debug)]
-struct Phy {
-    device: MemoryDevice,
-    mtu: usize,
-    /// Frames that may still be sent in this turn: smoltcp would send a whole window at once.
-    budget: u32,
-}
-
-struct RxToken(Vec<u8>);
-struct TxToken<'a>(&'a mut MemoryDevice);
-
-impl phy::RxToken for RxToken {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl phy::TxToken for TxToken<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = self.0.allocate().expect("what is flushed at once never fills the ring");
-        frame.set_len(len);
-        let result = f(frame.bytes_mut());
-        if let Err(frame) = self.0.transmit(frame) {
-            self.0.recycle(frame);
-        }
-        self.0.flush();
-        result
-    }
-}
-
-impl phy::Device for Phy {
-    type RxToken<'a> = RxToken;
-    type TxToken<'a> = TxToken<'a>;
-
-    fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(RxToken, TxToken<'_>)> {
-        self.budget = self.budget.checked_sub(1)?;
-        let mut burst = Vec::new();
-        self.device.receive(&mut burst, 1);
-        let frame = burst.pop()?;
-        let bytes = frame.bytes().to_vec();
-        self.device.recycle(frame);
-        self.device.flush();
-        Some((RxToken(bytes), TxToken(&mut self.device)))
-    }
-
-    fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<TxToken<'_>> {
-        self.budget = self.budget.checked_sub(1)?;
-        Some(TxToken(&mut self.device))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = self.mtu + frames::ETHERNET;
-        capabilities
-    }
-}
 
 /// One connection: its socket, and when its service acts next.
 #[derive(Debug)]
@@ -114,7 +55,7 @@ pub(super) struct Smol {
 impl Smol {
     pub(super) fn new(device: MemoryDevice, seed: u64, scenario: Rc<Scenario>) -> Self {
         let mac = EthernetAddress(device.mac().0);
-        let mut phy = Phy { device, mtu: scenario.mtus[END], budget: 0 };
+        let mut phy = Phy::new(device, scenario.mtus[END]);
         let mut config = Config::new(HardwareAddress::Ethernet(mac));
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut phy, smoltcp::time::Instant::ZERO);

@@ -3,61 +3,13 @@
 use std::time::Duration;
 
 use smoltcp::iface::{Config as SmolConfig, Interface as SmolInterface, SocketHandle, SocketSet};
-use smoltcp::phy::{self, DeviceCapabilities, Medium};
+use smoltcp::phy;
 use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, Icmpv4Packet, Icmpv4Repr, IpAddress, IpCidr};
 
 use super::*;
 use crate::device::memory;
-
-/// smoltcp's view of a cable end.
-struct Phy(MemoryDevice);
-
-struct RxToken(Vec<u8>);
-struct TxToken<'a>(&'a mut MemoryDevice);
-
-impl phy::RxToken for RxToken {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl phy::TxToken for TxToken<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = self.0.allocate().expect("smoltcp sends less than the pool holds");
-        frame.set_len(len);
-        let result = f(frame.bytes_mut());
-        self.0.transmit(frame).unwrap();
-        self.0.flush();
-        result
-    }
-}
-
-impl phy::Device for Phy {
-    type RxToken<'a> = RxToken;
-    type TxToken<'a> = TxToken<'a>;
-
-    fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(RxToken, TxToken<'_>)> {
-        let mut burst = Vec::new();
-        self.0.receive(&mut burst, 1);
-        let frame = burst.pop()?;
-        let bytes = frame.bytes().to_vec();
-        self.0.recycle(frame);
-        self.0.flush();
-        Some((RxToken(bytes), TxToken(&mut self.0)))
-    }
-
-    fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<TxToken<'_>> {
-        Some(TxToken(&mut self.0))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1514;
-        capabilities
-    }
-}
+use crate::device::smoltcp::Phy;
 
 /// smoltcp at 10.0.0.1 with some sockets, Ringway at 10.0.0.2.
 struct World<S: Service> {
@@ -72,7 +24,7 @@ impl<S: Service> World<S> {
     fn new(service: S) -> Self {
         let (left, right) = memory::cable(512);
         let mac = EthernetAddress(left.mac().0);
-        let mut phy = Phy(left);
+        let mut phy = Phy::new(left, 1500);
         let mut smol =
             SmolInterface::new(SmolConfig::new(HardwareAddress::Ethernet(mac)), &mut phy, smoltcp::time::Instant::ZERO);
         smol.update_ip_addrs(|addresses| addresses.push(IpCidr::new(IpAddress::v4(10, 0, 0, 1), 24)).unwrap());
