@@ -56,6 +56,7 @@
 //! - [`metrics`]: counters, histograms, reports
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
+//! - [`cpu`]: the CPU time of a thread, and the core it keeps to
 
 pub mod device;
 
@@ -85,6 +86,7 @@ pub mod metrics;
 #[cfg(test)]
 mod sim;
 
+pub mod cpu;
 pub mod error;
 pub mod limits;
 pub mod rng;

@@ -8,6 +8,8 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
+use rustix::time::Timespec;
+
 /// A point in time: nanoseconds since an arbitrary start, the same for all cores of one process.
 ///
 /// ```
@@ -90,6 +92,12 @@ pub const fn span_ns(span: Duration) -> u64 {
     span.as_secs().saturating_mul(1_000_000_000).saturating_add(span.subsec_nanos() as u64)
 }
 
+/// Nanoseconds of a time of the kernel; a negative one is 0.
+pub(crate) fn kernel_ns(time: Timespec) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +107,12 @@ mod tests {
         assert_eq!(Instant::NEVER + Duration::from_secs(1), Instant::NEVER);
         assert_eq!(Instant::ZERO - Duration::from_secs(1), Instant::ZERO);
         assert_eq!(Instant::ZERO.since(Instant::NEVER), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_time_of_the_kernel_before_its_start_counts_no_seconds() {
+        assert_eq!(kernel_ns(Timespec { tv_sec: 2, tv_nsec: 5 }), 2_000_000_005);
+        assert_eq!(kernel_ns(Timespec { tv_sec: -1, tv_nsec: 5 }), 5);
     }
 
     #[test]

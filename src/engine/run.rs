@@ -13,6 +13,7 @@ use super::deliver::over;
 use super::idle::{BUSY_POLL_FOR, Idle, Parker, SPIN_FOR};
 use super::mailbox::{Bell, Mailbox, Stop};
 use super::report::{QueueReport, Report, TcpReport};
+use crate::cpu;
 use crate::demux::SlotId;
 use crate::device::Device;
 use crate::limits;
@@ -136,7 +137,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// As [`Engine::run`].
     pub fn run_watched(&mut self, every: Duration, mut watch: impl FnMut(&Report)) -> io::Result<Report> {
         let clock = MonotonicClock::start();
-        let cpu_at_start = thread_cpu_ns();
+        let cpu_at_start = cpu::thread_ns();
         self.core.clock = Some(clock);
         self.start(&clock);
         let mut last_work = clock.now();
@@ -167,7 +168,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     fn report_at(&mut self, clock: &impl Clock, cpu_at_start: u64) -> Report {
         let mut report = self.report();
         report.wall_ns = clock.now().as_ns();
-        report.cpu_ns = thread_cpu_ns().saturating_sub(cpu_at_start);
+        report.cpu_ns = cpu::thread_ns().saturating_sub(cpu_at_start);
         report
     }
 
@@ -327,10 +328,4 @@ impl<D: Device> Core<D> {
         let neighbors = self.links.iter().map(|link| link.neighbors.deadline()).min().unwrap_or(Instant::NEVER);
         self.wheel.next_deadline().min(neighbors)
     }
-}
-
-/// CPU time of this thread in nanoseconds.
-fn thread_cpu_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }

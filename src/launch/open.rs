@@ -111,7 +111,7 @@ pub(super) fn prepare(launch: &Launch) -> Result<(Vec<Checked>, Option<u32>), Se
     let core = worker_core(launch, &checked)?;
     if let Some(core) = core {
         // Before the frames are made, so that their pages lie near the core.
-        crate::load::cpu::pin(core as usize)?;
+        crate::cpu::pin(core as usize)?;
     }
     Ok((checked, core))
 }

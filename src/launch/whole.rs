@@ -54,7 +54,7 @@ impl Pair {
         let nics = self.check()?;
         if let Some(core) = self.core {
             // Before the frames are made, so that their pages lie near the core.
-            crate::load::cpu::pin(core as usize)?;
+            crate::cpu::pin(core as usize)?;
         }
         let mut whole = Whole {
             attached: Vec::new(),

@@ -2,17 +2,11 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use crate::time::Instant;
+use crate::time::{Instant, kernel_ns};
 
 /// The monotonic clock, in nanoseconds since its own start.
 pub fn now() -> Instant {
-    Instant::from_ns(ns(clock_gettime(ClockId::Monotonic)))
-}
-
-/// Nanoseconds of a time of the kernel; a negative one is 0.
-pub(crate) fn ns(time: Timespec) -> u64 {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+    Instant::from_ns(kernel_ns(clock_gettime(ClockId::Monotonic)))
 }
 
 /// The same time for the kernel.
@@ -29,7 +23,6 @@ mod tests {
         let first = now();
         let second = now();
         assert!(second >= first && first > Instant::ZERO);
-        assert_eq!(ns(timespec(second)), second.as_ns());
-        assert_eq!(ns(Timespec { tv_sec: -1, tv_nsec: 5 }), 5);
+        assert_eq!(kernel_ns(timespec(second)), second.as_ns());
     }
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::cpu::Turns;
 use super::meter::{Live, Meter};
 use super::outcome::{Outcome, RunError, Window};
 use super::plan::Plan;
+use super::turns::Turns;
 use crate::error::SetupError;
 use crate::service::{CallError, Connection, Context, TimerId};
 use crate::time::Instant;

@@ -18,10 +18,11 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::cpu::{self, Turns};
 use super::meter::{Live, Meter};
 use super::outcome::{Outcome, RunError, Window};
 use super::plan::{Carrier, Plan};
+use super::turns::Turns;
+use crate::cpu;
 use crate::error::SetupError;
 use crate::tcp::congestion::Algorithm;
 use crate::time::Instant;

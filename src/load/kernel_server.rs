@@ -23,9 +23,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use self::content::Content;
 use self::tcp::Peers;
-use super::cpu::{self, Turns};
 use super::outcome::RunError;
+use super::turns::Turns;
 use super::{clock, kernel_client};
+use crate::cpu;
 use crate::error::SetupError;
 use crate::link::interface::Transport;
 use crate::tcp::congestion::Algorithm;

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::cpu::{self, Turns};
 use super::outcome::{Outcome, Window};
 use super::packets;
+use super::turns::Turns;
+use crate::cpu;
 use crate::time::Instant;
 
 /// Samples at both ends of the measured time.

@@ -7,7 +7,6 @@
 //! allocated before the first message; a message costs no allocation.
 
 pub mod clock;
-pub mod cpu;
 pub mod datagrams;
 pub mod engine_churn;
 pub mod engine_client;
@@ -27,3 +26,4 @@ pub mod ports;
 pub mod raw;
 pub mod schedule;
 pub mod streams;
+pub mod turns;

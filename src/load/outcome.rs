@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::pattern::Corrupt;
 use super::plan::Plan;
-use super::{cpu, schedule};
+use super::schedule;
+use crate::cpu;
 use crate::error::SetupError;
 use crate::metrics::histogram::Recorder;
 use crate::metrics::report::Entry;

@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use ringway::cpu::pin;
 use ringway::load::raw::{Messages, Path, RawClient, Reflector};
 use ringway::time::Instant;
 use ringway::xsk::Config;
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::world::World;
 use crate::{Side, assert_all_home};
@@ -80,13 +80,6 @@ impl Messages for PingPong {
     }
 }
 
-fn pin(core: usize) {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    // A machine with one core runs both ends there.
-    let _ = sched_setaffinity(None, &cores);
-}
-
 /// Runs a closed loop between two namespaces, and asserts that nothing is wrong, lost or left behind.
 fn ping_pong(config: Config, messages: u64, in_flight: usize, size: usize) -> Option<PingPong> {
     let world = World::new()?;
@@ -97,13 +90,14 @@ fn ping_pong(config: Config, messages: u64, in_flight: usize, size: usize) -> Op
         Path { source: SocketAddrV4::new(CLIENT, 40_000), target: SocketAddrV4::new(SERVER, 7), next_hop: SERVER, flows: 1 };
     let pings = thread::scope(|scope| {
         let reflecting = scope.spawn(|| {
-            pin(0);
+            // A machine with one core runs both ends there.
+            let _ = pin(0);
             let mut reflector = Reflector::new(SERVER);
             reflector.run(&mut server.queues[0], &stop);
             reflector.counts()
         });
         let pinging = scope.spawn(|| {
-            pin(1);
+            let _ = pin(1);
             let device = &mut client.queues[0];
             let mut pings = PingPong::new(messages, in_flight);
             let mut raw = RawClient::connect(device, path, size).unwrap();

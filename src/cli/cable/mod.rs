@@ -7,11 +7,11 @@ pub(super) mod args;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringway::cable::{Cable, Counts, OneWay, Profile};
+use ringway::cpu;
 use ringway::device::Device;
 use ringway::engine::report::QueueReport;
 use ringway::error::SetupError;
 use ringway::launch::{Pair, Ready, Signals, Whole};
-use ringway::load::cpu;
 use ringway::xsk::XskQueue;
 use serde_json::{Map, Value, json};
 

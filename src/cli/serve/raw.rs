@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use ringway::cpu;
 use ringway::device::Device;
 use ringway::error::SetupError;
 use ringway::launch::{Bare, Launch, Signals};
-use ringway::load::cpu;
 use ringway::load::raw::{Reflected, Reflector};
 use serde_json::{Value, json};
 

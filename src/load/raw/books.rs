@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Messages, RawCounters};
-use crate::load::cpu::Turns;
 use crate::load::datagrams::Datagrams;
 use crate::load::meter::{Live, Meter};
 use crate::load::outcome::Outcome;
 use crate::load::plan::Plan;
+use crate::load::turns::Turns;
 use crate::time::Instant;
 
 /// The messages of a plan, sent and answered raw.

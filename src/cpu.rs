@@ -1,50 +1,22 @@
 //! CPU time of the calling thread, and the core it runs on.
 //!
-//! Called by both ends of a load run, at the borders of what is measured. Cannot panic.
+//! Called by whoever starts a worker or a peer, and at the borders of what is measured. Cannot panic.
 
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::clock;
 use crate::error::SetupError;
+use crate::time::kernel_ns;
 
 /// CPU time of the calling thread in nanoseconds, softirq work charged to it included.
 pub fn thread_ns() -> u64 {
-    clock::ns(clock_gettime(ClockId::ThreadCPUTime))
+    kernel_ns(clock_gettime(ClockId::ThreadCPUTime))
 }
 
 /// Nanoseconds per message; `None` without messages.
 pub fn per_message(cpu_ns: u64, messages: u64) -> Option<f64> {
     (messages > 0).then(|| cpu_ns as f64 / messages as f64)
-}
-
-/// The turns of a spinning loop, and those that found work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turns {
-    /// All turns.
-    pub all: u64,
-    /// Turns that sent or received something.
-    pub busy: u64,
-}
-
-impl Turns {
-    /// Counts one turn.
-    pub const fn count(&mut self, found_work: bool) {
-        self.all += 1;
-        self.busy += found_work as u64;
-    }
-
-    /// The turns since an earlier count.
-    #[must_use]
-    pub const fn since(self, earlier: Self) -> Self {
-        Self { all: self.all.saturating_sub(earlier.all), busy: self.busy.saturating_sub(earlier.busy) }
-    }
-
-    /// Busy turns per turn; `None` before the first.
-    pub fn share(self) -> Option<f64> {
-        (self.all > 0).then(|| self.busy as f64 / self.all as f64)
-    }
 }
 
 /// Keeps the calling thread on one core.
@@ -83,18 +55,6 @@ mod tests {
         assert!(slept < 20_000_000, "{slept}");
         assert_eq!(per_message(600, 3), Some(200.0));
         assert_eq!(per_message(600, 0), None);
-    }
-
-    #[test]
-    fn the_busy_share_is_of_the_turns_between_two_counts() {
-        let mut turns = Turns::default();
-        assert_eq!(turns.share(), None);
-        turns.count(true);
-        let before = turns;
-        for found in [true, false, false, false] {
-            turns.count(found);
-        }
-        assert_eq!(turns.since(before).share(), Some(0.25));
     }
 
     #[test]
