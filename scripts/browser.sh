@@ -12,16 +12,8 @@
 
 source "$(dirname "$0")/common.sh"
 
-rounds=3
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        --rounds) rounds=${2:?--rounds needs a number}; shift ;;
-        -h | --help) usage; exit 0 ;;
-        *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
-    esac
-    shift
-done
-[[ $rounds =~ ^[1-9][0-9]*$ ]] || { say "${0##*/}: --rounds needs a number above 0, not '$rounds'"; exit 2; }
+number_argument --rounds 3 1 "$@"
+rounds=$number
 
 server_netns=rw-$$-server
 client_netns=rw-$$-client
@@ -38,17 +30,9 @@ clean_up() {
 }
 
 make_namespaces() {
-    local netns
-    "${root[@]}" ip netns add "$server_netns"
-    "${root[@]}" ip netns add "$client_netns"
-    "${root[@]}" ip link add "$interface" netns "$server_netns" numtxqueues 1 numrxqueues 1 \
-        type veth peer name "$interface" netns "$client_netns" numtxqueues 1 numrxqueues 1
-    for netns in "$server_netns" "$client_netns"; do
-        "${root[@]}" ip netns exec "$netns" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || true
-        "${root[@]}" ip netns exec "$netns" ethtool -K "$interface" tx off txvlan off >/dev/null
-        "${root[@]}" ip -n "$netns" link set lo up
-        "${root[@]}" ip -n "$netns" link set "$interface" up
-    done
+    add_namespace "$server_netns"
+    add_namespace "$client_netns"
+    join_namespaces "$server_netns" "$interface" "$client_netns" "$interface"
     "${root[@]}" ip -n "$client_netns" address add 10.0.0.1/24 dev "$interface"
 }
 
@@ -120,9 +104,7 @@ need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool sysctl=procps python3=python3 chromium=chromium
 cargo build --locked --bin ringway
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+remove_on_exit clean_up
 work=$(mktemp -d)
 mkdir "$work/page"
 make_page "$work/page"

@@ -18,6 +18,23 @@ usage() {
     sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
 }
 
+# number_argument NAME DEFAULT LEAST ARGUMENT...: sets `number` for a script whose one option is a number.
+number_argument() {
+    local name=$1 least=$3
+    number=$2
+    shift 3
+    while [[ $# -gt 0 ]]; do
+        case $1 in
+            "$name") number=${2:?$name needs a number}; shift ;;
+            -h | --help) usage; exit 0 ;;
+            *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
+        esac
+        shift
+    done
+    [[ $number =~ ^[1-9][0-9]*$ && $number -ge $least ]] \
+        || { say "${0##*/}: $name needs a number from $least on, not '$number'"; exit 2; }
+}
+
 # Commands that need root stand behind "${root[@]}".
 root=()
 need_root() {
@@ -85,6 +102,38 @@ tests_as_root() {
     [[ ${#root[@]} -gt 0 ]] || return 0
     triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
     export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
+}
+
+# Ends the script at a signal; what it made is removed on exit, by this function of the script's.
+remove_on_exit() {
+    # shellcheck disable=SC2064 # the name is known now
+    trap "$1" EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
+# add_namespace NETNS: one whose kernel says nothing of its own: router solicitations and the like would be counted.
+add_namespace() {
+    "${root[@]}" ip netns add "$1"
+    "${root[@]}" ip netns exec "$1" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || true
+    "${root[@]}" ip -n "$1" link set lo up
+}
+
+# join_namespaces NETNS INTERFACE NETNS INTERFACE [OFFLOAD...]: a veth pair between two namespaces, up, without these offloads of its ends.
+# A pair hands a checksum left to offload over unfilled, and tags left to offload are invisible to XDP: neither is offloaded.
+join_namespaces() {
+    local netns interface offload end off=() ends=("$1" "$2" "$3" "$4")
+    shift 4
+    for offload in tx txvlan "$@"; do
+        off+=("$offload" off)
+    done
+    "${root[@]}" ip link add "${ends[1]}" netns "${ends[0]}" numtxqueues 1 numrxqueues 1 \
+        type veth peer name "${ends[3]}" netns "${ends[2]}" numtxqueues 1 numrxqueues 1
+    for end in 0 2; do
+        netns=${ends[end]} interface=${ends[end + 1]}
+        "${root[@]}" ip netns exec "$netns" ethtool -K "$interface" "${off[@]}" >/dev/null
+        "${root[@]}" ip -n "$netns" link set "$interface" up
+    done
 }
 
 # end_namespaces NETNS...: ends what runs in these network namespaces and removes them; those that are not there are no fault.

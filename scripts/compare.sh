@@ -38,33 +38,16 @@ remove_namespaces() {
     end_namespaces "$server_netns" "$client_netns"
 }
 
-make_namespaces() {
-    local netns
-    "${root[@]}" ip netns add "$server_netns"
-    "${root[@]}" ip netns add "$client_netns"
-    "${root[@]}" ip link add "$interface" netns "$server_netns" numtxqueues 1 numrxqueues 1 \
-        type veth peer name "$interface" netns "$client_netns" numtxqueues 1 numrxqueues 1
-    for netns in "$server_netns" "$client_netns"; do
-        # Router solicitations and the like would be counted as packets of the comparison.
-        "${root[@]}" ip netns exec "$netns" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || true
-        # A veth pair hands a checksum left to offload over unfilled; tags left to offload are invisible to XDP.
-        "${root[@]}" ip netns exec "$netns" ethtool -K "$interface" tx off txvlan off >/dev/null
-        "${root[@]}" ip -n "$netns" link set lo up
-        "${root[@]}" ip -n "$netns" link set "$interface" up
-    done
-}
-
 need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool sysctl=procps
 cargo build --release --locked --bin ringway
 mkdir -p "$out"
 
-trap remove_namespaces EXIT
-# A signal ends the comparison, which then removes the namespaces on exit.
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-make_namespaces
+remove_on_exit remove_namespaces
+add_namespace "$server_netns"
+add_namespace "$client_netns"
+join_namespaces "$server_netns" "$interface" "$client_netns" "$interface"
 
 code=0
 "${root[@]}" "${CARGO_TARGET_DIR:-target}/release/ringway" compare \

@@ -15,18 +15,8 @@ source scripts/line.sh
 
 runs=5
 seconds=30
-congestion=cubic
-settings=()
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        --quick) runs=2 seconds=10 ;;
-        --congestion) congestion=${2:?--congestion needs a name}; shift ;;
-        --set) settings+=(--set "${2:?--set needs KEY=VALUE}"); shift ;;
-        -h | --help) usage; exit 0 ;;
-        *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
-    esac
-    shift
-done
+line_arguments "$@"
+[[ -z $quick ]] || runs=2 seconds=10
 
 # share FIRST SEED: starts this sender first; "RINGWAY KERNEL" in bits per second.
 share() {

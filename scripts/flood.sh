@@ -10,16 +10,8 @@
 
 source "$(dirname "$0")/common.sh"
 
-seconds=30
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        --seconds) seconds=${2:?--seconds needs a number}; shift ;;
-        -h | --help) usage; exit 0 ;;
-        *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
-    esac
-    shift
-done
-[[ $seconds =~ ^[1-9][0-9]*$ && $seconds -ge 4 ]] || { say "${0##*/}: --seconds needs a number from 4 on, not '$seconds'"; exit 2; }
+number_argument --seconds 30 4 "$@"
+seconds=$number
 
 need_root
 need_rust

@@ -17,18 +17,8 @@ source scripts/line.sh
 
 pairs=5
 seconds=20
-congestion=cubic
-settings=()
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        --quick) pairs=2 seconds=5 ;;
-        --congestion) congestion=${2:?--congestion needs a name}; shift ;;
-        --set) settings+=(--set "${2:?--set needs KEY=VALUE}"); shift ;;
-        -h | --help) usage; exit 0 ;;
-        *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
-    esac
-    shift
-done
+line_arguments "$@"
+[[ -z $quick ]] || pairs=2 seconds=5
 
 # measure SENDER LOSS SEED: one run over a cable of its own; bits per second.
 measure() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # root is of common.sh, congestion and settings are of the script that sources this
+# shellcheck disable=SC2154 # root is of common.sh
 # What goodput.sh and fairness.sh share: senders, a cable and a receiver in namespaces of their own. Sourced, not run.
 
 senders=rw-$$-senders
@@ -24,23 +24,30 @@ inside() {
     "${root[@]}" ip netns exec "$netns" "$@"
 }
 
+# The options of every script of the line: sets congestion and settings; --quick sets quick.
+# shellcheck disable=SC2034 # quick is for the script that asks
+line_arguments() {
+    congestion=cubic settings=() quick=
+    while [[ $# -gt 0 ]]; do
+        case $1 in
+            --quick) quick=1 ;;
+            --congestion) congestion=${2:?--congestion needs a name}; shift ;;
+            --set) settings+=(--set "${2:?--set needs KEY=VALUE}"); shift ;;
+            -h | --help) usage; exit 0 ;;
+            *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
+        esac
+        shift
+    done
+}
+
 # Three namespaces in a row, offloads off everywhere, so that both stacks send what they mean to send.
 make_line() {
-    local end netns interface
+    local netns
     for netns in "$senders" "$line" "$receiver"; do
-        "${root[@]}" ip netns add "$netns"
-        inside "$netns" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || true
-        "${root[@]}" ip -n "$netns" link set lo up
+        add_namespace "$netns"
     done
-    for end in "$senders left" "$receiver right"; do
-        "${root[@]}" ip link add veth0 netns "${end% *}" numtxqueues 1 numrxqueues 1 \
-            type veth peer name "${end#* }" netns "$line" numtxqueues 1 numrxqueues 1
-    done
-    for end in "$senders veth0" "$receiver veth0" "$line left" "$line right"; do
-        netns=${end% *} interface=${end#* }
-        inside "$netns" ethtool -K "$interface" tx off tso off gso off gro off txvlan off >/dev/null
-        "${root[@]}" ip -n "$netns" link set "$interface" up
-    done
+    join_namespaces "$senders" veth0 "$line" left tso gso gro
+    join_namespaces "$receiver" veth0 "$line" right tso gso gro
     "${root[@]}" ip -n "$senders" address add "$kernel_address/24" dev veth0
     "${root[@]}" ip -n "$receiver" address add 10.0.0.1/24 dev veth0
 }
@@ -115,9 +122,6 @@ prepare() {
     ringway=${CARGO_TARGET_DIR:-target}/release/ringway
     bulk=${CARGO_TARGET_DIR:-target}/release/examples/bulk
     folder=$(mktemp -d)
-    trap remove_namespaces EXIT
-    # A signal ends the script, which then removes the namespaces on exit.
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
+    remove_on_exit remove_namespaces
     make_line
 }

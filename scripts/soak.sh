@@ -11,16 +11,8 @@
 
 source "$(dirname "$0")/common.sh"
 
-rounds=20
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        --rounds) rounds=${2:?--rounds needs a number}; shift ;;
-        -h | --help) usage; exit 0 ;;
-        *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
-    esac
-    shift
-done
-[[ $rounds =~ ^[1-9][0-9]*$ ]] || { say "${0##*/}: --rounds needs a number above 0, not '$rounds'"; exit 2; }
+number_argument --rounds 20 1 "$@"
+rounds=$number
 
 need_root
 need_rust
