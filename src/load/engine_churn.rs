@@ -5,7 +5,7 @@
 
 use std::sync::mpsc::Receiver;
 
-use super::engine_client::{Command, Course, EngineClient, HOUSEKEEPING, Numbers, RETRY, Report, cannot};
+use super::engine_client::{Command, Course, Due, EngineClient, Numbers, RETRY, Report, cannot};
 use super::engine_tcp::cause;
 use super::exchanges::{Exchanges, Step};
 use super::outcome::RunError;
@@ -208,15 +208,10 @@ impl Service for ChurnLoad {
     }
 
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
-        if self.course.is_over() {
-            return;
-        }
-        self.course.turn(cx.now());
-        if token == HOUSEKEEPING {
-            self.housekeeping(cx);
-        } else {
-            self.course.expired();
-            self.begin_due(cx);
+        match self.course.expired(cx.now(), token) {
+            Due::Messages => self.begin_due(cx),
+            Due::Housekeeping => self.housekeeping(cx),
+            Due::Nothing => {}
         }
     }
 

@@ -48,9 +48,9 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 /// The engine could not send: it is asked again after so long, in a later turn.
 pub(super) const RETRY: Duration = Duration::from_micros(1);
 /// Timer token: something is due.
-pub(super) const PACE: u64 = 0;
+const PACE: u64 = 0;
 /// Timer token: housekeeping.
-pub(super) const HOUSEKEEPING: u64 = 1;
+const HOUSEKEEPING: u64 = 1;
 
 impl EngineClient {
     /// A run of `plan` from addresses of the engine's choice.
@@ -105,9 +105,17 @@ impl Course {
         }
     }
 
-    /// The pace timer expired.
-    pub(super) const fn expired(&mut self) {
+    /// A timer expired: says what is to be done, and takes the samples that are due.
+    pub(super) fn expired(&mut self, now: Instant, token: u64) -> Due {
+        if self.is_over() {
+            return Due::Nothing;
+        }
+        self.turn(now);
+        if token == HOUSEKEEPING {
+            return Due::Housekeeping;
+        }
         self.armed = None;
+        Due::Messages
     }
 
     /// Asks for the pace timer at `wanted`, or earlier when a sample is due.
@@ -147,6 +155,16 @@ impl Course {
             let _ = sender.send(report);
         }
     }
+}
+
+/// What a timer was set for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Messages, or connections, that are due.
+    Messages,
+    Housekeeping,
+    /// The run is over.
+    Nothing,
 }
 
 /// Finds the number of a connection by its slot in the engine's table.

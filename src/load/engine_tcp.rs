@@ -6,7 +6,7 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::engine_client::{Command, Course, EngineClient, HOUSEKEEPING, Numbers, Report, cannot};
+use super::engine_client::{Command, Course, Due, EngineClient, Numbers, Report, cannot};
 use super::outcome::RunError;
 use super::streams::Streams;
 use crate::metrics::histogram::Recorder;
@@ -277,15 +277,10 @@ impl Service for TcpLoad {
     }
 
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
-        if self.course.is_over() {
-            return;
-        }
-        self.course.turn(cx.now());
-        if token == HOUSEKEEPING {
-            self.housekeeping(cx);
-        } else {
-            self.course.expired();
-            self.send_due(cx);
+        match self.course.expired(cx.now(), token) {
+            Due::Messages => self.send_due(cx),
+            Due::Housekeeping => self.housekeeping(cx),
+            Due::Nothing => {}
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::datagrams::Datagrams;
-use super::engine_client::{Command, Course, EngineClient, HOUSEKEEPING, RETRY, Report, cannot};
+use super::engine_client::{Command, Course, Due, EngineClient, RETRY, Report, cannot};
 use super::outcome::RunError;
 use super::pattern::Pattern;
 use crate::service::{Answer, CallError, Context, Datagram, EndpointId, IcmpError, Local, Service};
@@ -201,15 +201,10 @@ impl Service for UdpLoad {
     }
 
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
-        if self.course.is_over() {
-            return;
-        }
-        self.course.turn(cx.now());
-        if token == HOUSEKEEPING {
-            self.housekeeping(cx);
-        } else {
-            self.course.expired();
-            self.send_due(cx);
+        match self.course.expired(cx.now(), token) {
+            Due::Messages => self.send_due(cx),
+            Due::Housekeeping => self.housekeeping(cx),
+            Due::Nothing => {}
         }
     }
 
