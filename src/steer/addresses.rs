@@ -13,7 +13,6 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::attach::reason;
 use crate::error::SetupError;
 use crate::link::interface::Cidr;
 
@@ -34,7 +33,7 @@ pub struct KernelAddress {
 /// When netlink does not answer.
 pub fn kernel_addresses() -> Result<Vec<KernelAddress>, SetupError> {
     let answers = request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)
-        .map_err(|error| SetupError::environment("cannot read the kernel's addresses", reason(&error)))?;
+        .map_err(|error| SetupError::environment("cannot read the kernel's addresses", error.to_string()))?;
     let mut addresses = Vec::new();
     for answer in answers {
         let RouteNetlinkMessage::NewAddress(message) = answer else { continue };

@@ -131,7 +131,7 @@ impl Steering {
         let descriptor = socket.as_raw_fd();
         self.sockets
             .update(queue.as_bytes(), descriptor.as_bytes())
-            .map_err(|error| SetupError::environment(format!("cannot give queue {queue} its AF_XDP socket"), reason(&error)))
+            .map_err(|error| SetupError::environment(format!("cannot give queue {queue} its AF_XDP socket"), error.to_string()))
     }
 
     /// Takes the socket of a queue away; what is claimed there is counted as [`Cause::ClaimedUnserved`] from now on.
@@ -233,7 +233,7 @@ fn refused_attach(interface: &str, ifindex: u32, mode: XdpMode, error: &io::Erro
         }
         Some(libc::EPERM | libc::EACCES) => denied(what, &[caps::Capability::CAP_NET_ADMIN, caps::Capability::CAP_BPF]),
         Some(libc::ENODEV) => fails("there is no such interface").mend("ip link"),
-        _ => fails(&reason(error)),
+        _ => fails(&error.to_string()),
     }
 }
 
@@ -273,7 +273,7 @@ fn refused_map(error: &io::Error) -> SetupError {
         // The map of sockets needs CAP_NET_ADMIN too.
         return denied(what, &[caps::Capability::CAP_BPF, caps::Capability::CAP_NET_ADMIN]);
     }
-    SetupError::environment(what, reason(error))
+    SetupError::environment(what, error.to_string())
 }
 
 fn refused_program(refused: &LoadError) -> SetupError {
@@ -286,11 +286,6 @@ fn refused_program(refused: &LoadError) -> SetupError {
 
 fn assembled<T>(result: Result<T, AssembleError>) -> Result<T, SetupError> {
     result.map_err(|error| SetupError::environment("cannot assemble the XDP program", error.to_string()))
-}
-
-/// The system's words for an error.
-pub(super) fn reason(error: &io::Error) -> String {
-    error.to_string()
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::attach::reason;
 use super::holders;
 use super::rights::denied;
 use crate::error::SetupError;
@@ -99,6 +98,6 @@ fn refused(address: IpAddr, claim: PortClaim, error: &io::Error) -> SetupError {
                 None => error,
             }
         }
-        _ => SetupError::environment(what, reason(error)),
+        _ => SetupError::environment(what, error.to_string()),
     }
 }
