@@ -6,7 +6,6 @@
 use std::sync::mpsc::Receiver;
 
 use super::engine_client::{Command, Course, Due, EngineClient, Numbers, RETRY, Report, cannot};
-use super::engine_tcp::cause;
 use super::exchanges::{Exchanges, Step};
 use super::outcome::RunError;
 use super::pattern::Corrupt;
@@ -202,7 +201,7 @@ impl Service for ChurnLoad {
         let Some(slot) = self.slot(cx.now(), connection) else { return };
         self.numbers.remove(slot);
         if let Some(exchanges) = &mut self.exchanges {
-            exchanges.failed(slot, cause(why));
+            exchanges.failed(slot, why.name());
         }
         self.begin_due(cx);
     }

@@ -262,11 +262,11 @@ impl Service for TcpLoad {
         let Some(number) = self.numbers.of(connection).filter(|_| !self.course.is_over()) else { return };
         match self.stage {
             Stage::Connecting { .. } => {
-                let why = RunError::Failed(format!("{}: {}", self.connecting(number), cause(why)));
+                let why = RunError::Failed(format!("{}: {}", self.connecting(number), why.name()));
                 self.fail(cx, why);
             }
             stage => {
-                self.end(number, cause(why));
+                self.end(number, why.name());
                 if let Stage::Closing { number: current, begun, .. } = stage
                     && current == number
                 {
@@ -294,17 +294,6 @@ impl Service for TcpLoad {
 impl Drop for TcpLoad {
     fn drop(&mut self) {
         self.report();
-    }
-}
-
-/// The name under which a reset is counted.
-pub(super) const fn cause(why: ResetReason) -> &'static str {
-    match why {
-        ResetReason::Refused => "refused",
-        ResetReason::Reset => "reset",
-        ResetReason::TimedOut => "timed_out",
-        ResetReason::Unreachable => "unreachable",
-        ResetReason::Aborted => "aborted",
     }
 }
 

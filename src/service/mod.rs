@@ -165,6 +165,19 @@ pub enum ResetReason {
     Aborted,
 }
 
+impl ResetReason {
+    /// The name under which it is counted.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
 /// An ICMP error about a datagram that was sent from an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {

@@ -153,13 +153,7 @@ impl Service for Talker {
     }
 
     fn reset(&mut self, _: &mut impl Context, _: Connection, why: ResetReason) {
-        self.events.push(match why {
-            ResetReason::Refused => "refused",
-            ResetReason::Reset => "reset",
-            ResetReason::TimedOut => "timed out",
-            ResetReason::Unreachable => "unreachable",
-            ResetReason::Aborted => "aborted",
-        });
+        self.events.push(why.name());
     }
 
     fn message(&mut self, _: &mut impl Context, message: &'static str) {
