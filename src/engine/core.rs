@@ -228,7 +228,6 @@ impl<D: Device> Core<D> {
             self.tally.count_all(flow.tcb.take_noted());
             flow.tcb.release(&mut self.pool);
             self.counters.tcp_removed += 1;
-            self.counters.tcp_retransmitted += flow.tcb.retransmitted();
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Counters {
     pub tcp_reopened: u64,
     /// RSTs sent where no connection was.
     pub tcp_resets_sent: u64,
-    /// Segments sent again, of connections that have ended.
+    /// Segments sent again.
     pub tcp_retransmitted: u64,
     /// TCBs that were removed.
     pub tcp_removed: u64,

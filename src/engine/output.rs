@@ -88,7 +88,7 @@ impl<D: Device> Core<D> {
         let source = self.link_of(at).interface.mac;
         let vlan = self.link_of(at).interface.vlan;
         let Some(flow) = self.flows.find_mut(id) else { return Err(frame) };
-        let (key, dscp) = (flow.key, flow.tcb.dscp());
+        let (key, dscp, again) = (flow.key, flow.tcb.dscp(), flow.tcb.retransmitted());
         let segment = flow.tcb.transmit(next, &self.config.tcp, self.now, &mut self.pool);
         let header = emit::tcp_header(&key, &segment);
         let link = LinkHeader { source, target: target.unwrap_or_default(), vlan };
@@ -99,6 +99,7 @@ impl<D: Device> Core<D> {
         //# segments on the connection (SHLD-22).
         let delivery = Delivery { dscp, ect: segment.ect, ttl: self.config.tcp.ttl as u8 };
         let built = emit::tcp_segment(&mut frame, link, &key, &header, delivery, segment.payload);
+        self.counters.tcp_retransmitted += flow.tcb.retransmitted() - again;
         let noted = flow.tcb.take_noted();
         if !noted.is_empty() {
             self.tally.count_all(noted);

@@ -229,6 +229,30 @@ fn a_byte_beyond_a_hole_is_given_up_when_memory_runs_short() {
     assert_eq!(peer.segments(), [(Flags::ACK | Flags::PSH, iss + 1, irs + 4)]);
 }
 
+/// Not only once the connection is over: whoever watches a server sees losses when they happen.
+#[test]
+fn what_is_sent_again_is_counted_while_the_connection_lives() {
+    let (mut engine, mut peer, clock) = serve(Echo::default());
+    let irs = SeqNum(u32::MAX - 1);
+    peer.segment(Flags::SYN, irs, SeqNum(0), &[]);
+    engine.turn(&clock);
+    let iss = peer.segments()[0].1;
+    peer.segment(Flags::ACK, irs + 1, iss + 1, b"abc");
+    engine.turn(&clock);
+    assert_eq!((peer.segments().len(), engine.core.counters.tcp_retransmitted), (1, 0));
+    let mut again = 0;
+    for _ in 0..50 {
+        clock.advance(Duration::from_millis(100));
+        engine.turn(&clock);
+        again += peer.segments().iter().filter(|(_, seq, _)| *seq == iss + 1).count();
+    }
+    assert!(again > 1, "{again}");
+    assert_eq!((engine.core.counters.tcp_retransmitted, engine.core.flows.len()), (again as u64, 1));
+    peer.segment(Flags::RST, irs + 4, SeqNum(0), &[]);
+    engine.turn(&clock);
+    assert_eq!((engine.core.counters.tcp_retransmitted, engine.core.flows.len()), (again as u64, 0), "once each");
+}
+
 /// Answers every request with more than anybody's buffer holds.
 #[derive(Default)]
 struct Giver {
