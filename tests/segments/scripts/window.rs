@@ -5,9 +5,9 @@ use ringway::tcp::State;
 use ringway::tcp::tally::Happening;
 use ringway::wire::tcp::Flags;
 
-use crate::script::Call::{Accept, Failed, Receive, Send};
+use crate::script::Call::{Abort, Accept, Failed, Receive, Send};
 use crate::script::{Failure, Script, scripts};
-use crate::segment::{ack, data, syn, syn_ack};
+use crate::segment::{ack, data, rst, rst_ack, syn, syn_ack};
 
 scripts![
     text_goes_both_ways,
@@ -25,7 +25,9 @@ scripts![
     a_pushed_segment,
     a_small_window_is_filled,
     a_closed_window_is_probed,
+    a_probe_that_is_taken_is_not_repeated,
     a_closed_window_does_not_end_a_live_connection,
+    a_closed_window_does_not_keep_a_connection_from_being_aborted,
     a_peer_that_does_not_answer_probes_is_given_up,
     a_window_that_shrinks,
     a_probe_of_our_closed_window_is_answered,
@@ -296,10 +298,47 @@ fn a_closed_window_is_probed(s: &mut Script) {
     s.happens(Happening::ZeroWindowProbe);
 }
 
+/// A probe that is taken counts like any byte: what lies behind it follows from there, in whole segments, and nothing is sent twice.
+fn a_probe_that_is_taken_is_not_repeated(s: &mut Script) {
+    s.listen();
+    s.inject(syn().mss(1000));
+    s.expect(syn_ack().seq(0).ack(1));
+    s.inject(ack().seq(1).ack(1).win(0));
+    s.call(Accept);
+    s.call(Send(2500));
+    s.differs(
+        "Ringway probes with the next byte, which a peer may take, Linux with a number that is acknowledged already",
+        |s| {
+            s.expect(data(1).seq(1).ack(1).after(200));
+            // Taken, and still no room for more.
+            s.inject(ack().seq(1).ack(2).win(0));
+            s.expect(data(1).seq(2).ack(1).after(200));
+            s.inject(ack().seq(1).ack(3));
+            s.expect(data(1000).seq(3).ack(1));
+            s.expect(data(1000).seq(1003).ack(1));
+            s.expect(data(498).seq(2003).ack(1));
+        },
+        |s| {
+            s.expect(ack().seq(0).ack(1).after(200));
+            s.inject(ack().seq(1).ack(1));
+            s.expect(data(1000).seq(1).ack(1));
+            s.expect(data(1000).seq(1001).ack(1));
+            s.expect(data(500).seq(2001).ack(1));
+        },
+    );
+    s.inject(ack().seq(1).ack(2501));
+    s.silence(300);
+    s.happens(Happening::ZeroWindowProbe);
+}
+
 /// As long as the peer answers its window may stay closed.
 //= type=test
 //= rfc9293#3.8.6.1
 //# A TCP implementation MAY keep its offered receive window closed indefinitely (MAY-8).
+//= type=test
+//= rfc6429#4
+//# As stated in [RFC1122], a TCP implementation MUST NOT close a connection merely because it seems to be stuck in the ZWP or persist
+//# condition.
 fn a_closed_window_does_not_end_a_live_connection(s: &mut Script) {
     s.not_on_kernel("thirty probes take an hour");
     s.settings.retries = 3;
@@ -345,6 +384,23 @@ fn a_peer_that_does_not_answer_probes_is_given_up(s: &mut Script) {
     );
     s.call(Failed(Failure::TimedOut));
     s.happens(Happening::ZeroWindowProbe);
+}
+
+/// Nor does a closed window keep a service from giving the connection up.
+//= type=test
+//= rfc6429#4
+//# a TCP implementation needs to allow connections in the ZWP or persist condition to be closed or aborted by their applications
+fn a_closed_window_does_not_keep_a_connection_from_being_aborted(s: &mut Script) {
+    s.listen();
+    s.inject(syn().mss(1000));
+    s.expect(syn_ack().seq(0).ack(1));
+    s.inject(ack().seq(1).ack(1).win(0));
+    s.call(Accept);
+    s.call(Send(100));
+    s.silence(100);
+    s.call(Abort);
+    s.differs("Linux acknowledges in the reset of an abort", |s| s.expect(rst().seq(1)), |s| s.expect(rst_ack().seq(1).ack(1)));
+    s.silence(500);
 }
 
 /// The right edge moves left: what lies behind it waits, what lies before it is sent again.
