@@ -29,6 +29,7 @@ mod reports;
 mod restart;
 mod selective;
 mod server;
+mod source_ports;
 mod states;
 mod tools;
 mod world;
