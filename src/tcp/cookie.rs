@@ -122,7 +122,9 @@ pub fn accept(config: &Config, opening: Opening, now: Instant, segment: &Segment
 /// which the connection begins, was overtaken or lost. Then it must not be reset; the peer sends both again.
 ///
 /// Without IRS, which is somewhere in the 64 KiB before the segment, G cannot be computed, but F can: of the segments that have nothing to
-/// do with a cookie one in 128 is taken for such a one.
+/// do with a cookie one in 128 is taken for such a one. That costs nobody a connection: there is none here that the segment could belong to,
+/// and its peer, one that has not heard of an end, hears of it later. The slots go on and the numbers of what is sent again do not, so
+/// that it is no longer taken for one after two slots, three where the 64 KiB reach into another; and nothing is once the overflow is over.
 pub fn may_follow(now: Instant, segment: &Segment<'_>, seal: Seal<'_>) -> bool {
     let (irs, iss) = (segment.seq - 1, segment.ack - 1);
     let oldest = slot(now).wrapping_sub(1) << HASH_BITS;
