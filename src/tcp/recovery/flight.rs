@@ -82,7 +82,8 @@ impl Record {
         let aligned = self.unit > 0 && self.unit == next.unit && left.is_multiple_of(u32::from(self.unit));
         let both = self.marks.0 & next.marks.0;
         let either = self.marks.0 | next.marks.0;
-        let mut marks = Marks(both & (Marks::SACKED.0 | Marks::COUNTED.0) | either & (Marks::LOST.0 | Marks::AGAIN.0));
+        // No byte is told of as delivered twice: rather is one never told of.
+        let mut marks = Marks(both & Marks::SACKED.0 | either & (Marks::LOST.0 | Marks::AGAIN.0 | Marks::COUNTED.0));
         if marks.has(Marks::SACKED) {
             marks = marks.without(Marks::LOST);
         }
@@ -92,7 +93,7 @@ impl Record {
 
 /// What is in flight.
 #[derive(Debug)]
-#[cfg_attr(test, derive(Clone, PartialEq, Eq))]
+#[cfg_attr(test, derive(PartialEq, Eq))]
 pub(in crate::tcp) struct Flight {
     /// Behind a pointer, so that an idle connection holds no more than that.
     records: Option<Box<Records>>,
@@ -102,7 +103,7 @@ pub(in crate::tcp) struct Flight {
     sacked: u32,
     /// Bytes given up and not sent again since.
     lost: u32,
-    /// No byte before this is given up.
+    /// Where the first record begins that is given up, if one is.
     lost_from: SeqNum,
     /// Records were joined for want of room since the last [`Flight::take_joined`].
     joined: bool,
@@ -171,7 +172,7 @@ impl Flight {
                 }
             }
         }
-        self.make_room(pool);
+        self.make_room(1, pool);
         if let Some(records) = &mut self.records {
             records.push_back(Record { sent: now, stamp, end, unit: u16::try_from(len).unwrap_or(0), marks: Marks::NONE });
         }
@@ -184,11 +185,11 @@ impl Flight {
             return;
         }
         let begin = self.start_of(first);
-        let mut counted = Marks::COUNTED;
+        let mut counted = Marks::NONE;
         for index in first..last {
             let (len, marks) = (self.len_of(index), self.at(index).map_or(Marks::NONE, |record| record.marks));
             self.uncount(marks, len);
-            counted = Marks(counted.0 & marks.0);
+            counted = counted.with(Marks(marks.0 & Marks::COUNTED.0));
         }
         let again =
             Record { sent: now, stamp, end, unit: u16::try_from(end - begin).unwrap_or(0), marks: Marks::AGAIN.with(counted) };
@@ -198,10 +199,8 @@ impl Flight {
         if let Some(record) = self.at_mut(first) {
             *record = again;
         }
-        if seq.at_or_before(self.lost_from) {
-            self.lost_from = self.lost_from.latest(end);
-        }
         self.join_alike(first);
+        self.find_first_lost();
     }
 
     /// Joins a record with the one before it when both are of one turn and one fate.
@@ -229,6 +228,11 @@ impl Flight {
 
     /// Everything before `ack` is acknowledged. `delivered` is told of each stretch that had not been reported before.
     pub(in crate::tcp) fn acknowledge(&mut self, ack: SeqNum, pool: &mut BufferPool, mut delivered: impl FnMut(&Record, u32)) {
+        if ack.after(self.start) && self.segment_from(ack) != ack {
+            // A part of a segment: those behind it begin where they began.
+            self.make_room(2, pool);
+            self.cut(ack);
+        }
         while let Some(record) = self.at(0).copied() {
             if self.start.at_or_after(ack) {
                 break;
@@ -248,6 +252,7 @@ impl Flight {
         }
         self.start = self.start.latest(ack);
         self.lost_from = self.lost_from.latest(self.start);
+        self.find_first_lost();
         if self.is_empty() {
             self.release(pool);
         }
@@ -284,6 +289,7 @@ impl Flight {
             }
         }
         self.join_reported(first, last);
+        self.find_first_lost();
     }
 
     /// Joins the records of `first..last`, all reported, with each other and with neighbours that are reported as well.
@@ -392,19 +398,16 @@ impl Flight {
         if self.lost == 0 {
             return None;
         }
-        let from = self.index_of(self.lost_from);
-        let records = self.records.as_ref()?;
-        let is_lost = |record: &&Record| record.marks.has(Marks::LOST);
-        let first = from + records.range(from..).position(|record| is_lost(&record))?;
+        let first = self.index_of(self.lost_from);
         let begin = self.start_of(first);
         let mut end = begin;
-        for record in records.range(first..).take_while(is_lost) {
+        for record in self.records.as_ref()?.range(first..).take_while(|record| record.marks.has(Marks::LOST)) {
             end = record.end;
             if end - begin >= most {
                 break;
             }
         }
-        Some((begin, (end - begin).min(most)))
+        (end != begin).then(|| (begin, (end - begin).min(most)))
     }
 
     /// The last segment sent, or what is known of it: at most `most` bytes.
@@ -433,6 +436,18 @@ impl Flight {
         }
         self.sacked = 0;
         self.lost = 0;
+    }
+
+    /// Moves `lost_from` on to the first record that is given up. What it passes is not looked at again, unless something there is given up.
+    fn find_first_lost(&mut self) {
+        if self.lost == 0 {
+            return;
+        }
+        let from = self.index_of(self.lost_from);
+        let mut records = self.records.iter().flat_map(|records| records.range(from..));
+        if let Some(passed) = records.position(|record| record.marks.has(Marks::LOST)) {
+            self.lost_from = self.start_of(from + passed);
+        }
     }
 
     fn len_of(&self, index: usize) -> u32 {
@@ -470,36 +485,41 @@ impl Flight {
         if self.is_empty() {
             return (0, 0);
         }
-        self.make_room(pool);
+        self.make_room(4, pool);
         self.cut(left);
         self.cut(right);
         (self.index_of(left), self.index_of(right))
     }
 
-    /// Makes a record begin at `seq`. There is room for one more.
+    /// Makes a record begin at `seq`, and where that is amid a segment, another at the end of the segment, so that those behind it are still known
+    /// by where they begin. There is room for two more.
     fn cut(&mut self, seq: SeqNum) {
         let index = self.index_of(seq);
         let first = self.start_of(index);
         let (Some(record), Some(records)) = (self.at(index).copied(), &mut self.records) else { return };
-        if seq.after(first) {
-            records.insert(index, Record { end: seq, ..record });
-            if let Some(rest) = records.get_mut(index + 1)
-                && !(seq - first).is_multiple_of(u32::from(record.unit).max(1))
-            {
-                // It was sent again in segments of another size: where those sent before began is not known any more.
-                rest.unit = 0;
-            }
+        if !seq.after(first) {
+            return;
+        }
+        records.insert(index, Record { end: seq, ..record });
+        let unit = u32::from(record.unit);
+        let Some(part) = (seq - first).checked_rem(unit).filter(|part| *part > 0) else { return };
+        let edge = (seq + (unit - part)).earliest(record.end);
+        let rest = Record { end: edge, unit: u16::try_from(edge - seq).unwrap_or(0), ..record };
+        if edge == record.end {
+            records[index + 1] = rest;
+        } else {
+            records.insert(index + 1, rest);
         }
     }
 
-    /// Makes sure of room for two more records.
-    fn make_room(&mut self, pool: &mut BufferPool) {
+    /// Makes sure of room for `more` records, four at most.
+    fn make_room(&mut self, more: usize, pool: &mut BufferPool) {
         let Some(records) = &mut self.records else {
             self.records = Some(pool.take_records(1).unwrap_or_default());
             return;
         };
         let room = records.capacity().min(FLIGHT_RECORDS);
-        if records.len() + 2 <= room {
+        if records.len() + more <= room {
             return;
         }
         let larger = if room < FLIGHT_RECORDS { pool.take_records(room + 1) } else { None };
@@ -528,6 +548,7 @@ impl Flight {
         self.joined = true;
         (self.sacked, self.lost) = self.recount();
         self.lost_from = self.start;
+        self.find_first_lost();
     }
 
     /// The bytes reported and the bytes given up, counted anew.
@@ -565,6 +586,19 @@ pub(in crate::tcp) struct Loss {
 /// The longest stretch of new segments in one record: beyond it the fate of its parts is worth telling apart.
 const STRETCH: u32 = 64 * 1024;
 
+/// As long a list as the original has: how long it is decides when records join.
+#[cfg(test)]
+impl Clone for Flight {
+    fn clone(&self) -> Self {
+        let copy = |records: &Records| {
+            let mut copy = Records::with_capacity(records.capacity());
+            copy.extend(records);
+            Box::new(copy)
+        };
+        Self { records: self.records.as_deref().map(copy), ..*self }
+    }
+}
+
 #[cfg(test)]
 impl Flight {
     /// The records cover `una` to `nxt` without a gap, in order, and what is counted as they change is what counting anew gives.
@@ -576,9 +610,10 @@ impl Flight {
             let Some(record) = self.at(index) else { continue };
             assert!(self.start_of(index).before(record.end), "an empty record");
             assert!(!(record.marks.has(Marks::SACKED) && record.marks.has(Marks::LOST)));
-            if record.marks.has(Marks::LOST) {
-                assert!(self.lost_from.at_or_before(self.start_of(index)), "a loss before {}: {self:?}", self.lost_from);
-            }
+        }
+        let is_lost = |index: &usize| self.at(*index).is_some_and(|record| record.marks.has(Marks::LOST));
+        if let Some(first) = (0..self.len()).find(is_lost) {
+            assert_eq!(self.lost_from, self.start_of(first), "{self:?}");
         }
         assert_eq!((self.sacked, self.lost), self.recount());
         assert!(self.len() <= FLIGHT_RECORDS);
