@@ -175,10 +175,9 @@ impl Tcb {
         self.probe_acknowledged(now, segment.ack, reported.twice.map(|block| block.right), moved.duplicate && !has_sack);
         self.recovery.tail.due &= !moved.advanced;
         self.doubt(now, echo, &reported, moved, &delivered);
-        let by_estimate = self.go_on(now, pool, moved);
+        let by_estimate = self.go_on(now, pool, moved, bytes);
         if self.offers.sack {
-            let newly_sacked = bytes.saturating_sub(moved.bytes);
-            self.detect_losses(config, now, self.flight.sacked().saturating_sub(newly_sacked));
+            self.detect_losses(config, now, bytes);
         }
         let is_fast = self.recovery.phase == Phase::Fast;
         let lost = self.recovery.lost;
@@ -319,8 +318,9 @@ impl Tcb {
         self.recovery.tail.sampled();
     }
 
-    /// What an acknowledgment means for the recovery that goes on, if one does. Returns the bytes delivered as far as can be told without SACK.
-    fn go_on(&mut self, now: Instant, pool: &mut BufferPool, moved: Moved) -> u32 {
+    /// What an acknowledgment that delivered `delivered` bytes means for the recovery that goes on, if one does. Returns the bytes delivered as far
+    /// as can be told without SACK.
+    fn go_on(&mut self, now: Instant, pool: &mut BufferPool, moved: Moved, delivered: u32) -> u32 {
         let by_estimate = if moved.advanced {
             //= rfc6937#2
             //# on a subsequent partial or full ACK, DeliveredData is estimated to be the change in snd.una, minus 1 SMSS for each preceding
@@ -347,15 +347,15 @@ impl Tcb {
                     self.recovery.lost_to = self.recovery.point;
                 }
             }
-            _ if self.snd.una.at_or_after(self.recovery.point) => self.end_episode(now),
+            _ if self.snd.una.at_or_after(self.recovery.point) => self.end_episode(now, delivered),
             Phase::Fast if !self.offers.sack => self.partial_ack(moved.bytes, pool),
             _ => {}
         }
         by_estimate
     }
 
-    /// Everything up to the recovery point is acknowledged.
-    fn end_episode(&mut self, now: Instant) {
+    /// Everything up to the recovery point is acknowledged, by an acknowledgment that delivered `delivered` bytes.
+    fn end_episode(&mut self, now: Instant, delivered: u32) {
         let was_fast = self.recovery.phase == Phase::Fast;
         self.end_recovery();
         if was_fast {
@@ -370,8 +370,14 @@ impl Tcb {
             //= rfc5681#4.3
             //# Loss in two successive windows of data, or the loss of a retransmission, should be taken as two indications of congestion and,
             //# therefore, cwnd (and ssthresh) MUST be lowered twice in this case.
-            self.enter_fast(now, self.snd.outstanding());
+            self.enter_fast(now, self.undelivered(delivered));
         }
+    }
+
+    /// RecoverFS: what is outstanding and was not reported before the acknowledgment that delivered `delivered` bytes. Those count as delivered
+    /// during recovery.
+    fn undelivered(&self, delivered: u32) -> u32 {
+        self.snd.outstanding().saturating_sub(self.flight.sacked()).saturating_add(delivered)
     }
 
     /// No recovery goes on any more.
@@ -419,8 +425,8 @@ impl Tcb {
         self.recovery.left = self.recovery.left.min(outstanding);
     }
 
-    /// Gives up what RACK finds lost, and begins a fast recovery if need be. `sacked_before` was reported before this acknowledgment.
-    fn detect_losses(&mut self, config: &Config, now: Instant, sacked_before: u32) {
+    /// Gives up what RACK finds lost, and begins a fast recovery if need be. This acknowledgment has delivered `delivered` bytes.
+    fn detect_losses(&mut self, config: &Config, now: Instant, delivered: u32) {
         self.timers.reordering = Instant::NEVER;
         if self.flight.is_empty() {
             return;
@@ -453,7 +459,7 @@ impl Tcb {
         self.recovery.lost += loss.bytes;
         self.recovery.lost_to = lost_to;
         match self.recovery.phase {
-            Phase::Open => self.enter_fast(now, self.snd.outstanding() - sacked_before.min(self.snd.outstanding())),
+            Phase::Open => self.enter_fast(now, self.undelivered(delivered)),
             //= rfc5681#4.3
             //# Loss in two successive windows of data, or the loss of a retransmission, should be taken as two indications of congestion and,
             //# therefore, cwnd (and ssthresh) MUST be lowered twice in this case.
@@ -490,7 +496,7 @@ impl Tcb {
     pub(super) fn on_reordering_timer(&mut self, config: &Config, now: Instant) {
         self.timers.reordering = Instant::NEVER;
         let lost_before = self.flight.lost();
-        self.detect_losses(config, now, self.flight.sacked());
+        self.detect_losses(config, now, 0);
         if self.flight.lost() > lost_before {
             self.noted.note(Happening::ReorderingTimeout);
             self.arm_send(config, now);

@@ -83,6 +83,30 @@ fn recovery_sends_one_segment_for_two_that_arrive() {
     assert_eq!(peer.tcb.congestion.window(), 5000);
 }
 
+//= type=test
+//= rfc6937#3
+//# sndcnt = CEIL(prr_delivered * ssthresh / RecoverFS) - prr_out
+#[test]
+fn what_an_ack_acknowledges_and_what_it_reports_are_both_part_of_what_recovery_counts_down() {
+    let mut peer = in_flight(10);
+    for n in 1..11 {
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 1 + 1000 * n));
+    }
+    peer.flight(11, 1);
+    peer.advance(RTT);
+    let una = peer.tcb.snd.una;
+    peer.send(&[2; 9000]);
+    // Of eleven that were outstanding this delivers four: 4 * 5 / 11 is less than two.
+    peer.inject(ack().seq(IRS + 1).ack(una + 1000).sack(&[(una + 2000, una + 5000)]));
+    assert_eq!((peer.tcb.congestion.threshold(), peer.tcb.in_flight()), (5000, 6000));
+    peer.expect(more(&[1; 1000]).seq(una + 1000));
+    peer.expect_nothing();
+    // And 5 * 5 / 11 is more.
+    peer.inject(ack().seq(IRS + 1).ack(una + 1000).sack(&[(una + 2000, una + 6000)]));
+    peer.expect(more(&[2; 1000]).seq(una + 11_000));
+    peer.expect_nothing();
+}
+
 /// A late segment arrives before its copy has left: what was to leave unconditionally has lost its reason, and new data keeps to PRR.
 #[test]
 fn a_retransmission_that_is_no_longer_needed_lets_no_burst_go() {
