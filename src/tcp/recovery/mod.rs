@@ -395,8 +395,12 @@ impl Tcb {
     fn count_duplicate(&mut self, now: Instant, pool: &mut BufferPool) -> u32 {
         let segment = self.payload_max();
         // Never more than is outstanding: duplicates can be forged (RFC 5681 3.2, note).
-        let left = segment.min(self.in_flight().saturating_sub(segment));
+        let mut left = segment.min(self.in_flight().saturating_sub(segment));
         let recovery = &mut self.recovery;
+        if recovery.phase == Phase::Timeout {
+            // What was sent before is given up, and in flight no more: only of what was sent since for the first time can anything have left.
+            left = left.min((self.snd.nxt - recovery.point).saturating_sub(recovery.left));
+        }
         recovery.left += left;
         recovery.duplicates = recovery.duplicates.saturating_add(1);
         //= rfc6582#3.2

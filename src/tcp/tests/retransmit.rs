@@ -82,6 +82,23 @@ fn a_timeout_sends_everything_again_in_slow_start() {
     assert_eq!(peer.tcb.unacknowledged(), 0);
 }
 
+/// What they stand for is given up, and was not in flight any more.
+#[test]
+fn duplicates_after_a_timeout_let_nothing_more_go() {
+    let mut peer = in_flight(8);
+    peer.next_timer();
+    peer.expect(more(&[1; 1000]).seq(ISS + 1));
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 1001));
+    peer.expect(more(&[1; 1000]).seq(ISS + 1001));
+    peer.expect(more(&[1; 1000]).seq(ISS + 2001));
+    peer.expect_nothing();
+    for _ in 0..5 {
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 1001));
+        peer.expect_nothing();
+    }
+    assert_eq!(peer.tcb.in_flight(), 2000);
+}
+
 //= type=test
 //= rfc9293#3.8.1
 //# The RTO MUST be computed according to the algorithm in [10], including Karn's algorithm for taking RTT samples
