@@ -56,7 +56,9 @@ struct Space {
     /// What the other end was given, and how far that is without a hole.
     given: Spans,
     whole: u32,
-    /// What selective acknowledgments that arrived here have reported.
+    /// The segments in which its numbers were last sent, from where to where.
+    segments: BTreeMap<u32, u32>,
+    /// What selective acknowledgments that arrived here have reported, whole segments.
     reported: Spans,
     /// The largest payload of a segment.
     largest: usize,
@@ -75,12 +77,32 @@ impl Space {
             sent: 0,
             given: Spans(BTreeMap::new()),
             whole: 0,
+            segments: BTreeMap::new(),
             reported: Spans(BTreeMap::new()),
             largest: 0,
             offered: 0,
             allowed: 0,
             stamp: None,
         }
+    }
+
+    /// A segment leaves. Of those whose numbers it carries again the rest remains.
+    fn sends(&mut self, begin: u32, end: u32) {
+        let over: Vec<_> =
+            self.segments.range(..end).rev().take_while(|(_, over)| **over > begin).map(|(&a, &b)| (a, b)).collect();
+        for (first, last) in over {
+            self.segments.remove(&first);
+            let rests = [(first, begin), (end, last)];
+            self.segments.extend(rests.into_iter().filter(|(from, to)| from < to));
+        }
+        self.segments.insert(begin, end);
+    }
+
+    /// A block reports `left..right`. What it covers only a part of is not known to have arrived: nobody receives half a segment, but for that of
+    /// one sent before in other sizes.
+    fn is_told(&mut self, left: u32, right: u32) {
+        let whole = self.segments.range(left..right).filter(|(_, end)| **end <= right);
+        whole.for_each(|(&begin, &end)| self.reported.add(begin, end));
     }
 }
 
@@ -152,6 +174,9 @@ impl Oracle {
         // smoltcp sends a full segment again whatever the window is.
         let excused = timeouts.is_none() && begin < space.sent;
         space.sent = space.sent.max(end);
+        if begin < end {
+            space.sends(begin, end);
+        }
         if segment.flags.contains(Flags::SYN) || segment.is_empty() {
             return Ok(Tag(Some(at)));
         }
@@ -209,7 +234,10 @@ impl Oracle {
         let (path, segment) = (path_of(from, seen), &seen.segment);
         let Some(space) = self.spaces.get_mut(&(path, from)).and_then(|spaces| spaces.get_mut(at)) else { return };
         let begin = segment.seq - space.iss;
-        space.given.add(begin, begin + segment.len());
+        let end = begin + segment.len();
+        // One that brings only what has come before is not acceptable, and its blocks are not heeded.
+        let acceptable = end > space.whole || (segment.is_empty() && begin >= space.whole);
+        space.given.add(begin, end);
         space.whole = space.given.0.get(&0).copied().unwrap_or(0);
         let scale = space.scale;
         if segment.flags.contains(Flags::ACK) || segment.flags.contains(Flags::SYN) {
@@ -219,9 +247,8 @@ impl Oracle {
             for space in spaces.iter_mut().rev().filter(|space| ack(space) <= SPAN) {
                 let shift = shift_of(segment, scale, space.scale);
                 space.allowed = space.allowed.max(ack(space) + (u32::from(segment.window) << shift));
-                for block in segment.options.sack_blocks().iter().filter(|block| block.left.after(segment.ack)) {
-                    space.reported.add(block.left - space.iss, block.right - space.iss);
-                }
+                let blocks = segment.options.sack_blocks().iter().filter(|block| acceptable && block.left.after(segment.ack));
+                blocks.for_each(|block| space.is_told(block.left - space.iss, block.right - space.iss));
             }
         }
     }
@@ -340,4 +367,67 @@ const FIGURE: [(&str, &str); 17] = [
 pub(super) fn check_changes(changes: &Changes) -> Result<(), String> {
     let illegal = changes.keys().find(|change| !FIGURE.contains(change) && change.1 != "CLOSED");
     illegal.map_or(Ok(()), |(from, to)| Err(format!("a connection went from {from} to {to}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tcp::{Options, SackBlock};
+
+    const ISS: [SeqNum; 2] = [SeqNum(u32::MAX - 1_000), SeqNum(5_000)];
+    const TEXT: [u8; 300] = [0; 300];
+
+    /// A segment of an end; offsets from the ISNs.
+    fn seen(from: usize, seq: u32, ack: u32, payload: &[u8], block: Option<(u32, u32)>) -> Seen<'_> {
+        let mut options = Options::default();
+        if let Some((left, right)) = block {
+            let own = ISS[1 - from];
+            options.sack[0] = SackBlock { left: own + left, right: own + right };
+            options.sack_count = 1;
+        }
+        let (seq, ack) = (ISS[from] + seq, ISS[1 - from] + ack);
+        let segment = Segment { seq, ack, flags: Flags::ACK, window: 60_000, urgent: 0, ecn: 0, options, payload };
+        let ports = if from == 0 { Ports { source: 1, target: 2 } } else { Ports { source: 2, target: 1 } };
+        Seen { ports, segment }
+    }
+
+    fn space(oracle: &mut Oracle, from: usize) -> &mut Space {
+        oracle.spaces.get_mut(&([1, 2], from)).map(|spaces| &mut spaces[0]).expect("begun")
+    }
+
+    /// End 1 has sent three segments, and end 0 as much as `whole` says has come from it.
+    fn begun(whole: u32) -> Oracle {
+        let mut oracle = Oracle::default();
+        for from in [0, 1] {
+            oracle.spaces.insert(([1, 2], from), vec![Space::new(ISS[from], None)]);
+        }
+        for begin in [1, 101, 201] {
+            space(&mut oracle, 1).sends(begin, begin + 100);
+        }
+        space(&mut oracle, 0).given.add(0, whole);
+        space(&mut oracle, 0).whole = whole;
+        oracle
+    }
+
+    /// An ACK that text behind it has overtaken stands before the window.
+    #[test]
+    fn what_an_unacceptable_segment_reports_binds_nobody() {
+        for (whole, told) in [(1, true), (51, false)] {
+            let mut oracle = begun(whole);
+            oracle.arrives(0, &seen(0, 1, 1, &[], Some((101, 201))), Tag(Some(0)));
+            assert_eq!(space(&mut oracle, 1).reported.cover(101, 201), told);
+            oracle.arrives(0, &seen(0, 1, 1, &TEXT[..100], Some((201, 301))), Tag(Some(0)));
+            assert!(space(&mut oracle, 1).reported.cover(201, 301), "its text is new in part");
+        }
+    }
+
+    /// An original came late, after it was sent again in segments of another size.
+    #[test]
+    fn a_part_of_a_segment_reported_binds_nobody() {
+        let mut oracle = begun(1);
+        [(1, 91), (91, 181), (181, 201)].iter().for_each(|&(begin, end)| space(&mut oracle, 1).sends(begin, end));
+        oracle.arrives(0, &seen(0, 1, 1, &[], Some((101, 301))), Tag(Some(0)));
+        let space = space(&mut oracle, 1);
+        assert!(space.reported.cover(181, 301) && !space.reported.cover(101, 181));
+    }
 }

@@ -71,6 +71,8 @@ struct World {
     oracle: Oracle,
     dice: Dice,
     floods_left: u64,
+    /// A segment has arrived: the ends have found each other.
+    met: bool,
     events: Events,
 }
 
@@ -94,7 +96,8 @@ impl World {
         }
         let aborting = scenario.plans.iter().filter(|plan| plan.aborts()).map(|plan| plan.ports).collect();
         let oracle = Oracle::new(aborting);
-        Self { run, scenario, now: 0, ends, network, oracle, dice, floods_left, events: Events::default() }
+        let events = Events::default();
+        Self { run, scenario, now: 0, ends, network, oracle, dice, floods_left, met: false, events }
     }
 
     fn go(mut self) -> Result<Events, String> {
@@ -240,6 +243,7 @@ impl World {
         if let (Some(Ok(seen)), true) = (frames::read(&packet.bytes), packet.tag != Tag::NONE) {
             self.oracle.arrives(1 - to, &seen, packet.tag);
             ports = Some(seen.ports);
+            self.met = true;
         }
         if self.run.trace {
             println!("{:>12} {} {}", self.now / 1_000, ["0 ==> ", " <== 1"][1 - to], line(&packet.bytes));
@@ -320,7 +324,9 @@ impl World {
             }
             at.mishaps_left -= 1;
             if pauses {
-                at.paused_until = self.now + self.dice.between(1, mishaps.pause_ns);
+                let pause_ns = self.dice.between(1, mishaps.pause_ns);
+                // Who is not heard of for three seconds has no address: it is unreachable, and rightly called so.
+                at.paused_until = self.now + if self.met { pause_ns } else { pause_ns.min(STRANGER_PAUSE_MAX) };
             } else {
                 at.ahead_ns += self.dice.between(1, mishaps.jump_ns);
             }
@@ -419,6 +425,8 @@ fn line(bytes: &[u8]) -> String {
 const FRAMES: usize = 400;
 /// Pauses and leaps of one end.
 const MISHAPS_MAX: u32 = 5;
+/// A pause of an end that the other does not know yet: five of them leave time for an answer.
+const STRANGER_PAUSE_MAX: u64 = 400_000_000;
 /// Bounds of a run: it has stopped making progress long before.
 const STEPS_MAX: u64 = 300_000;
 const TURNS_MAX: u32 = 5_000;

@@ -225,6 +225,8 @@ impl Scenario {
                 for plan in &mut self.plans {
                     plan.opener = Some(0);
                     plan.open_ns += dice.scaled(MS, 8_000 * MS);
+                    // As in a flood: what was promised by a cookie is kept, or refused, when something is said.
+                    plan.sides[0].bytes += 1;
                     plan.sides[1].close = Close::Sent;
                     plan.sides[0].close = Close::PeerClosed;
                 }
