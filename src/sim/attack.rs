@@ -1,7 +1,8 @@
 //! What a stranger sends: segments in the name of the other end that guess nearly right, and SYNs in the name of nobody.
 //!
 //! None of it may change what the services see. What a stranger knows of a connection is more than any stranger could: everything
-//! but the one number that the check in question is about.
+//! but the one number that the check in question is about. Called by a run, now and then after a segment that arrived; it builds frames and
+//! touches neither end. Nothing panics.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,6 @@
 //! The chance of a simulation: everything that may differ between two seeds is drawn here, and from the seed alone.
+//!
+//! Each part of a run has dice of its own, so that one more throw of one part changes no other. Panics on an empty choice.
 
 use crate::rng::Rng;
 

@@ -1,4 +1,6 @@
 //! How often what happened over all seeds: a simulation that never sees a timeout shows nothing about timeouts.
+//!
+//! Filled by the runs, printed and held against a least count by the test that runs them. It only counts; it judges no run, and never panics.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,7 @@
 //! Ethernet frames of the simulated network: reading what the ends send, building what nobody sent.
+//!
+//! Called by the run, the network and the attack; with the parsers of the engine, so that both see the same segment. It keeps nothing. Reading
+//! panics only on less than an Ethernet header, which no device hands over.
 
 use std::net::Ipv4Addr;
 

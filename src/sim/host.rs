@@ -1,4 +1,7 @@
 //! What stands at an end of the network: an engine of Ringway, or smoltcp.
+//!
+//! The run turns it and looks into it; it makes no difference between the two but where only an engine can be looked into. It never tells an
+//! end anything that does not come as a frame or as time. Panics when an engine cannot be built.
 
 use std::rc::Rc;
 use std::time::Duration;

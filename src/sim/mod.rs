@@ -8,7 +8,8 @@
 //! scripts/sim.sh --seed 4711        replays one, with every segment
 //! ```
 //!
-//! [`planted`] bugs show that the oracle can see. In tests only; nothing here is part of the library.
+//! [`planted`] bugs show that the oracle can see. In tests only; nothing here is part of the library, knows the time of day or draws on any
+//! chance but the seed. A run returns what was wrong, panics included; only the test panics.
 
 mod attack;
 mod dice;

@@ -1,7 +1,8 @@
 //! The network: takes Ethernet frames from one end and hands them to the other, later, or not at all, or twice.
 //!
 //! Ethernet itself is whole: ARP passes without harm, and corruption begins behind the Ethernet header, where real links have a frame
-//! check of their own in front. Whatever is corrupted differs in one bit, which every checksum notices.
+//! check of their own in front. Whatever is corrupted differs in one bit, which every checksum notices. Called by the run alone; it looks into
+//! packets for their length and kind only, and never panics.
 
 use std::collections::{BTreeMap, VecDeque};
 

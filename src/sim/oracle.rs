@@ -5,6 +5,9 @@
 //! also again, is the one its service gave it; the right edge that it offers moves left by less than a step of the scale; its timestamps do
 //! not go back. In each TCB: what is unread and what is offered fit the buffer together; nothing is offered on the wire that would not be
 //! accepted; 2 MSL are kept; every change of state is one of RFC 9293's figure.
+//!
+//! The run tells it of each segment that leaves or arrives, and shows it each end after a turn. It changes nothing, knows no more of an end's
+//! mind than that, and returns what is wrong. It panics only when told of what it was not told before.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! Bugs that are put into TCP on purpose, to show that the oracle finds them. The switches exist in tests only.
+//!
+//! TCP asks [`is`] where a bug would be; a run sets one for its own thread and takes it back. No bug is set by default. Nothing panics.
 
 use std::cell::Cell;
 

@@ -1,7 +1,8 @@
 //! One run: two ends and the network between them, from the first SYN to the end of the last TIME-WAIT.
 //!
 //! Time is the simulation's own and goes from event to event: a frame that arrives, a timer that expires, a pause that is over. A run
-//! ends when nothing can happen any more; whatever is then unfinished has stopped for ever, and whatever is left over has leaked.
+//! ends when nothing can happen any more; whatever is then unfinished has stopped for ever, and whatever is left over has leaked. Started by
+//! the tests; it is bounded in steps and in time, never asks a clock, and returns every panic of what it judges as a finding.
 
 use std::rc::Rc;
 

@@ -1,4 +1,6 @@
 //! What happens in one run: who opens what, how much is said, how it ends, and on what kind of path. Drawn from the seed.
+//!
+//! Drawn once, before the run; both ends and the network read it, and nobody changes it. Nothing panics.
 
 use std::time::Duration;
 

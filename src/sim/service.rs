@@ -1,6 +1,7 @@
 //! The service at an end: opens, sends, reads, pauses and closes as the scenario says, and checks every byte it is given.
 //!
-//! A byte of a stream is a function of the seed, the connection, the direction and the offset, so nothing is kept to compare with.
+//! A byte of a stream is a function of the seed, the connection, the direction and the offset, so nothing is kept to compare with. Called by the
+//! engine like any service. What is wrong is written down for the run to find; it never panics for what the other end sends.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

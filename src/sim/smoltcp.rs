@@ -1,7 +1,8 @@
 //! smoltcp at end 0: an independent stack under the same service, over the same network, judged by the same oracle.
 //!
 //! It has no callbacks, so its sockets are asked after every poll what has become of them, and the answers are written down as those of a
-//! [`Life`]. Of the scenario it follows what is said, when it is said, and when it ends.
+//! [`Life`]. Of the scenario it follows what is said, when it is said, and when it ends. Turned by [`super::host`]; what it does by itself is not
+//! held against the rules that it is known to bend, which the oracle names. Panics when smoltcp refuses what it documents to take.
 
 use std::rc::Rc;
 

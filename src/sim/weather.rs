@@ -1,4 +1,6 @@
 //! What the network does to packets, in one direction, and what befalls the ends. Drawn from the seed, then fixed.
+//!
+//! Read by the network and the run. Chances and spans without any act: it delays nothing itself, and never panics.
 
 use super::dice::Dice;
 

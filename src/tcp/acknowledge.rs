@@ -1,6 +1,7 @@
 //! What an acceptable acknowledgment does (RFC 9293 3.10.7.4, fifth; RFC 5681; RFC 6298).
 //!
-//! Shared by the ESTABLISHED fast path, the ordinary path and the handshake. The caller has checked that SEG.ACK is in range.
+//! Shared by the ESTABLISHED fast path, the ordinary path and the handshake. The caller has checked that SEG.ACK is in range. It sends nothing and
+//! changes no state of the connection: what is to leave is marked, for output to find. Nothing panics.
 
 use super::config::Config;
 use super::event::Events;

@@ -1,7 +1,8 @@
 //! The limit on challenge ACKs, per connection (RFC 5961 7).
 //!
 //! One limit for all connections would be a side channel: whoever drains it on his own connection sees how much another one
-//! used. The same limit keeps two ends that disagree from answering each other's ACKs for ever.
+//! used. The same limit keeps two ends that disagree from answering each other's ACKs for ever. Asked by the checks of an arriving segment before
+//! they answer it; it counts, and sends nothing. Nothing panics.
 
 use crate::limits::{CHALLENGE_ACKS_PER_SECOND, DUPLICATE_ACKS_PER_SECOND};
 use crate::time::Instant;

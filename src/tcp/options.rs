@@ -1,4 +1,7 @@
 //! Which options go into which segment, and what the options of a SYN settle (RFC 9293 3.7.1, RFC 7323 2 and 3, RFC 2018, RFC 2883).
+//!
+//! Output asks for them with each segment, and the handshake hands in those of the peer's SYN. Values only: bytes are `wire`'s business, and no
+//! option goes out that the peer did not offer. Nothing panics.
 
 use super::congestion::Congestion;
 use super::ranges::SACK_BLOCKS;

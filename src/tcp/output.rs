@@ -1,7 +1,8 @@
 //! Which segment leaves next (RFC 9293 3.7, 3.8, 3.10.7.4).
 //!
 //! The engine asks [`Tcb::next_transmit`], finds a frame and a ring slot, and calls [`Tcb::transmit`]: what is returned counts as sent.
-//! [`Tcb::poll_transmit`] does both at once. One decision function serves all, so that they cannot disagree.
+//! [`Tcb::poll_transmit`] does both at once. One decision function serves all, so that they cannot disagree. Deciding changes nothing; it copies
+//! no payload, and never sends beyond the offered window but for a probe. Nothing panics.
 
 use super::config::Config;
 use super::congestion::Congestion;

@@ -1,4 +1,6 @@
 //! The timestamps of a connection and PAWS (RFC 7323 3 to 5).
+//!
+//! Output stamps with it, arrivals are held against it, and recovery reads the echo. It has no clock: the time is an argument. Nothing panics.
 
 use super::seq::SeqNum;
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! Send and receive sequence space (RFC 9293 3.3.1, 3.8.6) and window scaling (RFC 7323 2).
+//!
+//! The handshake sets both up, arrivals move them, and output asks what may be sent and offered. Arithmetic without time or memory; the right
+//! edge that was offered never moves left by more than scaling rounds off. Nothing panics.
 
 use super::config::Config;
 use super::pool::LARGEST;
