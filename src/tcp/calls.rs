@@ -171,7 +171,7 @@ impl Tcb {
         self.unreadable = true;
         self.received.release(pool);
         if self.state() == State::FinWait2 {
-            self.timers.linger = now + config.fin_wait_2;
+            self.timers.time_wait = now + config.fin_wait_2;
         }
     }
 

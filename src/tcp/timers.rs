@@ -28,8 +28,8 @@ pub(super) struct Timers {
     pub(super) reordering: Instant,
     /// Delayed ACK.
     pub(super) ack: Instant,
-    /// TIME-WAIT and FIN-WAIT-2.
-    pub(super) linger: Instant,
+    /// The time-wait timer, which limits FIN-WAIT-2 as well.
+    pub(super) time_wait: Instant,
     /// The service was refused memory and nothing else will wake it.
     pub(super) room: Instant,
     /// The earliest of the long ones: keep-alive, user timeout, linger (`tuning`).
@@ -51,7 +51,7 @@ impl Timers {
         tail: Instant::NEVER,
         reordering: Instant::NEVER,
         ack: Instant::NEVER,
-        linger: Instant::NEVER,
+        time_wait: Instant::NEVER,
         room: Instant::NEVER,
         pace: Instant::NEVER,
         patience: Instant::NEVER,
@@ -71,7 +71,7 @@ impl Tcb {
     pub fn poll_timeout(&self) -> Instant {
         let timers = &self.timers;
         let send = timers.send.min(timers.tail).min(timers.reordering);
-        send.min(timers.ack).min(timers.linger).min(timers.room).min(timers.pace).min(timers.patience)
+        send.min(timers.ack).min(timers.time_wait).min(timers.room).min(timers.pace).min(timers.patience)
     }
 
     /// Lets expired timers act. May be called at any time; does nothing before a deadline.
@@ -91,8 +91,8 @@ impl Tcb {
             self.send_was_short = false;
             events |= Events::WRITABLE;
         }
-        if self.timers.linger <= now {
-            events |= self.on_lingered();
+        if self.timers.time_wait <= now {
+            events |= self.on_time_wait_timer();
         }
         if self.timers.reordering <= now {
             self.on_reordering_timer(config, now);
@@ -113,7 +113,7 @@ impl Tcb {
     }
 
     /// TIME-WAIT is over, or the peer fell silent in FIN-WAIT-2.
-    fn on_lingered(&mut self) -> Events {
+    fn on_time_wait_timer(&mut self) -> Events {
         self.timers.stop();
         //= rfc9293#3.10.8
         //# If the time-wait timeout expires on a connection, delete the TCB, enter the CLOSED state, and return.

@@ -86,10 +86,10 @@ impl<'t, 's> Arriving<'t, 's> {
 
     fn last_checks(&mut self) -> Check {
         self.sixth_check_urg();
-        if self.tcb.state() == State::FinWait2 && (!self.tcb.unreadable || self.tcb.timers.linger == Instant::NEVER) {
+        if self.tcb.state() == State::FinWait2 && (!self.tcb.unreadable || self.tcb.timers.time_wait == Instant::NEVER) {
             // The RFC sets no limit here, but a peer that vanished after it acknowledged our FIN would hold the TCB for ever. When nobody
             // reads any more, only its FIN is waited for, and no ACK makes that longer.
-            self.tcb.timers.linger = self.now + self.config.fin_wait_2;
+            self.tcb.timers.time_wait = self.now + self.config.fin_wait_2;
         }
         self.seventh_process_text()?;
         self.eighth_check_fin()

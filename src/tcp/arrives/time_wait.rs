@@ -24,10 +24,10 @@ impl Tcb {
         //= rfc9293#3.6.1
         //# When a connection is closed actively, it MUST linger in the TIME-WAIT state for a time 2xMSL (Maximum Segment Lifetime)
         //# (MUST-13).
-        self.timers.linger = now + config.msl.saturating_mul(2);
+        self.timers.time_wait = now + config.msl.saturating_mul(2);
         #[cfg(test)]
         if planted::is(Bug::TimeWaitShort) {
-            self.timers.linger = now + config.msl;
+            self.timers.time_wait = now + config.msl;
         }
     }
 
