@@ -6,12 +6,19 @@
 //! the bytes in the network are known at any time.
 //!
 //! The list comes from the core's pool when the first byte is sent and goes back when the last is acknowledged. It holds at most
-//! [`FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are joined, always to the worse for us: what is reported
+//! [`crate::limits::FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are joined, always to the worse for us: what is reported
 //! only in part counts as not reported. Blocks cut a record only where a segment began, so that a peer cannot grind it to dust. Called by
-//! the recovery and output code. Nothing panics.
+//! the recovery and output code. A record and its marks are in `record`, where records begin and end in `grid`. Nothing panics.
+
+mod grid;
+mod record;
 
 use std::collections::VecDeque;
 
+use self::record::Marks;
+pub(in crate::tcp) use self::record::Record;
+
+#[cfg(test)]
 use crate::limits::FLIGHT_RECORDS;
 use crate::tcp::pool::BufferPool;
 use crate::tcp::rate::Stamp;
@@ -20,76 +27,6 @@ use crate::time::Instant;
 
 /// The list of a connection, as the pool keeps it.
 pub(in crate::tcp) type Records = VecDeque<Record>;
-
-/// A stretch of the sequence space. It begins where the one before it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tcp) struct Record {
-    /// When it was last sent.
-    pub(super) sent: Instant,
-    /// What the delivery rate needs to know of that.
-    pub(super) stamp: Stamp,
-    /// The sequence number after it.
-    pub(super) end: SeqNum,
-    /// Each segment in it is that long, but for the last, which may be shorter; 0: not known.
-    unit: u16,
-    marks: Marks,
-}
-
-const _: () = assert!(size_of::<Record>() == 40);
-
-/// The fate of a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Marks(u8);
-
-impl Marks {
-    const NONE: Self = Self(0);
-    /// Reported received by SACK.
-    const SACKED: Self = Self(1);
-    /// Given up, and not sent again since.
-    const LOST: Self = Self(2);
-    /// Sent more than once.
-    const AGAIN: Self = Self(4);
-    /// Counted as delivered; outlives a SACK mark that was taken back.
-    const COUNTED: Self = Self(8);
-
-    const fn has(self, mark: Self) -> bool {
-        self.0 & mark.0 != 0
-    }
-
-    const fn with(self, mark: Self) -> Self {
-        Self(self.0 | mark.0)
-    }
-
-    const fn without(self, mark: Self) -> Self {
-        Self(self.0 & !mark.0)
-    }
-}
-
-impl Record {
-    /// Sent more than once.
-    pub(super) const fn is_again(&self) -> bool {
-        self.marks.has(Marks::AGAIN)
-    }
-
-    /// Neither reported received nor given up: believed to be in the network.
-    pub(super) const fn is_under_way(&self) -> bool {
-        !self.marks.has(Marks::SACKED) && !self.marks.has(Marks::LOST)
-    }
-
-    /// What joins this record and its right neighbour, `left` and `right` being their lengths: the worse of everything.
-    fn joined(&self, left: u32, next: &Self) -> Self {
-        let later = if next.sent >= self.sent { next } else { self };
-        let aligned = self.unit > 0 && self.unit == next.unit && left.is_multiple_of(u32::from(self.unit));
-        let both = self.marks.0 & next.marks.0;
-        let either = self.marks.0 | next.marks.0;
-        // No byte is told of as delivered twice: rather is one never told of.
-        let mut marks = Marks(both & Marks::SACKED.0 | either & (Marks::LOST.0 | Marks::AGAIN.0 | Marks::COUNTED.0));
-        if marks.has(Marks::SACKED) {
-            marks = marks.without(Marks::LOST);
-        }
-        Self { sent: later.sent, stamp: later.stamp, end: next.end, unit: if aligned { self.unit } else { 0 }, marks }
-    }
-}
 
 /// What is in flight.
 #[derive(Debug)]
@@ -203,29 +140,6 @@ impl Flight {
         self.find_first_lost();
     }
 
-    /// Joins a record with the one before it when both are of one turn and one fate.
-    fn join_alike(&mut self, index: usize) {
-        let Some(before) = index.checked_sub(1) else { return };
-        let first = self.start_of(before);
-        let (Some(left), Some(right)) = (self.at(before).copied(), self.at(index).copied()) else { return };
-        let unit = u32::from(left.unit);
-        let alike = left.sent == right.sent && left.marks == right.marks && left.stamp == right.stamp;
-        if !alike
-            || unit == 0
-            || right.unit > left.unit
-            || !(left.end - first).is_multiple_of(unit)
-            || right.end - first > STRETCH
-        {
-            return;
-        }
-        if let Some(record) = self.at_mut(before) {
-            record.end = right.end;
-        }
-        if let Some(records) = &mut self.records {
-            records.remove(index);
-        }
-    }
-
     /// Everything before `ack` is acknowledged. `delivered` is told of each stretch that had not been reported before.
     pub(in crate::tcp) fn acknowledge(&mut self, ack: SeqNum, pool: &mut BufferPool, mut delivered: impl FnMut(&Record, u32)) {
         if ack.after(self.start) && self.segment_from(ack) != ack {
@@ -290,26 +204,6 @@ impl Flight {
         }
         self.join_reported(first, last);
         self.find_first_lost();
-    }
-
-    /// Joins the records of `first..last`, all reported, with each other and with neighbours that are reported as well.
-    fn join_reported(&mut self, first: usize, last: usize) {
-        let is_reported = |record: Option<&Record>| record.is_some_and(|record| record.marks.has(Marks::SACKED));
-        let first = first - usize::from(first.checked_sub(1).is_some_and(|before| is_reported(self.at(before))));
-        let last = last + usize::from(is_reported(self.at(last)));
-        let Some(mut joined) = self.at(first).copied() else { return };
-        let begin = self.start_of(first);
-        for index in first + 1..last {
-            let Some(next) = self.at(index) else { break };
-            joined = joined.joined(joined.end - begin, next);
-        }
-        if let Some(records) = &mut self.records
-            && last <= records.len()
-            && first < last
-        {
-            records.drain(first + 1..last);
-            records[first] = joined;
-        }
     }
 
     /// Gives up every record under way that `judge` finds lost.
@@ -462,104 +356,6 @@ impl Flight {
         if marks.has(Marks::LOST) {
             self.lost -= len;
         }
-    }
-
-    /// The begin of the first whole segment at or after `seq`.
-    fn segment_from(&self, seq: SeqNum) -> SeqNum {
-        let index = self.index_of(seq);
-        let first = self.start_of(index);
-        let Some(record) = self.at(index).filter(|record| record.unit > 0 && seq.after(first)) else { return seq };
-        (first + (seq - first).next_multiple_of(u32::from(record.unit))).earliest(record.end)
-    }
-
-    /// The end of the last whole segment at or before `seq`.
-    fn segment_to(&self, seq: SeqNum) -> SeqNum {
-        let index = self.index_of(seq);
-        let first = self.start_of(index);
-        let Some(record) = self.at(index).filter(|record| record.unit > 0 && seq.after(first)) else { return seq };
-        first + (seq - first) / u32::from(record.unit) * u32::from(record.unit)
-    }
-
-    /// Makes records begin at `left` and end at `right`, and returns the indices between. Both lie within what is in flight.
-    fn cut_out(&mut self, left: SeqNum, right: SeqNum, pool: &mut BufferPool) -> (usize, usize) {
-        if self.is_empty() {
-            return (0, 0);
-        }
-        self.make_room(4, pool);
-        self.cut(left);
-        self.cut(right);
-        (self.index_of(left), self.index_of(right))
-    }
-
-    /// Makes a record begin at `seq`, and where that is amid a segment, another at the end of the segment, so that those behind it are still known
-    /// by where they begin. There is room for two more.
-    fn cut(&mut self, seq: SeqNum) {
-        let index = self.index_of(seq);
-        let first = self.start_of(index);
-        let (Some(record), Some(records)) = (self.at(index).copied(), &mut self.records) else { return };
-        if !seq.after(first) {
-            return;
-        }
-        records.insert(index, Record { end: seq, ..record });
-        let unit = u32::from(record.unit);
-        let Some(part) = (seq - first).checked_rem(unit).filter(|part| *part > 0) else { return };
-        let edge = (seq + (unit - part)).earliest(record.end);
-        let rest = Record { end: edge, unit: u16::try_from(edge - seq).unwrap_or(0), ..record };
-        if edge == record.end {
-            records[index + 1] = rest;
-        } else {
-            records.insert(index + 1, rest);
-        }
-    }
-
-    /// Makes sure of room for `more` records, four at most.
-    fn make_room(&mut self, more: usize, pool: &mut BufferPool) {
-        let Some(records) = &mut self.records else {
-            self.records = Some(pool.take_records(1).unwrap_or_default());
-            return;
-        };
-        let room = records.capacity().min(FLIGHT_RECORDS);
-        if records.len() + more <= room {
-            return;
-        }
-        let larger = if room < FLIGHT_RECORDS { pool.take_records(room + 1) } else { None };
-        match larger {
-            Some(mut larger) => {
-                larger.extend(records.drain(..));
-                pool.give_records(std::mem::replace(records, larger));
-            }
-            None => self.halve(),
-        }
-    }
-
-    /// Joins the records in pairs.
-    fn halve(&mut self) {
-        let Some(records) = &mut self.records else { return };
-        let mut begin = self.start;
-        let mut kept = 0;
-        for index in (0..records.len()).step_by(2) {
-            let record = records[index];
-            let joined = records.get(index + 1).map_or(record, |next| record.joined(record.end - begin, next));
-            begin = joined.end;
-            records[kept] = joined;
-            kept += 1;
-        }
-        records.truncate(kept);
-        self.joined = true;
-        (self.sacked, self.lost) = self.recount();
-        self.lost_from = self.start;
-        self.find_first_lost();
-    }
-
-    /// The bytes reported and the bytes given up, counted anew.
-    fn recount(&self) -> (u32, u32) {
-        let (mut sacked, mut lost) = (0, 0);
-        for index in 0..self.len() {
-            let (len, marks) = (self.len_of(index), self.at(index).map_or(Marks::NONE, |record| record.marks));
-            sacked += if marks.has(Marks::SACKED) { len } else { 0 };
-            lost += if marks.has(Marks::LOST) { len } else { 0 };
-        }
-        (sacked, lost)
     }
 }
 
