@@ -2,9 +2,11 @@
 # Compares the goodput of Ringway's TCP with the kernel's on a line of 100 Mbit/s, 10 ms each way, and a queue of one
 # bandwidth-delay product, at 0, 0.1 and 1 % loss.
 #
-#   scripts/goodput.sh [--quick] [--congestion NAME] [--set KEY=VALUE]...
+#   scripts/goodput.sh [--quick] [--pairs N] [--loss PERCENT]... [--congestion NAME] [--set KEY=VALUE]...
 #
 #   --quick            two pairs of 5 s instead of five of 20 s
+#   --pairs N          so many pairs
+#   --loss PERCENT     one of the three losses only (may be repeated): 0%, 0.1% or 1%
 #   --congestion NAME  of both senders: cubic (default), reno or bbr
 #   --set KEY=VALUE    a setting of Ringway's sender
 #
@@ -15,10 +17,32 @@
 source "$(dirname "$0")/common.sh"
 source scripts/line.sh
 
-pairs=5
+pairs='' cases=() rest=()
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --pairs)
+            pairs=${2:?--pairs needs a number}
+            [[ $pairs =~ ^[1-9][0-9]*$ ]] || { say "${0##*/}: --pairs needs a number, not '$pairs'"; exit 2; }
+            shift
+            ;;
+        --loss)
+            case ${2:?--loss needs a percentage} in
+                0%) cases+=("0% 0.95") ;;
+                0.1%) cases+=("0.1% 0.95") ;;
+                1%) cases+=("1% 0.85") ;;
+                *) say "${0##*/}: --loss knows 0%, 0.1% and 1%, not '$2'"; exit 2 ;;
+            esac
+            shift
+            ;;
+        *) rest+=("$1") ;;
+    esac
+    shift
+done
+line_arguments "${rest[@]}"
 seconds=20
-line_arguments "$@"
-[[ -z $quick ]] || pairs=2 seconds=5
+[[ -z $quick ]] || pairs=${pairs:-2} seconds=5
+pairs=${pairs:-5}
+[[ ${#cases[@]} -gt 0 ]] || cases=("0% 0.95" "0.1% 0.95" "1% 0.85")
 
 # measure SENDER LOSS SEED: one run over a cable of its own; bits per second.
 measure() {
@@ -34,7 +58,7 @@ measure() {
 
 prepare
 code=0
-for case in "0% 0.95" "0.1% 0.95" "1% 0.85"; do
+for case in "${cases[@]}"; do
     loss=${case% *} least=${case#* }
     : >"$folder/ringway.all"
     : >"$folder/kernel.all"
