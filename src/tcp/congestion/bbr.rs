@@ -193,7 +193,11 @@ impl Bbr {
         if let Mode::ProbeRtt { until, round_done } = &mut self.mode {
             self.held_until = acked.rate.map(|sample| sample.delivered.wrapping_add(in_flight.max(1))).or(self.held_until);
             match *until {
-                None if in_flight <= PIPE_MIN * self.smss => *until = Some(now + PROBE_RTT),
+                None if in_flight <= PIPE_MIN * self.smss => {
+                    *until = Some(now + PROBE_RTT);
+                    // The round that counts is one of what is sent from now on.
+                    self.rounds.begin_anew(in_flight);
+                }
                 None => {}
                 Some(end) => {
                     *round_done |= round;
@@ -285,7 +289,7 @@ impl Congestion for Bbr {
     }
 
     fn on_ack(&mut self, acked: &Acked) {
-        let in_flight = acked.in_flight.saturating_sub(acked.delivered.saturating_add(acked.lost));
+        let in_flight = acked.pipe;
         self.delivered += u64::from(acked.delivered);
         let round = self.rounds.passed(acked);
         if round {
@@ -315,6 +319,10 @@ impl Congestion for Bbr {
         if !matches!(self.mode, Mode::ProbeRtt { .. }) {
             self.restore_window();
         }
+    }
+
+    fn on_repaired(&mut self) {
+        self.on_recovered(0);
     }
 
     fn on_timeout(&mut self, _: u32, first: bool, _: Instant) {
@@ -517,7 +525,7 @@ mod tests {
         let before = path.bbr.window();
         path.bbr.on_congestion(Signal::Loss, 60_000, path.now);
         assert_eq!(path.bbr.window(), 61_000);
-        let ack = Acked { now: path.now, lost: 2_000, recovering: true, ..acked(1_000, 60_000) };
+        let ack = Acked { now: path.now, lost: 2_000, pipe: 57_000, recovering: true, ..acked(1_000, 60_000) };
         path.bbr.on_ack(&ack);
         assert_eq!(path.bbr.window(), 59_000, "what was lost is not replaced");
         path.bbr.on_recovered(0);
@@ -526,6 +534,41 @@ mod tests {
         assert_eq!(path.bbr.window(), 1_000);
         path.bbr.on_spurious(path.now);
         assert_eq!(path.bbr.window(), before);
+    }
+
+    #[test]
+    fn what_a_timer_found_lost_is_not_taken_off_twice() {
+        let mut path = probing();
+        path.bbr.on_congestion(Signal::Loss, 10_000, path.now);
+        path.bbr.on_ack(&Acked { now: path.now, lost: 5_000, pipe: 9_000, recovering: true, ..acked(1_000, 10_000) });
+        assert_eq!(path.bbr.window(), 10_000, "for what was delivered as much may leave");
+    }
+
+    #[test]
+    fn the_window_comes_back_when_a_timeout_is_repaired() {
+        let mut path = probing();
+        (0..20).for_each(|_| _ = path.round(10_000_000, 100_000, false));
+        let before = path.bbr.window();
+        path.bbr.on_timeout(50_000, true, path.now);
+        path.bbr.on_repaired();
+        assert_eq!(path.bbr.window(), before);
+    }
+
+    #[test]
+    fn probing_the_round_trip_time_lasts_for_a_whole_round() {
+        let mut path = probing();
+        path.bbr.mode = Mode::ProbeRtt { until: None, round_done: false };
+        let begin = path.delivered;
+        let mut ack = |ms: u64, delivered: u32, prior_delivered: u32| {
+            let rate = Sample { bytes: 1, interval_ns: 1_000_000, prior_delivered, delivered, limited: true };
+            let now = path.now + Duration::from_millis(ms);
+            path.bbr.on_ack(&Acked { now, rate: Some(rate), ..acked(1_000, 4_000) });
+            matches!(path.bbr.mode, Mode::ProbeRtt { .. })
+        };
+        // A round begins, what is in flight falls in the midst of it, and an ACK ends it after the 200 ms.
+        assert!(ack(1, begin + 1_000, begin));
+        assert!(ack(250, begin + 2_000, begin), "sent before it fell");
+        assert!(!ack(500, begin + 3_000, begin + 1_000));
     }
 
     #[test]

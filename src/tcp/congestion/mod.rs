@@ -52,6 +52,9 @@ pub trait Congestion {
     /// Recovery is over; at most `burst` may be in flight at first.
     fn on_recovered(&mut self, burst: u32);
 
+    /// Everything that a timeout had given up is acknowledged.
+    fn on_repaired(&mut self) {}
+
     /// The retransmission timer expired; `first` for the first time for this data.
     fn on_timeout(&mut self, in_flight: u32, first: bool, now: Instant);
 
@@ -95,6 +98,8 @@ pub struct Acked {
     pub delivered: u32,
     /// Bytes in flight before it.
     pub in_flight: u32,
+    /// Bytes in flight after it, without those found lost.
+    pub pipe: u32,
     /// When it arrived.
     pub now: Instant,
     /// The smoothed round-trip time, if known.
@@ -258,6 +263,10 @@ impl Congestion for Control {
         each!(mut; self, inner => inner.on_recovered(burst));
     }
 
+    fn on_repaired(&mut self) {
+        each!(mut; self, inner => inner.on_repaired());
+    }
+
     fn on_timeout(&mut self, in_flight: u32, first: bool, now: Instant) {
         self.reduced = true;
         each!(mut; self, inner => inner.on_timeout(in_flight, first, now));
@@ -318,6 +327,7 @@ mod tests {
             bytes,
             delivered: bytes,
             in_flight,
+            pipe: in_flight.saturating_sub(bytes),
             now: Instant::ZERO,
             srtt_ns: None,
             rtt_ns: None,

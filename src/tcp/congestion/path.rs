@@ -143,6 +143,7 @@ impl Flow {
             bytes: delivered,
             delivered,
             in_flight,
+            pipe: self.in_flight(),
             now,
             srtt_ns: self.srtt_ns,
             rtt_ns: Some(rtt_ns),

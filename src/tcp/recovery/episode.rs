@@ -55,6 +55,9 @@ impl Tcb {
     fn end_episode(&mut self, now: Instant, delivered: u32) {
         let was_fast = self.recovery.phase == Phase::Fast;
         self.end_recovery();
+        if !was_fast {
+            self.congestion.on_repaired();
+        }
         if was_fast {
             //= rfc6582#3.2
             //# If this ACK acknowledges all of the data up to and including recover, then the ACK acknowledges all the intermediate segments sent

@@ -186,6 +186,7 @@ impl Tcb {
                 bytes: moved.bytes,
                 delivered: bytes,
                 in_flight: moved.in_flight,
+                pipe: self.in_flight(),
                 now,
                 srtt_ns: self.rtt.srtt_ns(),
                 rtt_ns,
