@@ -341,8 +341,10 @@ impl Tcb {
         }
         //= rfc3042#2
         //# The congestion window (cwnd) MUST NOT be changed when these new segments are transmitted.
-        if self.recovery.is_limited(self.flight.sacked()) {
-            self.recovery.limited = self.recovery.limited.saturating_add(bytes);
+        // What an ACK makes room for that moves SND.UNA is no limited transmit, although it reports something beyond a gap as well.
+        let beyond = (self.snd.outstanding() + bytes).saturating_sub(self.congestion.window()).min(bytes);
+        if beyond > 0 && self.recovery.is_limited(self.flight.sacked()) {
+            self.recovery.limited = self.recovery.limited.saturating_add(beyond);
             self.noted.note(Happening::LimitedTransmit);
         }
     }

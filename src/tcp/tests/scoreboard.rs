@@ -60,6 +60,21 @@ fn new_data_leaves_on_the_first_sign_of_a_loss() {
     }
 }
 
+/// An ACK may move SND.UNA and report something beyond a gap in one: what it makes room for belongs to the flight.
+#[test]
+fn what_progress_makes_room_for_is_no_limited_transmit() {
+    let mut peer = in_flight(10);
+    peer.send(&[2; 9000]);
+    let mut sent = Vec::new();
+    for right in [5001, 6001, 7001] {
+        peer.inject(dup().ack(ISS + 3001).sack(&[(ISS + 4001, ISS + right)]));
+        sent.push(std::iter::from_fn(|| peer.sent()).count());
+    }
+    // Eleven segments fill the window; two more left by limited transmit.
+    assert_eq!(sent[..2], [5, 1]);
+    assert_eq!(peer.tcb.congestion.threshold(), 5500);
+}
+
 //= type=test
 //= rfc6937#3
 //# sndcnt = CEIL(prr_delivered * ssthresh / RecoverFS) - prr_out
