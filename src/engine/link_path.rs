@@ -9,7 +9,7 @@ use super::core::{Core, Link, Timer};
 use super::emit::{self, LinkHeader};
 use super::run::Engine;
 use super::settle::Verdict;
-use crate::demux::{Address, FlowKey, SlotId};
+use crate::demux::{FlowKey, SlotId};
 use crate::device::{Device, Drop, Frame};
 use crate::link::arp::{self, Outcome};
 use crate::link::icmp::{self, Reaction};
@@ -52,7 +52,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// An error about a packet of ours, if the quotation is true: nothing in it is trusted before an endpoint or a TCB confirms it (RFC 5927 4).
     fn icmp_error(&mut self, at: usize, icmp: &icmpv4::Icmp, quoted: &icmpv4::Quoted) {
         let icmpv4::Icmp { icmp_type, code, .. } = *icmp;
-        let (local, remote) = (Address::from(quoted.source), Address::from(quoted.target));
+        let (local, remote) = (quoted.source, quoted.target);
         match quoted.protocol {
             ipv4::PROTOCOL_UDP => {
                 if let Some(endpoint) = self.core.endpoints.find(local, quoted.source_port) {

@@ -47,7 +47,7 @@ pub fn on_icmp(interface: &Interface, ip: &Ipv4, bytes: &[u8]) -> Reaction {
         UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => {
             // We sent the packet from the address that the error came back to.
             let quoted = bytes.get(icmpv4::HEADER_LEN..).and_then(icmpv4::quoted);
-            match quoted.filter(|quoted| quoted.source == ip.target && interface.owns(IpAddr::V4(quoted.source))) {
+            match quoted.filter(|quoted| quoted.source == ip.target.into() && interface.owns(IpAddr::V4(ip.target))) {
                 Some(quoted) => Reaction::Error { icmp, quoted },
                 None => Reaction::Drop(Drop::IcmpIgnored),
             }
@@ -190,7 +190,7 @@ mod tests {
             let Reaction::Error { icmp, quoted } = react(OURS, &message(icmp_type, 4, &sent(OURS, PROTOCOL_TCP))) else {
                 panic!("type {icmp_type}")
             };
-            assert_eq!((icmp.icmp_type, icmp.code, quoted.source, quoted.source_port), (icmp_type, 4, OURS, 7));
+            assert_eq!((icmp.icmp_type, icmp.code, quoted.source, quoted.source_port), (icmp_type, 4, OURS.into(), 7));
             assert_eq!(icmp.next_hop_mtu(), (icmp_type == UNREACHABLE).then_some(1500));
         }
     }

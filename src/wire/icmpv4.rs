@@ -10,6 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::checksum;
 use super::ipv4::{self, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::demux::key::Address;
 use crate::device::Drop;
 use crate::tcp::seq::SeqNum;
 
@@ -120,13 +121,13 @@ pub fn emit_unreachable(bytes: &mut [u8], code: u8, quoted: &[u8]) -> usize {
     HEADER_LEN + quoted_len
 }
 
-/// The packet an error quotes: one that we sent, if the quotation is honest.
+/// The packet an error of either family quotes: one that we sent, if the quotation is honest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quoted {
     /// Its source: ours.
-    pub source: Ipv4Addr,
+    pub source: Address,
     /// Its destination: the peer.
-    pub target: Ipv4Addr,
+    pub target: Address,
     /// Its protocol, TCP or UDP.
     pub protocol: u8,
     /// Its source port: ours.
@@ -149,8 +150,8 @@ pub fn quoted(bytes: &[u8]) -> Option<Quoted> {
     }
     let &[s0, s1, t0, t1, q0, q1, q2, q3] = bytes.get(header_len..)?.first_chunk::<8>()?;
     Some(Quoted {
-        source: ip.source.into(),
-        target: ip.target.into(),
+        source: Ipv4Addr::from(ip.source).into(),
+        target: Ipv4Addr::from(ip.target).into(),
         protocol: ip.protocol,
         source_port: u16::from_be_bytes([s0, s1]),
         target_port: u16::from_be_bytes([t0, t1]),
@@ -278,8 +279,8 @@ mod tests {
     fn a_quotation_names_the_flow() {
         let segment = [0x9c, 0x40, 0, 7, 0xff, 0xff, 0xff, 0xfe, 1, 2, 3];
         let expected = Quoted {
-            source: OURS,
-            target: PEER,
+            source: OURS.into(),
+            target: PEER.into(),
             protocol: PROTOCOL_TCP,
             source_port: 40_000,
             target_port: 7,
