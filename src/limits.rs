@@ -70,3 +70,9 @@ pub const HTTP_PIECE_BYTES: usize = 65_536;
 pub const HTTP_OPEN_FILES: usize = 4096;
 /// Records of what one connection has in flight (SACK scoreboard): 40 KiB. When there are more, neighbours are joined.
 pub const FLIGHT_RECORDS: usize = 1024;
+/// Extension headers of an IPv6 packet that are walked over (RFC 8504 5.3 lets a host bound them); honest packets have one or two.
+pub const EXTENSION_HEADERS: usize = 8;
+/// Bytes of all extension headers of a packet together, so that the walk over their options ends soon.
+pub const EXTENSION_BYTES: usize = 512;
+/// Prefixes of one router advertisement that are read.
+pub const ROUTER_PREFIXES: usize = 8;

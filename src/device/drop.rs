@@ -63,6 +63,36 @@ drop_reasons! {
     Ipv4NotOurs = "ipv4_not_ours",
     /// An IPv4 source no host may have: multicast, broadcast, unspecified, loopback or our own.
     Ipv4SourceInvalid = "ipv4_source_invalid",
+    /// Shorter than an IPv6 header.
+    Ipv6Truncated = "ipv6_truncated",
+    /// Version is not 6.
+    Ipv6HeaderMalformed = "ipv6_header_malformed",
+    /// The IPv6 payload length reaches beyond the frame.
+    Ipv6LengthLies = "ipv6_length_lies",
+    /// An IPv6 destination that is not claimed.
+    Ipv6NotOurs = "ipv6_not_ours",
+    /// An IPv6 source no host may have: multicast, unspecified, loopback, IPv4-mapped or our own.
+    Ipv6SourceInvalid = "ipv6_source_invalid",
+    /// An IPv6 extension header that does not end within the packet.
+    Ipv6ExtensionTruncated = "ipv6_extension_truncated",
+    /// Hop-by-hop options elsewhere than directly behind the IPv6 header, or a second fragment header.
+    Ipv6ExtensionMisplaced = "ipv6_extension_misplaced",
+    /// More IPv6 extension headers, or longer ones, than are walked over.
+    Ipv6ExtensionTooMany = "ipv6_extension_too_many",
+    /// An IPv6 option that does not end within its header.
+    Ipv6OptionMalformed = "ipv6_option_malformed",
+    /// An unknown IPv6 option that asks to be dropped for (RFC 8200 4.2).
+    Ipv6OptionUnknown = "ipv6_option_unknown",
+    /// A routing header of a type unknown or deprecated, with segments left (RFC 8200 4.4, RFC 5095).
+    Ipv6RoutingRefused = "ipv6_routing_refused",
+    /// An IPv6 packet that says that nothing is in it (RFC 8200 4.7).
+    Ipv6NoNextHeader = "ipv6_no_next_header",
+    /// An IPv6 fragment where none is reassembled.
+    Ipv6Fragment = "ipv6_fragment",
+    /// An IPv6 fragment of a length or at an offset that no fragment may have (RFC 8200 4.5).
+    Ipv6FragmentMalformed = "ipv6_fragment_malformed",
+    /// A first IPv6 fragment that does not hold all headers (RFC 8200 4.5).
+    Ipv6FragmentHeadless = "ipv6_fragment_headless",
     /// An IP protocol that Ringway does not serve.
     ProtocolUnknown = "protocol_unknown",
     /// An ICMP message that is too short.
@@ -73,6 +103,18 @@ drop_reasons! {
     IcmpIgnored = "icmp_ignored",
     /// ICMP answers beyond the rate limit (RFC 1812 4.3.2.8).
     IcmpLimited = "icmp_limited",
+    /// A message of neighbour discovery that a router may have forwarded: its hop limit is not 255 (RFC 4861).
+    NdForwarded = "nd_forwarded",
+    /// A message of neighbour discovery in a fragment (RFC 6980).
+    NdFragment = "nd_fragment",
+    /// A message of neighbour discovery that fails another of its validity checks (RFC 4861 6.1, 7.1, 8.1).
+    NdMalformed = "nd_malformed",
+    /// A message of neighbour discovery that is not for a claimed address, or that a host does not act on.
+    NdNotOurs = "nd_not_ours",
+    /// A message of another station that has or wants one of our IPv6 addresses (RFC 4862 5.4).
+    NdConflict = "nd_conflict",
+    /// A redirect, where none is allowed (RFC 4861 8).
+    NdRedirect = "nd_redirect",
     /// Shorter than a UDP header.
     UdpTruncated = "udp_truncated",
     /// The UDP length is below 8 or beyond the packet.

@@ -7,8 +7,12 @@
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod extension;
 pub mod icmpv4;
+pub mod icmpv6;
 pub mod ipv4;
+pub mod ipv6;
+pub mod nd;
 pub mod reply;
 pub mod tcp;
 pub mod udp;

@@ -8,7 +8,8 @@ use zerocopy::FromBytes;
 
 use super::checksum::patch;
 use super::ipv4::{DEFAULT_TTL, PROTOCOL_ICMP, PROTOCOL_UDP, Raw};
-use super::{icmpv4, udp};
+use super::ipv6::{self, DEFAULT_HOP_LIMIT, NEXT_HEADER_ICMPV6, NEXT_HEADER_UDP};
+use super::{icmpv4, icmpv6, udp};
 use crate::device::Drop;
 
 /// Makes a received Ethernet, IPv4 and UDP frame its own answer; `ip_offset` is the length of the Ethernet header. The payload and its
@@ -42,6 +43,42 @@ pub fn swap_echo_ipv4(frame: &mut [u8], ip_offset: usize) -> Result<(), Drop> {
     }
     icmpv4::echo_reply_in_place(payload);
     turn_around(macs, ip);
+    Ok(())
+}
+
+/// Makes a received Ethernet, IPv6 and UDP frame its own answer, as [`swap_udp_ipv4`] does. The hop limit is set anew, DSCP is kept, ECN is
+/// cleared. The flow label is kept: the asker chose it for this flow and keeps to it, so it is as good a label for the way back, at no cost,
+/// while one of our own would take a keyed hash for every packet.
+///
+/// # Errors
+/// [`Drop::Ipv6Truncated`] or [`Drop::UdpTruncated`] when the headers are not there, [`Drop::Ipv6HeaderMalformed`] when the version is not 6,
+/// [`Drop::ProtocolUnknown`] when UDP is not what the IPv6 header names: behind extension headers the answer is to be built anew. The frame
+/// is unchanged then.
+#[inline]
+pub fn swap_udp_ipv6(frame: &mut [u8], ip_offset: usize) -> Result<(), Drop> {
+    let (macs, ip, payload) = split_ipv6(frame, ip_offset, NEXT_HEADER_UDP)?;
+    let (udp, _) = udp::Raw::mut_from_prefix(payload).map_err(|_| Drop::UdpTruncated)?;
+    std::mem::swap(&mut udp.source_port, &mut udp.target_port);
+    turn_around_ipv6(macs, ip);
+    Ok(())
+}
+
+/// Makes a received ICMPv6 echo request its own reply (RFC 4443 4.2), with the same care and errors as [`swap_udp_ipv6`]. One that went to a
+/// multicast address has to be answered from another, and anew.
+///
+/// # Errors
+/// As there, with [`Drop::IcmpTruncated`] for a message without a header and [`Drop::IcmpIgnored`] for one that is not an echo request, or
+/// went to a multicast address.
+pub fn swap_echo_ipv6(frame: &mut [u8], ip_offset: usize) -> Result<(), Drop> {
+    let (macs, ip, payload) = split_ipv6(frame, ip_offset, NEXT_HEADER_ICMPV6)?;
+    if payload.len() < icmpv6::HEADER_LEN {
+        return Err(Drop::IcmpTruncated);
+    }
+    if payload.first() != Some(&icmpv6::ECHO_REQUEST) || ip.target[0] == 0xff {
+        return Err(Drop::IcmpIgnored);
+    }
+    icmpv6::echo_reply_in_place(payload);
+    turn_around_ipv6(macs, ip);
     Ok(())
 }
 
@@ -87,19 +124,49 @@ fn turn_around(macs: &mut [u8; 12], ip: &mut Raw) {
     ip.checksum = checksum.into();
 }
 
+/// The two Ethernet addresses, the IPv6 header, and what lies behind it.
+type PartsIpv6<'a> = (&'a mut [u8; 12], &'a mut ipv6::Raw, &'a mut [u8]);
+
+#[inline]
+fn split_ipv6(frame: &mut [u8], ip_offset: usize, protocol: u8) -> Result<PartsIpv6<'_>, Drop> {
+    let (ethernet, packet) = frame.split_at_mut_checked(ip_offset).ok_or(Drop::Ipv6Truncated)?;
+    let macs = ethernet.first_chunk_mut::<12>().ok_or(Drop::EthernetTruncated)?;
+    let (ip, payload) = ipv6::Raw::mut_from_prefix(packet).map_err(|_| Drop::Ipv6Truncated)?;
+    if ipv6::Raw::version(ip.version_class_label.get()) != 6 {
+        return Err(Drop::Ipv6HeaderMalformed);
+    }
+    if ip.next_header != protocol {
+        return Err(Drop::ProtocolUnknown);
+    }
+    Ok((macs, ip, payload))
+}
+
+/// Sends the frame back where it came from; there is no checksum in this header.
+#[inline]
+fn turn_around_ipv6(macs: &mut [u8; 12], ip: &mut ipv6::Raw) {
+    let (target, source) = macs.split_at_mut(6);
+    target.swap_with_slice(source);
+    std::mem::swap(&mut ip.source, &mut ip.target);
+    ip.version_class_label = (ip.version_class_label.get() & !ipv6::Raw::ECN).into();
+    ip.hop_limit = DEFAULT_HOP_LIMIT;
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::wire::checksum::PseudoHeader;
-    use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
+    use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Mac};
     use crate::wire::ipv4::{self, Ipv4};
+    use crate::wire::ipv6::Ipv6;
 
     const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const OURS_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+    const PEER_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 
     fn request(vlan: Option<u16>, ip: Ipv4, payload: &[u8]) -> (Vec<u8>, usize) {
         let link = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan, ethertype: ETHERTYPE_IPV4 };
@@ -109,6 +176,23 @@ mod tests {
         ipv4::emit(&mut frame[at..], &ip);
         frame.extend(payload);
         (frame, at)
+    }
+
+    fn request_ipv6(vlan: Option<u16>, ip: Ipv6, payload: &[u8]) -> (Vec<u8>, usize) {
+        let link = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan, ethertype: ETHERTYPE_IPV6 };
+        let mut frame = vec![0; 58];
+        let at = ethernet::emit(&mut frame, &link);
+        frame.truncate(at + ipv6::HEADER_LEN);
+        ipv6::emit(&mut frame[at..], &ip);
+        frame.extend(payload);
+        (frame, at)
+    }
+
+    fn ping_ipv6(payload: &[u8]) -> Vec<u8> {
+        let mut message = [&[0; 8], payload].concat();
+        let pseudo = PseudoHeader { source: PEER_6.into(), target: OURS_6.into(), protocol: NEXT_HEADER_ICMPV6 };
+        icmpv6::emit(&mut message, icmpv6::ECHO_REQUEST, 0, [1, 2, 0, 3], &pseudo);
+        message
     }
 
     fn ping(payload: &[u8]) -> Vec<u8> {
@@ -166,8 +250,42 @@ mod tests {
         }
 
         #[test]
+        fn over_ipv6_both_come_back_with_what_they_brought(
+            payload in proptest::collection::vec(any::<u8>(), 0..60), vlan in proptest::option::of(0u16..4096), hop_limit in any::<u8>(),
+            dscp_ecn in any::<u8>(), flow_label in 0u32..0x10_0000, padding in 0usize..8, is_ping in any::<bool>(),
+        ) {
+            let pseudo = |protocol| PseudoHeader { source: PEER_6.into(), target: OURS_6.into(), protocol };
+            let (next_header, message) = if is_ping {
+                (NEXT_HEADER_ICMPV6, ping_ipv6(&payload))
+            } else {
+                let mut datagram = [&[0; 8], &payload[..]].concat();
+                udp::emit(&mut datagram, 4000, 7, &pseudo(NEXT_HEADER_UDP));
+                (NEXT_HEADER_UDP, datagram)
+            };
+            let ip = Ipv6 { hop_limit, dscp_ecn, flow_label, ..Ipv6::outgoing(PEER_6, OURS_6, next_header, message.len()) };
+            let (mut frame, at) = request_ipv6(vlan, ip, &message);
+            frame.resize(frame.len() + padding, 0);
+            prop_assert_eq!(if is_ping { swap_echo_ipv6 } else { swap_udp_ipv6 }(&mut frame, at), Ok(()));
+
+            let link = ethernet::parse(&frame).unwrap();
+            prop_assert_eq!((link.target, link.source, link.vlan), (Mac([4; 6]), Mac([2; 6]), vlan));
+            let answer = Ipv6 { source: OURS_6, target: PEER_6, hop_limit: 64, dscp_ecn: dscp_ecn & 0xfc, ..ip };
+            prop_assert_eq!(ipv6::parse(&frame[at..]), Ok(answer));
+            let pseudo = PseudoHeader { source: OURS_6.into(), target: PEER_6.into(), protocol: next_header };
+            let message = answer.payload(&frame[at..]);
+            if is_ping {
+                let icmp = icmpv6::parse(message, &pseudo).unwrap();
+                prop_assert_eq!((icmp.icmp_type, icmp.code, icmp.rest), (icmpv6::ECHO_REPLY, 0, [1, 2, 0, 3]));
+            } else {
+                let back = udp::parse(message, &pseudo).unwrap();
+                prop_assert_eq!((back.source_port, back.target_port), (7, 4000));
+            }
+            prop_assert_eq!(&message[8..], payload);
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), at in 0usize..80) {
-            for swap in [swap_udp_ipv4, swap_echo_ipv4] {
+            for swap in [swap_udp_ipv4, swap_echo_ipv4, swap_udp_ipv6, swap_echo_ipv6] {
                 let mut frame = bytes.clone();
                 if swap(&mut frame, at).is_err() {
                     prop_assert_eq!(&frame, &bytes, "a frame that is refused is unchanged");
@@ -195,6 +313,33 @@ mod tests {
         assert_eq!(refused(&|frame| frame.truncate(at + 19), at), Drop::Ipv4Truncated);
         assert_eq!(refused(&|_| {}, 11), Drop::EthernetTruncated);
         assert_eq!(refused(&|_| {}, 1000), Drop::Ipv4Truncated);
+    }
+
+    #[test]
+    fn what_cannot_be_answered_in_place_over_ipv6_is_refused_unchanged() {
+        let (good, at) = request_ipv6(None, Ipv6::outgoing(PEER_6, OURS_6, NEXT_HEADER_ICMPV6, 12), &ping_ipv6(b"ping"));
+        let refused = |change: &dyn Fn(&mut Vec<u8>), at: usize, udp: bool| {
+            let mut frame = good.clone();
+            change(&mut frame);
+            let before = frame.clone();
+            let why = if udp { swap_udp_ipv6 } else { swap_echo_ipv6 }(&mut frame, at).unwrap_err();
+            assert_eq!(frame, before);
+            why
+        };
+        assert_eq!(refused(&|frame| frame[at] = 0x40, at, false), Drop::Ipv6HeaderMalformed);
+        assert_eq!(refused(&|frame| frame[at + 6] = 60, at, false), Drop::ProtocolUnknown, "behind options");
+        assert_eq!(refused(&|_| {}, at, true), Drop::ProtocolUnknown);
+        assert_eq!(refused(&|frame| frame[at + 40] = icmpv6::ECHO_REPLY, at, false), Drop::IcmpIgnored);
+        assert_eq!(refused(&|frame| frame[at + 24] = 0xff, at, false), Drop::IcmpIgnored, "to many");
+        assert_eq!(refused(&|frame| frame.truncate(at + 47), at, false), Drop::IcmpTruncated);
+        let short_udp = |frame: &mut Vec<u8>| {
+            frame[at + 6] = NEXT_HEADER_UDP;
+            frame.truncate(at + 47);
+        };
+        assert_eq!(refused(&short_udp, at, true), Drop::UdpTruncated);
+        assert_eq!(refused(&|frame| frame.truncate(at + 39), at, false), Drop::Ipv6Truncated);
+        assert_eq!(refused(&|_| {}, 11, false), Drop::EthernetTruncated);
+        assert_eq!(refused(&|_| {}, 1000, false), Drop::Ipv6Truncated);
     }
 
     #[test]
