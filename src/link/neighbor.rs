@@ -1,6 +1,6 @@
-//! The neighbours of an interface: which Ethernet address an IP address has, and what waits to learn it (RFC 826; RFC 1122 2.3.2).
+//! The neighbours of an interface: which Ethernet address an IP address has, and what waits to learn it (RFC 826; RFC 1122 2.3.2; RFC 4861 7).
 //!
-//! Called by the engine: [`NeighborCache::lookup`] for every packet it sends, the rest when an ARP packet comes in, a timer is due, or a
+//! Called by the engine: [`NeighborCache::lookup`] for every packet it sends, the rest when an ARP or ND packet comes in, a timer is due, or a
 //! connection makes progress. The cache builds no packet and reads no clock: it says who is to be asked, and takes the frames that wait
 //! as values of any type. It is bounded in entries, in frames and in neighbours nobody has answered for; a peer can make it neither grow
 //! nor forget the neighbours in use. Nothing here panics, and after [`NeighborCache::new`] nothing allocates except the caller's vectors.
@@ -8,6 +8,10 @@
 //! An address that is looked up first is INCOMPLETE: asked for at most three times, a second apart, then FAILED for a second, then
 //! forgotten. An answer makes it REACHABLE for a minute; looked up later than that it is asked for again (PROBE) but still used until
 //! three questions remained unanswered.
+//!
+//! For IPv6 this is neighbour unreachability detection (RFC 4861 7.3). Only the answer to a question of ours makes a neighbour REACHABLE, for
+//! half a minute; what it says unasked makes it STALE, which is to be REACHABLE with no time left. A STALE neighbour that is looked up gets
+//! five seconds to be confirmed by a connection's progress (DELAY) before it is asked, itself and not all (PROBE).
 
 mod queue;
 
@@ -23,6 +27,7 @@ use crate::device::Drop;
 use crate::limits::{NEIGHBOR_QUEUE, NEIGHBOR_QUEUE_TOTAL, NEIGHBORS};
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
+use crate::wire::nd::NeighborAdvertisement;
 
 /// A neighbour's place: its address, and the VLAN it is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +68,26 @@ pub enum Lookup {
     Unreachable,
 }
 
-/// How long an answer holds, in use or not, before the neighbour is asked again (RFC 1122 2.3.2.1: on the order of a minute).
+/// What became of an advertisement, by [`NeighborCache::advertised`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advertised {
+    /// Nobody asked for this neighbour, or what is known goes before ([`Drop::NdNotOurs`]).
+    Ignored,
+    /// It was taken in.
+    Taken,
+    /// It was taken in, and the neighbour was a router and is none any more: find another (RFC 4861 7.3.3).
+    NoLongerRouter,
+}
+
+/// How long an answer over IPv4 holds, in use or not, before the neighbour is asked again (RFC 1122 2.3.2.1: on the order of a minute).
 pub const LIFETIME: Duration = Duration::from_secs(60);
-/// Time between two requests for one neighbour (RFC 1122 2.3.2.1: at most one per second), and how long a failure is remembered.
+/// How long an answer over IPv6 holds unless a router says otherwise (RFC 4861 10, REACHABLE_TIME). Whoever sets it takes a random value
+/// around it (RFC 4861 6.3.2).
+pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
+/// Time between two requests for one neighbour (RFC 1122 2.3.2.1: at most one per second; RFC 4861 10, RETRANS_TIMER), and how long a failure
+/// is remembered.
 pub const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// Requests after which a neighbour counts as failed.
+/// Requests after which a neighbour counts as failed (RFC 4861 10, MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT).
 pub const TRIES: u8 = 3;
 /// Neighbours that may be without an answer at once, so that a scan of the network cannot push out those that answer (RFC 6583).
 pub const UNRESOLVED: usize = NEIGHBORS / 4;
@@ -92,7 +112,9 @@ pub struct NeighborCache<F> {
     waiting: Vec<(usize, F)>,
     /// How many entries are INCOMPLETE or FAILED.
     unresolved: usize,
+    /// How long an answer holds, over IPv4 and over IPv6.
     lifetime: Duration,
+    reachable_time: Duration,
     /// The slot found last: most packets go where the one before went.
     recent: usize,
 }
@@ -103,6 +125,8 @@ struct Entry {
     state: State,
     /// When it was looked up, to [`USE_GRAIN`].
     used: Option<Instant>,
+    /// It has said that it is a router (RFC 4861 5.1, IsRouter).
+    router: bool,
 }
 
 /// Names as in RFC 4861 7.3.2, which ARP shares. A time is when the state ends by itself. A slot is in one queue: REACHABLE in `used` or
@@ -115,10 +139,13 @@ enum State {
     Incomplete { tries: u8, due: Instant },
     /// Given up; forgotten when due.
     Failed { due: Instant },
-    /// Answered; asked again when looked up after `until`.
+    /// Answered; asked again when looked up after `until`, and STALE from then on.
     Reachable { mac: Mac, until: Instant },
     /// Asked again `tries` times since the answer grew old, and still used.
     Probe { mac: Mac, tries: u8, due: Instant },
+    /// IPv6 only: used since the answer grew old, and asked unless it is confirmed in time. The time passes in `rounds` as long as the wait
+    /// for an answer, so that one queue keeps everything in the order in which it is due.
+    Delay { mac: Mac, rounds: u8, due: Instant },
 }
 
 impl<F> NeighborCache<F> {
@@ -135,15 +162,22 @@ impl<F> NeighborCache<F> {
             waiting: Vec::with_capacity(NEIGHBOR_QUEUE_TOTAL),
             unresolved: 0,
             lifetime: LIFETIME,
+            reachable_time: REACHABLE_TIME,
             recent: 0,
         }
     }
 
-    /// Sets how long an answer holds (RFC 1122 2.3.2.1: it should be possible to configure); [`LIFETIME`] by default.
+    /// Sets how long an answer over IPv4 holds (RFC 1122 2.3.2.1: it should be possible to configure); [`LIFETIME`] by default.
     #[must_use]
     pub const fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
+    }
+
+    /// Sets how long answers over IPv6 that come from now on hold; [`REACHABLE_TIME`] by default. To be chosen anew every few hours, and when
+    /// a router tells another time, at random from half to one and a half of it (RFC 4861 6.3.2).
+    pub const fn set_reachable_time(&mut self, time: Duration) {
+        self.reachable_time = time;
     }
 
     /// Where to send a packet for this neighbour. After [`Lookup::Ask`] the caller sends a request at once; later ones come from
@@ -155,10 +189,7 @@ impl<F> NeighborCache<F> {
         match entry.state {
             State::Reachable { mac, until } => {
                 if now >= until {
-                    entry.state = State::Probe { mac, tries: 0, due: now };
-                    self.used.remove(slot);
-                    self.unused.remove(slot);
-                    self.due.push_first(slot);
+                    self.grow_old(now, slot, mac);
                 } else if entry.used.is_none_or(|used| now.since(used) >= USE_GRAIN) {
                     entry.used = Some(now);
                     self.unused.remove(slot);
@@ -166,7 +197,7 @@ impl<F> NeighborCache<F> {
                 }
                 Lookup::Mac(mac)
             }
-            State::Probe { mac, .. } => Lookup::Mac(mac),
+            State::Probe { mac, .. } | State::Delay { mac, .. } => Lookup::Mac(mac),
             State::Incomplete { .. } => Lookup::Wait,
             State::Failed { due } if now < due => Lookup::Unreachable,
             State::Free => Lookup::Unreachable,
@@ -204,6 +235,9 @@ impl<F> NeighborCache<F> {
     /// Takes in an answer, or a question for one of our addresses: the neighbour is added if it is not known. The frames that waited for
     /// it are put at the end of `waiting`, oldest first, to be sent now. An address that no station can have is ignored.
     ///
+    /// Over IPv6 this is for everything that tells a neighbour's address but is no advertisement of it ([`NeighborCache::advertised`]): it
+    /// does not confirm that the neighbour can be reached, so it makes it STALE if the address is news, and changes nothing if not.
+    ///
     /// Returns false when the mapping was not taken: no such address, or no entry may be given up for it now.
     pub fn learn(&mut self, now: Instant, hop: Hop, mac: Mac, waiting: &mut Vec<F>) -> bool {
         if !is_station(mac) {
@@ -216,8 +250,68 @@ impl<F> NeighborCache<F> {
                 None => return false,
             },
         };
-        self.resolve(now, slot, mac, waiting);
+        self.heard(now, slot, mac, waiting);
         true
+    }
+
+    /// Takes in a neighbour advertisement for `hop` (RFC 4861 7.2.5), an IPv6 neighbour; for others it is ignored. Nobody is added for it;
+    /// frames that waited go as with [`NeighborCache::learn`].
+    pub fn advertised(&mut self, now: Instant, hop: Hop, said: &NeighborAdvertisement, waiting: &mut Vec<F>) -> Advertised {
+        //= rfc4861#7.2.5
+        //# If no entry exists, the advertisement SHOULD be silently discarded.
+        let Some(slot) = self.find(hop) else { return Advertised::Ignored };
+        let Some(entry) = self.entries.get_mut(slot) else { return Advertised::Ignored };
+        if hop.ip.is_ipv4() || said.target_mac.is_some_and(|mac| !is_station(mac)) {
+            return Advertised::Ignored;
+        }
+        let known = match entry.state {
+            State::Reachable { mac, .. } | State::Delay { mac, .. } | State::Probe { mac, .. } => Some(mac),
+            State::Incomplete { .. } | State::Failed { .. } => None,
+            State::Free => return Advertised::Ignored,
+        };
+        // Without an address in either there is nothing to go by.
+        let Some(mac) = said.target_mac.or(known) else { return Advertised::Ignored };
+        let news = known != Some(mac);
+        if known.is_some() && news && !said.replace {
+            //= rfc4861#7.2.5
+            //# If the state of the entry is REACHABLE, set it to STALE, but
+            //# do not update the entry in any other way.
+            if let State::Reachable { until, .. } = &mut entry.state {
+                *until = (*until).min(now);
+            }
+            return Advertised::Ignored;
+        }
+        let was_router = std::mem::replace(&mut entry.router, said.router);
+        //= rfc4861#7.2.5
+        //# If the Solicited flag is set, the state of the entry MUST be
+        //# set to REACHABLE.  If the Solicited flag is zero and the link-
+        //# layer address was updated with a different address, the state
+        //# MUST be set to STALE.  Otherwise, the entry's state remains
+        //# unchanged.
+        if said.solicited {
+            self.resolve(slot, mac, now, now + self.reachable_time, waiting);
+        } else if news {
+            self.resolve(slot, mac, now, now, waiting);
+        }
+        if was_router && !said.router { Advertised::NoLongerRouter } else { Advertised::Taken }
+    }
+
+    /// Notes that a known neighbour is a router, as its advertisement says (RFC 4861 6.3.4).
+    pub fn note_router(&mut self, hop: Hop) {
+        if let Some(slot) = self.find(hop)
+            && let Some(entry) = self.entries.get_mut(slot)
+        {
+            entry.router = true;
+        }
+    }
+
+    /// Where a question for a neighbour goes, the first ([`Lookup::Ask`]) or one that [`NeighborCache::expire`] asks for: to the one Ethernet
+    /// address that may still be right, or, if `None`, to all. Over IPv4 it always goes to all.
+    pub fn ask_at(&self, hop: Hop) -> Option<Mac> {
+        match self.entries.get(*self.index.get(&hop)?)?.state {
+            State::Probe { mac, .. } if hop.ip.is_ipv6() => Some(mac),
+            _ => None,
+        }
     }
 
     /// As [`NeighborCache::learn`], for a packet that was not for us: only a neighbour that is known already is updated (RFC 826), so that
@@ -225,7 +319,7 @@ impl<F> NeighborCache<F> {
     pub fn update(&mut self, now: Instant, hop: Hop, mac: Mac, waiting: &mut Vec<F>) -> bool {
         match self.find(hop) {
             Some(slot) if is_station(mac) => {
-                self.resolve(now, slot, mac, waiting);
+                self.heard(now, slot, mac, waiting);
                 true
             }
             _ => false,
@@ -235,7 +329,7 @@ impl<F> NeighborCache<F> {
     /// The neighbour's Ethernet address, if it is known; changes nothing and asks nobody.
     pub fn known(&self, hop: Hop) -> Option<Mac> {
         match self.entries.get(*self.index.get(&hop)?)?.state {
-            State::Reachable { mac, .. } | State::Probe { mac, .. } => Some(mac),
+            State::Reachable { mac, .. } | State::Probe { mac, .. } | State::Delay { mac, .. } => Some(mac),
             State::Incomplete { .. } | State::Failed { .. } | State::Free => None,
         }
     }
@@ -245,13 +339,14 @@ impl<F> NeighborCache<F> {
     pub fn confirm(&mut self, now: Instant, hop: Hop) {
         let Some(slot) = self.find(hop) else { return };
         if let Some(entry) = self.entries.get_mut(slot)
-            && let State::Reachable { mac, .. } | State::Probe { mac, .. } = entry.state
+            && let State::Reachable { mac, .. } | State::Probe { mac, .. } | State::Delay { mac, .. } = entry.state
         {
-            if matches!(entry.state, State::Probe { .. }) {
+            if !matches!(entry.state, State::Reachable { .. }) {
                 self.due.remove(slot);
                 self.used.push_last(slot);
             }
-            entry.state = State::Reachable { mac, until: now + self.lifetime };
+            let lifetime = if hop.ip.is_ipv6() { self.reachable_time } else { self.lifetime };
+            entry.state = State::Reachable { mac, until: now + lifetime };
         }
     }
 
@@ -272,7 +367,7 @@ impl<F> NeighborCache<F> {
         self.due.first().map_or(Instant::NEVER, |slot| self.due_of(slot))
     }
 
-    /// Does what is due: puts the neighbours to be asked now at the end of `asks`, and the frames whose neighbour did not answer, with
+    /// Does what is due: puts the neighbours to be asked now at the end of `asks` ([`NeighborCache::ask_at`] tells where), and the frames whose neighbour did not answer, with
     /// its address, at the end of `dropped` ([`Drop::NeighborUnreachable`]).
     pub fn expire(&mut self, now: Instant, asks: &mut Vec<Hop>, dropped: &mut Vec<(Hop, F)>) {
         // Everything that stays due is due later than now, except at the end of time: hence the bound.
@@ -289,15 +384,31 @@ impl<F> NeighborCache<F> {
                     entry.state = State::Probe { mac, tries: tries + 1, due };
                     asks.push(hop);
                 }
+                State::Delay { mac, rounds, .. } if rounds < DELAY_ROUNDS => {
+                    entry.state = State::Delay { mac, rounds: rounds + 1, due };
+                }
+                //= rfc4861#7.3.3
+                //# Upon entering the PROBE state, a node sends a unicast Neighbor
+                //# Solicitation message to the neighbor using the cached link-layer
+                //# address.
+                State::Delay { mac, .. } => {
+                    entry.state = State::Probe { mac, tries: 1, due };
+                    asks.push(hop);
+                }
                 State::Incomplete { .. } => {
                     entry.state = State::Failed { due };
                     dropped.extend(self.waiting.extract_if(.., |(other, _)| *other == slot).map(|(_, frame)| (hop, frame)));
                 }
-                State::Probe { .. } => {
+                State::Probe { .. } if hop.ip.is_ipv4() => {
                     entry.state = State::Failed { due };
                     self.unresolved += 1;
                 }
-                State::Failed { .. } | State::Reachable { .. } | State::Free => {
+                //= rfc4861#7.3.3
+                //# If no response is
+                //# received after waiting RetransTimer milliseconds after sending the
+                //# MAX_UNICAST_SOLICIT solicitations, retransmissions cease and the
+                //# entry SHOULD be deleted.
+                State::Probe { .. } | State::Failed { .. } | State::Reachable { .. } | State::Free => {
                     self.remove(slot);
                     continue;
                 }
@@ -350,9 +461,46 @@ impl<F> NeighborCache<F> {
         Lookup::Ask
     }
 
-    fn resolve(&mut self, now: Instant, slot: usize, mac: Mac, waiting: &mut Vec<F>) {
-        let until = now + self.lifetime;
+    /// The answer of a neighbour that is looked up has grown old.
+    #[cold]
+    fn grow_old(&mut self, now: Instant, slot: usize, mac: Mac) {
         let Some(entry) = self.entries.get_mut(slot) else { return };
+        self.used.remove(slot);
+        self.unused.remove(slot);
+        if entry.hop.ip.is_ipv4() {
+            entry.state = State::Probe { mac, tries: 0, due: now };
+            self.due.push_first(slot);
+        } else {
+            //= rfc4861#7.3.3
+            //# The first time a node sends a packet to a neighbor whose entry is
+            //# STALE, the sender changes the state to DELAY and sets a timer to
+            //# expire in DELAY_FIRST_PROBE_TIME seconds.
+            entry.state = State::Delay { mac, rounds: 1, due: now + ASK_INTERVAL };
+            self.due.push_last(slot);
+        }
+    }
+
+    /// Something has told a neighbour's address.
+    fn heard(&mut self, now: Instant, slot: usize, mac: Mac, waiting: &mut Vec<F>) {
+        let Some(&Entry { hop, state, .. }) = self.entries.get(slot) else { return };
+        match state {
+            _ if hop.ip.is_ipv4() => self.resolve(slot, mac, now, now + self.lifetime, waiting),
+            //= rfc4861#7.2.3
+            //# If an entry already exists, and the
+            //# cached link-layer address differs from the one in the received Source
+            //# Link-Layer option, the cached address should be replaced by the
+            //# received address, and the entry's reachability state MUST be set to
+            //# STALE.
+            State::Reachable { mac: known, .. } | State::Delay { mac: known, .. } | State::Probe { mac: known, .. }
+                if known == mac => {}
+            _ => self.resolve(slot, mac, now, now, waiting),
+        }
+    }
+
+    /// Sets a neighbour's address, which holds until `until`: with no time left it is STALE.
+    fn resolve(&mut self, slot: usize, mac: Mac, now: Instant, until: Instant, waiting: &mut Vec<F>) {
+        let Some(entry) = self.entries.get_mut(slot) else { return };
+        let ipv6 = entry.hop.ip.is_ipv6();
         match std::mem::replace(&mut entry.state, State::Reachable { mac, until }) {
             State::Reachable { .. } => {}
             State::Free => self.unused.push_last(slot),
@@ -360,9 +508,14 @@ impl<F> NeighborCache<F> {
                 entry.used = Some(now);
                 self.due.remove(slot);
                 self.used.push_last(slot);
-                if !matches!(before, State::Probe { .. }) {
+                if matches!(before, State::Incomplete { .. } | State::Failed { .. }) {
                     self.unresolved -= 1;
+                    let sent = waiting.len();
                     waiting.extend(self.waiting.extract_if(.., |(other, _)| *other == slot).map(|(_, frame)| frame));
+                    // Sending them is use, of which a STALE neighbour takes notice.
+                    if waiting.len() > sent && ipv6 && now >= until {
+                        self.grow_old(now, slot, mac);
+                    }
                 }
             }
         }
@@ -370,7 +523,7 @@ impl<F> NeighborCache<F> {
 
     /// Finds a slot for a new neighbour: a free one, a new one, or that of a neighbour that is not used, or not lately.
     fn insert(&mut self, hop: Hop, state: State) -> Option<usize> {
-        let entry = Entry { hop, state, used: None };
+        let entry = Entry { hop, state, used: None, router: false };
         let slot = if self.free.is_empty() && self.entries.len() < NEIGHBORS {
             self.entries.push(entry);
             self.entries.len() - 1
@@ -395,7 +548,7 @@ impl<F> NeighborCache<F> {
         match std::mem::replace(&mut entry.state, State::Free) {
             State::Free => return,
             State::Incomplete { .. } | State::Failed { .. } => self.unresolved -= 1,
-            State::Reachable { .. } | State::Probe { .. } => {}
+            State::Reachable { .. } | State::Probe { .. } | State::Delay { .. } => {}
         }
         self.index.remove(&entry.hop);
         self.free.push(slot);
@@ -403,12 +556,16 @@ impl<F> NeighborCache<F> {
 
     fn due_of(&self, slot: usize) -> Instant {
         match self.entries.get(slot).map(|entry| entry.state) {
-            Some(State::Incomplete { due, .. } | State::Failed { due } | State::Probe { due, .. }) => due,
+            Some(State::Incomplete { due, .. } | State::Failed { due } | State::Probe { due, .. } | State::Delay { due, .. }) => {
+                due
+            }
             Some(State::Reachable { .. } | State::Free) | None => Instant::ZERO,
         }
     }
 }
 
+/// How many times [`ASK_INTERVAL`] DELAY lasts (RFC 4861 10, DELAY_FIRST_PROBE_TIME: 5 seconds).
+const DELAY_ROUNDS: u8 = 5;
 /// How exactly the order of use is known.
 const USE_GRAIN: Duration = Duration::from_secs(1);
 

@@ -1,7 +1,7 @@
 //! Tests of the neighbour cache: its states in time, its bounds, and a model that no frame is lost in it.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
@@ -47,6 +47,10 @@ impl Script {
 
 fn hop(n: u32) -> Hop {
     Hop { vlan: None, ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)) }
+}
+
+fn hop6(n: u32) -> Hop {
+    Hop { vlan: None, ip: IpAddr::V6(Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(n))) }
 }
 
 fn seconds(n: u64) -> Duration {
@@ -357,12 +361,264 @@ fn nothing_grows_after_the_start() {
     assert_eq!(capacity(&script.cache), before);
 }
 
+impl Script {
+    /// Takes in an advertisement of [`hop6`] 1 with the flags that its letters name: router, solicited, override.
+    fn advertise(&mut self, flags: &str, target_mac: Option<Mac>) -> (Advertised, Vec<u32>) {
+        let [router, solicited, replace] = ['r', 's', 'o'].map(|flag| flags.contains(flag));
+        let said = NeighborAdvertisement { target: Ipv6Addr::UNSPECIFIED, router, solicited, replace, target_mac };
+        let mut frames = Vec::new();
+        (self.cache.advertised(self.now, hop6(1), &said, &mut frames), frames)
+    }
+
+    /// The state of [`hop6`] 1 as RFC 4861 calls it, with its address.
+    fn state(&self) -> (&'static str, Option<Mac>) {
+        let known = self.cache.known(hop6(1));
+        let Some(&slot) = self.cache.index.get(&hop6(1)) else { return ("none", None) };
+        let name = match self.cache.entries[slot].state {
+            State::Reachable { until, .. } if self.now < until => "REACHABLE",
+            State::Reachable { .. } => "STALE",
+            State::Incomplete { .. } => "INCOMPLETE",
+            State::Delay { .. } => "DELAY",
+            State::Probe { .. } => "PROBE",
+            State::Failed { .. } | State::Free => "failed",
+        };
+        (name, known)
+    }
+
+    /// A script in which [`hop6`] 1 is in this state, with [`MAC`] if it has one.
+    fn ipv6(state: &str) -> Self {
+        let mut script = Self::new();
+        match state {
+            "none" => {}
+            "INCOMPLETE" => drop(script.lookup(hop6(1))),
+            _ => drop(script.learn(hop6(1), MAC)),
+        }
+        match state {
+            "REACHABLE" => drop(script.advertise("s", None)),
+            "DELAY" => drop(script.lookup(hop6(1))),
+            "PROBE" => {
+                script.lookup(hop6(1));
+                (0..5).for_each(|_| drop(script.pass(seconds(1)).expire()));
+            }
+            _ => {}
+        }
+        assert_eq!(script.state().0, state);
+        script
+    }
+}
+
+const KNOWN: [&str; 4] = ["REACHABLE", "STALE", "DELAY", "PROBE"];
+
+#[test]
+fn an_ipv6_neighbor_is_asked_for_at_all_and_its_answer_makes_it_reachable() {
+    let mut script = Script::ipv6("INCOMPLETE");
+    script.cache.hold(hop6(1), 10);
+    assert_eq!(script.cache.ask_at(hop6(1)), None);
+    assert_eq!(script.pass(seconds(1)).expire().0, [hop6(1)]);
+    assert_eq!(script.cache.ask_at(hop6(1)), None);
+    assert_eq!(script.advertise("so", Some(MAC)), (Advertised::Taken, vec![10]));
+    assert_eq!(script.state(), ("REACHABLE", Some(MAC)));
+    script.pass(REACHABLE_TIME - Duration::from_nanos(1));
+    assert_eq!((script.lookup(hop6(1)), script.state().0), (Lookup::Mac(MAC), "REACHABLE"));
+    script.pass(Duration::from_nanos(1));
+    assert_eq!((script.state().0, script.cache.deadline()), ("STALE", Instant::NEVER), "nobody looks it up");
+}
+
+//= type=test
+//= rfc4861#7.3.3
+//# The first time a node sends a packet to a neighbor whose entry is
+//# STALE, the sender changes the state to DELAY and sets a timer to
+//# expire in DELAY_FIRST_PROBE_TIME seconds.
+//= type=test
+//= rfc4861#7.3.3
+//# Upon entering the PROBE state, a node sends a unicast Neighbor
+//# Solicitation message to the neighbor using the cached link-layer
+//# address.
+//= type=test
+//= rfc4861#7.3.3
+//# If no response is
+//# received after waiting RetransTimer milliseconds after sending the
+//# MAX_UNICAST_SOLICIT solicitations, retransmissions cease and the
+//# entry SHOULD be deleted.
+#[test]
+fn a_stale_neighbor_in_use_is_probed_itself_after_five_seconds_and_then_deleted() {
+    let mut script = Script::ipv6("STALE");
+    assert_eq!((script.lookup(hop6(1)), script.state().0), (Lookup::Mac(MAC), "DELAY"));
+    for _ in 0..4 {
+        assert_eq!(script.pass(seconds(1)).expire(), (vec![], vec![]));
+    }
+    assert_eq!(script.pass(Duration::from_millis(999)).expire().0, []);
+    assert_eq!(script.state().0, "DELAY");
+    script.pass(Duration::from_millis(1));
+    for _ in 0..3 {
+        assert_eq!(script.expire().0, [hop6(1)]);
+        assert_eq!((script.state(), script.cache.ask_at(hop6(1))), (("PROBE", Some(MAC)), Some(MAC)));
+        assert_eq!(script.lookup(hop6(1)), Lookup::Mac(MAC), "used meanwhile");
+        script.pass(seconds(1));
+    }
+    assert_eq!(script.expire(), (vec![], vec![]));
+    assert_eq!((script.state().0, script.cache.len()), ("none", 0));
+    assert_eq!(script.lookup(hop6(1)), Lookup::Ask);
+}
+
+#[test]
+fn an_old_ipv4_answer_is_asked_for_at_all() {
+    let mut script = Script::new();
+    script.learn(hop(1), MAC);
+    script.pass(LIFETIME).lookup(hop(1));
+    assert_eq!(script.expire().0, [hop(1)]);
+    assert_eq!(script.cache.ask_at(hop(1)), None);
+}
+
+#[test]
+fn progress_of_a_connection_makes_any_known_ipv6_neighbor_reachable() {
+    for state in KNOWN {
+        let mut script = Script::ipv6(state);
+        script.cache.confirm(script.now, hop6(1));
+        assert_eq!((script.state(), script.cache.deadline()), (("REACHABLE", Some(MAC)), Instant::NEVER), "{state}");
+        script.pass(REACHABLE_TIME);
+        assert_eq!(script.state().0, "STALE");
+    }
+    let mut script = Script::ipv6("INCOMPLETE");
+    script.cache.confirm(script.now, hop6(1));
+    assert_eq!(script.state().0, "INCOMPLETE");
+}
+
+//= type=test
+//= rfc4861#7.2.3
+//# If an entry already exists, and the
+//# cached link-layer address differs from the one in the received Source
+//# Link-Layer option, the cached address should be replaced by the
+//# received address, and the entry's reachability state MUST be set to
+//# STALE.
+#[test]
+fn a_question_makes_its_sender_stale_if_its_address_is_news() {
+    for state in KNOWN {
+        let mut script = Script::ipv6(state);
+        let before = script.cache.deadline();
+        script.learn(hop6(1), MAC);
+        assert_eq!((script.state().0, script.cache.deadline()), (state, before), "nothing new");
+        script.learn(hop6(1), NEW_MAC);
+        assert_eq!((script.state(), script.cache.deadline()), (("STALE", Some(NEW_MAC)), Instant::NEVER), "{state}");
+    }
+    let mut script = Script::ipv6("none");
+    script.learn(hop6(1), MAC);
+    assert_eq!(script.state(), ("STALE", Some(MAC)));
+}
+
+#[test]
+fn a_question_that_answers_ours_frees_the_frames_and_they_count_as_use() {
+    let mut script = Script::ipv6("INCOMPLETE");
+    script.cache.hold(hop6(1), 10);
+    assert_eq!(script.learn(hop6(1), MAC), [10]);
+    assert_eq!(script.state(), ("DELAY", Some(MAC)));
+    let mut script = Script::ipv6("INCOMPLETE");
+    assert_eq!((script.learn(hop6(1), MAC), script.state().0), (vec![], "STALE"));
+}
+
+//= type=test
+//= rfc4861#7.2.5
+//# If no entry exists, the advertisement SHOULD be silently discarded.
+#[test]
+fn an_advertisement_adds_nobody() {
+    let mut script = Script::ipv6("none");
+    assert_eq!(script.advertise("so", Some(MAC)), (Advertised::Ignored, vec![]));
+    assert!(script.cache.is_empty());
+}
+
+#[test]
+fn nobody_advertises_an_ipv4_neighbor() {
+    let mut script = Script::new();
+    script.learn(hop(1), MAC);
+    let said = NeighborAdvertisement {
+        target: Ipv6Addr::UNSPECIFIED,
+        router: false,
+        solicited: false,
+        replace: true,
+        target_mac: Some(NEW_MAC),
+    };
+    assert_eq!(script.cache.advertised(script.now, hop(1), &said, &mut Vec::new()), Advertised::Ignored);
+    assert_eq!(script.cache.known(hop(1)), Some(MAC));
+}
+
+#[test]
+fn an_incomplete_neighbor_needs_an_address_and_heeds_no_override() {
+    for (flags, state) in [("s", "REACHABLE"), ("so", "REACHABLE"), ("", "STALE"), ("o", "STALE")] {
+        let mut script = Script::ipv6("INCOMPLETE");
+        assert_eq!(script.advertise(flags, None).0, Advertised::Ignored);
+        assert_eq!(script.advertise(flags, Some(Mac::BROADCAST)).0, Advertised::Ignored);
+        assert_eq!(script.advertise(flags, Some(MAC)).0, Advertised::Taken);
+        assert_eq!(script.state(), (state, Some(MAC)));
+    }
+}
+
+//= type=test
+//= rfc4861#7.2.5
+//# If the state of the entry is REACHABLE, set it to STALE, but
+//# do not update the entry in any other way.
+//= type=test
+//= rfc4861#7.2.5
+//# If the Solicited flag is set, the state of the entry MUST be
+//# set to REACHABLE.  If the Solicited flag is zero and the link-
+//# layer address was updated with a different address, the state
+//# MUST be set to STALE.  Otherwise, the entry's state remains
+//# unchanged.
+#[test]
+fn the_flags_of_an_advertisement_decide_what_it_changes() {
+    use Advertised::{Ignored, Taken};
+    for before in KNOWN {
+        let doubted = if before == "REACHABLE" { "STALE" } else { before };
+        for (flags, mac, outcome, after, known) in [
+            ("", Some(NEW_MAC), Ignored, doubted, MAC),
+            ("s", Some(NEW_MAC), Ignored, doubted, MAC),
+            ("o", Some(NEW_MAC), Taken, "STALE", NEW_MAC),
+            ("so", Some(NEW_MAC), Taken, "REACHABLE", NEW_MAC),
+            ("", Some(MAC), Taken, before, MAC),
+            ("o", Some(MAC), Taken, before, MAC),
+            ("s", Some(MAC), Taken, "REACHABLE", MAC),
+            ("", None, Taken, before, MAC),
+            ("s", None, Taken, "REACHABLE", MAC),
+            ("so", Some(Mac::BROADCAST), Ignored, before, MAC),
+        ] {
+            let mut script = Script::ipv6(before);
+            assert_eq!(script.advertise(flags, mac), (outcome, vec![]), "{before} {flags} {mac:?}");
+            assert_eq!(script.state(), (after, Some(known)), "{before} {flags} {mac:?}");
+        }
+    }
+}
+
+#[test]
+fn a_router_that_is_none_any_more_is_told_once() {
+    let mut script = Script::ipv6("STALE");
+    assert_eq!(script.advertise("", None).0, Advertised::Taken);
+    assert_eq!(script.advertise("r", None).0, Advertised::Taken);
+    assert_eq!(script.advertise("", Some(NEW_MAC)).0, Advertised::Ignored, "what is ignored says nothing of it");
+    assert_eq!(script.advertise("", None).0, Advertised::NoLongerRouter);
+    assert_eq!(script.advertise("", None).0, Advertised::Taken);
+    script.cache.note_router(hop6(1));
+    script.learn(hop6(1), NEW_MAC);
+    assert_eq!(script.advertise("s", None).0, Advertised::NoLongerRouter, "a question does not tell");
+}
+
+#[test]
+fn the_reachable_time_is_the_routers_choice() {
+    let mut script = Script::new();
+    script.cache.set_reachable_time(seconds(7));
+    script.learn(hop6(1), MAC);
+    script.advertise("s", None);
+    script.pass(seconds(6));
+    assert_eq!(script.state().0, "REACHABLE");
+    script.pass(seconds(1));
+    assert_eq!(script.state().0, "STALE");
+}
+
 /// What may happen to a cache, for the model test.
 #[derive(Clone, Debug)]
 enum Step {
     Send(u32),
     Learn(u32),
     Update(u32),
+    Advertise(u32, [bool; 3]),
     Confirm(u32),
     Pass(u64),
     Expire,
@@ -374,6 +630,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => neighbor.clone().prop_map(Step::Send),
         2 => neighbor.clone().prop_map(Step::Learn),
         1 => neighbor.clone().prop_map(Step::Update),
+        2 => (neighbor.clone(), any::<[bool; 3]>()).prop_map(|(n, flags)| Step::Advertise(n, flags)),
         1 => neighbor.prop_map(Step::Confirm),
         2 => (0u64..3000).prop_map(Step::Pass),
         1 => Just(Step::Pass(70_000)),
@@ -386,6 +643,8 @@ proptest! {
     /// Frames in are frames out, each once; never two requests for one neighbour within a second; the bounds hold.
     #[test]
     fn no_frame_is_lost_and_nobody_is_flooded(steps in steps()) {
+        // Neighbours of both families.
+        let hop = |n| if n < 20 { hop(n) } else { hop6(n) };
         let mut script = Script::new();
         let mut asked = HashMap::new();
         let (mut sent, mut returned) = (0, HashSet::new());
@@ -412,6 +671,12 @@ proptest! {
                 Step::Update(n) => {
                     let mut frames = Vec::new();
                     script.cache.update(script.now, hop(n), NEW_MAC, &mut frames);
+                    frames.into_iter().for_each(&mut out);
+                }
+                Step::Advertise(n, [router, solicited, replace]) => {
+                    let said = NeighborAdvertisement { target: Ipv6Addr::UNSPECIFIED, router, solicited, replace, target_mac: Some(NEW_MAC) };
+                    let mut frames = Vec::new();
+                    script.cache.advertised(script.now, hop(n), &said, &mut frames);
                     frames.into_iter().for_each(&mut out);
                 }
                 Step::Confirm(n) => script.cache.confirm(script.now, hop(n)),
