@@ -1,11 +1,13 @@
-//! What lies between IP and the wire: interfaces, neighbours (ARP), ICMP, routes.
+//! What lies between IP and the wire: interfaces, neighbours (ARP, ND), addresses to be checked first, ICMP, routes.
 //!
 //! Called by the engine for everything that is neither TCP nor UDP, and to find the Ethernet address a packet goes to. State
 //! here is bounded ([`crate::limits`]); time is an argument; nothing panics on what a peer sends.
 
 pub mod arp;
+pub mod dad;
 pub mod icmp;
 pub mod interface;
+pub mod nd;
 pub mod neighbor;
 pub mod packet;
 pub mod route;
