@@ -11,3 +11,4 @@ pub mod nd;
 pub mod neighbor;
 pub mod packet;
 pub mod route;
+pub mod stable;
