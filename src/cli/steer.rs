@@ -36,7 +36,7 @@ fn claims(args: &SteerArgs) -> Result<Claims, SetupError> {
         }
         for name in &args.interfaces {
             let nic = Nic::find(name)?;
-            let addresses = addresses::of_interface(nic.name(), nic.index())?;
+            let addresses = addresses::served(nic.name(), nic.index())?;
             claims.add(&Claim::Ports { addresses, ports: args.claims.clone() }, None)?;
         }
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::{Launch, Wanted};
 use crate::error::SetupError;
-use crate::link::interface::{Claim, Interface};
+use crate::link::interface::{Cidr, Claim, Interface};
 use crate::steer::Mode;
 use crate::steer::addresses::{self, KernelAddress};
 use crate::xsk::LARGEST_MTU;
@@ -86,10 +86,11 @@ fn claim(
             )
             .mend("-a 10.0.0.2/24, or --claim tcp:80,udp:53"));
         }
-        let addresses = addresses::of_interface(nic.name(), nic.index())?;
+        let addresses = addresses::served(nic.name(), nic.index())?;
         return Ok(Claim::Ports { addresses, ports: launch.claims.clone() });
     }
     for address in &wanted.addresses {
+        refuse_ipv6(address)?;
         addresses::check(address, kernel)?;
         if claimed.contains(&address.address) {
             return Err(SetupError::usage(format!("cannot claim the address {address}"), "it is claimed twice"));
@@ -97,6 +98,14 @@ fn claim(
         claimed.push(address.address);
     }
     Ok(Claim::Addresses(wanted.addresses.clone()))
+}
+
+/// IPv6 is steered, but not served.
+fn refuse_ipv6(address: &Cidr) -> Result<(), SetupError> {
+    if address.address.is_ipv4() {
+        return Ok(());
+    }
+    Err(SetupError::usage(format!("cannot claim the address {address}"), "IPv6 is not served yet").mend("-a 10.0.0.2/24"))
 }
 
 /// The queues to serve, and whether the NIC delivers to others too.
@@ -158,6 +167,13 @@ mod tests {
             .map(|(driver, wanted)| not_all_queues("eth0", driver, wanted, 4).to_string())
             .collect();
         insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn an_ipv6_address_is_not_served_yet() {
+        let error = refuse_ipv6(&"fd00::2/64".parse().unwrap()).unwrap_err();
+        assert_eq!((error.exit_code(), error.why()), (2, "IPv6 is not served yet"));
+        assert_eq!(refuse_ipv6(&"10.0.0.2/24".parse().unwrap()), Ok(()));
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
     };
     for one in &checked {
         if let Claim::Ports { addresses, ports } = &one.interface.claim {
-            opened.held.reservations.push(Reservation::take(addresses, ports)?);
+            opened.held.reservations.push(Reservation::take(one.nic.index(), addresses, ports)?);
         }
     }
     for (position, (one, claims)) in checked.into_iter().zip(claims).enumerate() {

@@ -149,6 +149,7 @@ const FRAMES_MAX: u32 = 65_536;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steer::addresses::AddressState;
 
     fn pair(a: &str, b: &str) -> Pair {
         Pair { names: [a.to_owned(), b.to_owned()], mode: Mode::Auto, zero_copy: ZeroCopy::Auto, core: None, held: 1000 }
@@ -163,7 +164,9 @@ mod tests {
     #[test]
     fn an_interface_that_the_kernel_uses_is_refused() {
         let lo = Nic::find("lo").unwrap();
-        let on = |ifindex, cidr: &str| vec![KernelAddress { ifindex, cidr: cidr.parse().unwrap(), broadcast: None }];
+        let on = |ifindex, cidr: &str| {
+            vec![KernelAddress { ifindex, cidr: cidr.parse().unwrap(), broadcast: None, state: AddressState::Usable }]
+        };
         let error = refuse_address(&lo, &on(lo.index(), "10.0.0.1/24")).unwrap_err();
         assert_eq!(error.remedy(), Some("sudo ip address del 10.0.0.1/24 dev lo"));
         assert_eq!(refuse_address(&lo, &on(lo.index() + 1, "10.0.0.1/24")), Ok(()));

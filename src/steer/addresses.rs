@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -25,6 +25,33 @@ pub struct KernelAddress {
     pub cidr: Cidr,
     /// Broadcast address of its network, if it has one.
     pub broadcast: Option<Ipv4Addr>,
+    /// Whether it can be used already, or at all.
+    pub state: AddressState,
+}
+
+/// What duplicate address detection (RFC 4862 5.4) has found out about an address; IPv4 addresses are always usable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressState {
+    /// It is the kernel's to use.
+    #[default]
+    Usable,
+    /// It is still being asked for: nothing can be bound to it yet.
+    Tentative,
+    /// Another station has it: nothing can be bound to it.
+    Duplicate,
+}
+
+impl AddressState {
+    const fn of(flags: AddressFlags) -> Self {
+        if flags.contains(AddressFlags::Dadfailed) {
+            Self::Duplicate
+        } else if flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic) {
+            // RFC 4429: an optimistic address may be used while it is asked for.
+            Self::Tentative
+        } else {
+            Self::Usable
+        }
+    }
 }
 
 /// All addresses of the kernel, on any interface.
@@ -38,44 +65,80 @@ pub fn kernel_addresses() -> Result<Vec<KernelAddress>, SetupError> {
     for answer in answers {
         let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
         let (mut local, mut address, mut broadcast) = (None, None, None);
+        // The header has room for the lowest eight flags; IFA_FLAGS, where it is given, has all of them.
+        let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
         for attribute in &message.attributes {
             match attribute {
                 // On a point-to-point link IFA_ADDRESS is the peer's; IFA_LOCAL, where it is given, is ours.
                 AddressAttribute::Local(ip) => local = Some(*ip),
                 AddressAttribute::Address(ip) => address = Some(*ip),
                 AddressAttribute::Broadcast(ip) => broadcast = Some(*ip),
+                AddressAttribute::Flags(all) => flags = *all,
                 _ => {}
             }
         }
         if let Some(address) = local.or(address) {
             let cidr = Cidr { address, prefix: message.header.prefix_len };
-            addresses.push(KernelAddress { ifindex: message.header.index, cidr, broadcast });
+            addresses.push(KernelAddress { ifindex: message.header.index, cidr, broadcast, state: AddressState::of(flags) });
         }
     }
     Ok(addresses)
 }
 
-/// The kernel's IPv4 addresses on one interface, for a port claim.
+/// The kernel's addresses on one interface, of both families, link-local ones too; each says whether it can be used.
 ///
 /// # Errors
 /// When there is none, or netlink does not answer.
-pub fn of_interface(interface: &str, ifindex: u32) -> Result<Vec<Cidr>, SetupError> {
-    let addresses: Vec<_> = kernel_addresses()?
-        .into_iter()
-        .filter(|address| address.ifindex == ifindex && address.cidr.address.is_ipv4())
-        .map(|address| address.cidr)
-        .collect();
+pub fn of_interface(interface: &str, ifindex: u32) -> Result<Vec<KernelAddress>, SetupError> {
+    let addresses: Vec<_> = kernel_addresses()?.into_iter().filter(|address| address.ifindex == ifindex).collect();
     if addresses.is_empty() {
-        return Err(SetupError::environment(
-            format!("cannot claim ports on {interface}"),
-            "the kernel has no IPv4 address on it",
-        )
-        .mend(format!("ip address add ADDR/PREFIX dev {interface} (or claim an address of its own with -a)")));
+        return Err(none_on(interface, "the kernel has no address on it"));
     }
     Ok(addresses)
 }
 
-/// Checks that `claim` may be claimed as a whole address: valid for a host, and not the kernel's.
+/// The usable IPv4 addresses of the kernel on one interface: what a port claim is of as long as the engine serves no IPv6.
+///
+/// # Errors
+/// When there is none, or netlink does not answer.
+pub fn served(interface: &str, ifindex: u32) -> Result<Vec<Cidr>, SetupError> {
+    let mut addresses = of_interface(interface, ifindex)?;
+    addresses.retain(|address| address.cidr.address.is_ipv4());
+    if addresses.is_empty() {
+        return Err(none_on(interface, "the kernel has no IPv4 address on it"));
+    }
+    usable(interface, &addresses)
+}
+
+/// Those of the addresses of `interface` on which ports can be claimed: all that are usable.
+///
+/// # Errors
+/// When there is none: the reason names the first that is not usable yet, or not at all.
+pub fn usable(interface: &str, addresses: &[KernelAddress]) -> Result<Vec<Cidr>, SetupError> {
+    let usable: Vec<_> =
+        addresses.iter().filter(|address| address.state == AddressState::Usable).map(|address| address.cidr).collect();
+    if !usable.is_empty() {
+        return Ok(usable);
+    }
+    Err(match addresses.first() {
+        Some(KernelAddress { cidr, state: AddressState::Duplicate, .. }) => {
+            none_on(interface, &format!("another station has the kernel's address {cidr} too"))
+        }
+        Some(KernelAddress { cidr, .. }) => {
+            let why = format!("the kernel still asks whether another station has its address {cidr}");
+            SetupError::environment(format!("cannot claim ports on {interface}"), why).mend("try again in two seconds")
+        }
+        None => none_on(interface, "the kernel has no address on it"),
+    })
+}
+
+fn none_on(interface: &str, why: &str) -> SetupError {
+    SetupError::environment(format!("cannot claim ports on {interface}"), why)
+        .mend(format!("ip address add ADDR/PREFIX dev {interface} (or claim an address of its own with -a)"))
+}
+
+/// Checks that `claim` may be claimed as a whole address: valid for a host, and not the kernel's. What speaks against it without
+/// forbidding it ([`caution`]) goes to the log.
 ///
 /// # Errors
 /// Usage (exit code 2) for an address no host may have; environment (3) for one that belongs to the kernel.
@@ -95,7 +158,19 @@ pub fn check(claim: &Cidr, kernel: &[KernelAddress]) -> Result<(), SetupError> {
     if kernel.iter().any(|owner| owner.broadcast.map(IpAddr::V4) == Some(address)) {
         return Err(SetupError::usage(what, "it is the broadcast address of a network of the kernel").mend(EXAMPLE));
     }
+    if let Some(why) = caution(claim) {
+        tracing::warn!("{address}/{prefix} is claimed, but {why}");
+    }
     Ok(())
+}
+
+/// What speaks against an address that may be claimed.
+pub fn caution(claim: &Cidr) -> Option<&'static str> {
+    let IpAddr::V6(address) = claim.address else { return None };
+    // RFC 6164: a network of two addresses has no anycast address. With a prefix of 128 there is no network.
+    let hosts = u128::MAX.checked_shr(claim.prefix.into()).unwrap_or(0);
+    (claim.prefix < 127 && address.to_bits() & hosts == 0)
+        .then_some("it is the Subnet-Router anycast address of its network: the routers there have it too (RFC 4291 2.6.1)")
 }
 
 /// An address that a host may have.
@@ -116,7 +191,12 @@ fn invalid(claim: &Cidr) -> Option<&'static str> {
     if claim.address.is_multicast() {
         return Some("it is a multicast address");
     }
-    let IpAddr::V4(address) = claim.address else { return None };
+    let address = match claim.address {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(address) => {
+            return address.to_ipv4_mapped().map(|_| "it is an IPv4 address in the form of an IPv6 one, which no packet carries");
+        }
+    };
     let (bits, hosts) = (address.to_bits(), u32::MAX.checked_shr(u32::from(claim.prefix)).unwrap_or(0));
     if address.is_broadcast() {
         Some("it is the limited broadcast address")
@@ -257,6 +337,7 @@ mod tests {
             ("10.0.0.2/33", "longer"),
             ("10.0.0.2/255", "longer"),
             ("fd00::2/129", "longer"),
+            ("::ffff:10.0.0.2/128", "in the form of an IPv6 one"),
         ] {
             let error = check(&cidr(text), &[]).expect_err(text);
             assert!(error.why().contains(word), "{text}: {error}");
@@ -266,9 +347,64 @@ mod tests {
 
     #[test]
     fn ordinary_addresses_may_be_claimed() {
-        for text in ["10.0.0.2/24", "10.0.0.255/16", "10.0.0.0/31", "10.0.0.1/31", "10.0.0.0/32", "192.0.2.1/0", "fd00::2/64"] {
+        for text in [
+            "10.0.0.2/24",
+            "10.0.0.255/16",
+            "10.0.0.0/31",
+            "10.0.0.1/31",
+            "10.0.0.0/32",
+            "192.0.2.1/0",
+            "fd00::2/64",
+            "fe80::2/64",
+        ] {
             assert_eq!(check(&cidr(text), &[]), Ok(()), "{text}");
+            assert_eq!(caution(&cidr(text)), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_address_of_all_routers_of_a_subnet_may_be_claimed_with_a_warning() {
+        for (text, warned) in [
+            ("fd00::/64", true),
+            ("fd00:0:0:1::/64", true),
+            ("fd00::/126", true),
+            ("fd00::/127", false),
+            ("fd00::/128", false),
+            ("fd00::1/64", false),
+            ("fd00::1:0/112", true),
+            ("fd00::1:0/64", false),
+        ] {
+            assert_eq!(check(&cidr(text), &[]), Ok(()), "{text}");
+            assert_eq!(caution(&cidr(text)).is_some(), warned, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_flags_of_an_address_say_whether_it_can_be_used() {
+        use AddressFlags as Flags;
+        for (flags, state) in [
+            (Flags::empty(), AddressState::Usable),
+            (Flags::Permanent | Flags::Deprecated, AddressState::Usable),
+            (Flags::Permanent | Flags::Tentative, AddressState::Tentative),
+            (Flags::Tentative | Flags::Optimistic, AddressState::Usable),
+            (Flags::Permanent | Flags::Tentative | Flags::Dadfailed, AddressState::Duplicate),
+        ] {
+            assert_eq!(AddressState::of(flags), state, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn ports_are_claimed_on_usable_addresses() {
+        let with = |text: &str, state| KernelAddress { ifindex: 1, cidr: cidr(text), broadcast: None, state };
+        let tentative = with("fe80::1/64", AddressState::Tentative);
+        let duplicate = with("fd00::1/64", AddressState::Duplicate);
+        let all = [tentative.clone(), duplicate.clone(), with("10.0.0.1/24", AddressState::Usable)];
+        assert_eq!(usable("eth0", &all).unwrap(), [cidr("10.0.0.1/24")]);
+        let error = usable("eth0", &[tentative, duplicate.clone()]).unwrap_err();
+        assert!(error.why().contains("still asks") && error.why().contains("fe80::1/64"), "{error}");
+        let error = usable("eth0", &[duplicate]).unwrap_err();
+        assert!(error.why().contains("another station has") && error.remedy().unwrap().contains("dev eth0"), "{error}");
+        assert_eq!(usable("eth0", &[]).unwrap_err().exit_code(), 3);
     }
 
     #[test]
@@ -276,7 +412,12 @@ mod tests {
         let kernel = kernel_addresses().unwrap();
         let own = kernel.iter().find(|address| address.cidr.address == IpAddr::V4(Ipv4Addr::LOCALHOST));
         assert_eq!(own.map(|address| address.cidr.prefix), Some(8), "the kernel always has 127.0.0.1/8: {kernel:?}");
-        let given = [KernelAddress { ifindex: 1, cidr: cidr("10.0.0.2/24"), broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)) }];
+        let given = [KernelAddress {
+            ifindex: 1,
+            cidr: cidr("10.0.0.2/24"),
+            broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)),
+            state: AddressState::Usable,
+        }];
         let error = check(&cidr("10.0.0.2/16"), &given).unwrap_err();
         assert_eq!(error.exit_code(), 3);
         assert!(error.remedy().unwrap().starts_with("ip address del 10.0.0.2/24 dev lo"), "{error}");

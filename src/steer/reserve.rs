@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
@@ -23,21 +23,21 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Holds every port on every IPv4 address (those that [`super::Claims`] steers), or none of them.
+    /// Holds every port on every address, or none of them. `ifindex` is the interface the addresses are on, which a link-local one needs.
     ///
     /// # Errors
     /// A port that is in use (with the process that uses it, where that can be read), a port below 1024 without
-    /// CAP_NET_BIND_SERVICE, an address that is not the kernel's.
-    pub fn take(addresses: &[Cidr], ports: &[PortClaim]) -> Result<Self, SetupError> {
+    /// CAP_NET_BIND_SERVICE, an address that is not the kernel's, or not usable yet.
+    pub fn take(ifindex: u32, addresses: &[Cidr], ports: &[PortClaim]) -> Result<Self, SetupError> {
         let mut held = Self::default();
         // Each once: the kernel may have an address under two prefixes, and a claim may be named twice.
         let mut seen = HashSet::new();
-        for address in addresses.iter().map(|cidr| cidr.address).filter(IpAddr::is_ipv4) {
+        for address in addresses.iter().map(|cidr| cidr.address) {
             for claim in ports {
                 if !seen.insert((address, claim.transport.protocol(), claim.port)) {
                     continue;
                 }
-                let socket = hold(address, *claim).map_err(|error| refused(address, *claim, &error))?;
+                let socket = hold(ifindex, address, *claim).map_err(|error| refused(address, *claim, &error))?;
                 held.sockets.push(socket);
             }
         }
@@ -55,20 +55,24 @@ impl Reservation {
     }
 }
 
-fn hold(address: IpAddr, claim: PortClaim) -> io::Result<Socket> {
+fn hold(ifindex: u32, address: IpAddr, claim: PortClaim) -> io::Result<Socket> {
     /// `BPF_RET | BPF_K`: keep this many bytes of the packet, none.
     const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
     let (kind, protocol) = match claim.transport {
         Transport::Tcp => (Type::STREAM, Protocol::TCP),
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
     };
-    let socket = Socket::new(Domain::for_address(SocketAddr::new(address, 0)), kind, Some(protocol))?;
+    let local = match address {
+        IpAddr::V6(address) if address.is_unicast_link_local() => SocketAddrV6::new(address, claim.port, 0, ifindex).into(),
+        _ => SocketAddr::new(address, claim.port),
+    };
+    let socket = Socket::new(Domain::for_address(local), kind, Some(protocol))?;
     socket.attach_filter(&[DROP_ALL])?;
     if claim.transport == Transport::Tcp {
         // What a former server left in TIME-WAIT must not keep the port from us; while we listen, nobody can share it.
         socket.set_reuse_address(true)?;
     }
-    socket.bind(&SocketAddr::new(address, claim.port).into())?;
+    socket.bind(&local.into())?;
     if claim.transport == Transport::Tcp {
         socket.listen(1)?;
     }
@@ -90,7 +94,10 @@ fn refused(address: IpAddr, claim: PortClaim, error: &io::Error) -> SetupError {
             SetupError::environment(what, format!("the port is in use by the kernel{by}"))
                 .mend(format!("stop it (ss -{flag}anp 'sport = :{port}' shows it), or claim another port"))
         }
-        io::ErrorKind::AddrNotAvailable => SetupError::environment(what, "the kernel has no such address").mend("ip address"),
+        io::ErrorKind::AddrNotAvailable => {
+            SetupError::environment(what, "the kernel has no such address, or still asks whether another station has it")
+                .mend("ip address")
+        }
         io::ErrorKind::PermissionDenied => {
             let error = denied(what, &[caps::Capability::CAP_NET_BIND_SERVICE]);
             match error.remedy().map(|setcap| setcap.replace("cap_net_raw,", "cap_net_bind_service,cap_net_raw,")) {

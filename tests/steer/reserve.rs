@@ -8,8 +8,7 @@ use ringway::link::interface::Transport::{Tcp, Udp};
 use ringway::steer::{Reservation, addresses};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::common::root;
-use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, cidr, ip, port};
+use crate::net::{CLAIMED, CLIENT, KERNEL, Pair, cidr, ip, port, root};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -29,7 +28,7 @@ fn nobody_else_can_take_a_held_port_and_ss_shows_the_holder() {
     }
     let pair = Pair::new();
     pair.server.inside(|| {
-        let held = Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap();
+        let held = Reservation::take(pair.ifindex, &[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap();
         assert_eq!(held.len(), 2);
         for any in [KERNEL, "0.0.0.0"] {
             let tcp = bind_sharing(Type::STREAM, Protocol::TCP, SocketAddr::new(ip(any), 80));
@@ -56,9 +55,9 @@ fn what_is_named_twice_is_held_once() {
     let pair = Pair::new();
     pair.server.ip_line(&format!("address add {KERNEL}/32 dev s0"));
     pair.server.inside(|| {
-        let kernel = addresses::of_interface("s0", pair.ifindex).unwrap();
+        let kernel = addresses::served("s0", pair.ifindex).unwrap();
         assert_eq!(kernel.len(), 2, "the same address under two prefixes: {kernel:?}");
-        let held = Reservation::take(&kernel, &[port(Tcp, 80), port(Tcp, 80), port(Udp, 80)]).unwrap();
+        let held = Reservation::take(pair.ifindex, &kernel, &[port(Tcp, 80), port(Tcp, 80), port(Udp, 80)]).unwrap();
         assert_eq!(held.len(), 2);
     });
 }
@@ -69,7 +68,7 @@ fn a_held_port_is_silent_where_the_kernel_would_refuse() {
         return;
     }
     let pair = Pair::new();
-    let held = pair.server.inside(|| Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap());
+    let held = pair.server.inside(|| Reservation::take(pair.ifindex, &[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap());
     pair.client.inside(|| {
         let connect = |port| TcpStream::connect_timeout(&SocketAddr::new(ip(KERNEL), port), PATIENCE).unwrap_err().kind();
         assert_eq!(connect(81), ErrorKind::ConnectionRefused, "the kernel answers other ports");
@@ -95,7 +94,7 @@ fn a_port_in_use_names_the_process_and_nothing_stays_held() {
     let pair = Pair::new();
     pair.server.inside(|| {
         let _user = UdpSocket::bind(("0.0.0.0", 53)).unwrap();
-        let error = Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap_err();
+        let error = Reservation::take(pair.ifindex, &[cidr(KERNEL)], &[port(Tcp, 80), port(Udp, 53)]).unwrap_err();
         assert_eq!(error.what(), "cannot claim udp:53 on 10.77.0.1");
         let why = error.why();
         assert!(
@@ -105,7 +104,7 @@ fn a_port_in_use_names_the_process_and_nothing_stays_held() {
         assert!(error.remedy().unwrap().contains("ss -uanp 'sport = :53'"), "{error}");
         assert_eq!(error.exit_code(), 3);
         TcpListener::bind((KERNEL, 80)).expect("the port that was free is free again");
-        let error = Reservation::take(&[cidr(CLAIMED)], &[port(Tcp, 80)]).unwrap_err();
+        let error = Reservation::take(pair.ifindex, &[cidr(CLAIMED)], &[port(Tcp, 80)]).unwrap_err();
         assert!(error.why().contains("no such address"), "{error}");
     });
 }
@@ -124,7 +123,7 @@ fn what_a_former_server_left_in_time_wait_does_not_keep_the_port() {
         drop(client);
         drop(listener);
         assert!(pair.server.run_line("ss -H -t -a -n").contains("TIME-WAIT"));
-        Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80)]).unwrap();
+        Reservation::take(pair.ifindex, &[cidr(KERNEL)], &[port(Tcp, 80)]).unwrap();
     });
 }
 
@@ -136,7 +135,7 @@ fn a_port_below_1024_needs_its_capability() {
     let pair = Pair::new();
     let error = pair.server.inside(|| {
         caps::clear(None, caps::CapSet::Effective).unwrap();
-        Reservation::take(&[cidr(KERNEL)], &[port(Tcp, 80)]).unwrap_err()
+        Reservation::take(pair.ifindex, &[cidr(KERNEL)], &[port(Tcp, 80)]).unwrap_err()
     });
     assert_eq!(error.why(), "the capability CAP_NET_BIND_SERVICE is missing");
     assert!(error.remedy().unwrap().contains("cap_net_bind_service"), "{error}");
@@ -149,14 +148,14 @@ fn the_kernels_addresses_are_found_and_may_not_be_claimed() {
     }
     let pair = Pair::new();
     pair.server.inside(|| {
-        assert_eq!(addresses::of_interface("s0", pair.ifindex).unwrap(), [cidr(KERNEL)]);
+        assert_eq!(addresses::served("s0", pair.ifindex).unwrap(), [cidr(KERNEL)]);
         let kernel = addresses::kernel_addresses().unwrap();
         assert_eq!(addresses::check(&cidr(CLAIMED), &kernel), Ok(()));
         let error = addresses::check(&cidr(KERNEL), &kernel).unwrap_err();
         assert_eq!((error.why(), error.exit_code()), ("it belongs to the kernel, on s0", 3));
         pair.server.ip_line(error.remedy().unwrap().split(" (").next().unwrap().strip_prefix("ip ").unwrap());
         assert_eq!(addresses::check(&cidr(KERNEL), &addresses::kernel_addresses().unwrap()), Ok(()));
-        let error = addresses::of_interface("s0", pair.ifindex).unwrap_err();
+        let error = addresses::served("s0", pair.ifindex).unwrap_err();
         assert!(error.remedy().unwrap().contains("dev s0"), "{error}");
     });
 }

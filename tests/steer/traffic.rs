@@ -11,13 +11,12 @@ use ringway::wire::ethernet::Mac;
 use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemRegFlags};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
-use crate::common::root;
-use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, address_claim, cidr, index, ip, port, port_claim};
+use crate::net::{CLAIMED, CLIENT, KERNEL, Pair, address_claim, cidr, ip, port, port_claim, root};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// An AF_XDP socket bound to queue 0 that has no frames to receive into: it takes what is steered to it and drops it.
-fn swallowing_socket(ifindex: u32) -> OwnedFd {
+pub(crate) fn swallowing_socket(ifindex: u32) -> OwnedFd {
     const CHUNK: usize = 4096;
     let memory: &'static [u8] = Box::leak(vec![0_u8; 8 * CHUNK].into_boxed_slice());
     let start = (memory.as_ptr() as usize).next_multiple_of(CHUNK);
@@ -99,7 +98,7 @@ fn a_claimed_port_without_a_socket_is_swallowed_while_the_others_work() {
     let pair = Pair::new();
     let ports = [port(Tcp, 80), port(Udp, 53)];
     let (_held, steering, _attached, listener) = pair.server.inside(|| {
-        let held = Reservation::take(&[cidr(KERNEL)], &ports).unwrap();
+        let held = Reservation::take(pair.ifindex, &[cidr(KERNEL)], &ports).unwrap();
         let steering = Steering::load(&port_claim(&ports), 1).unwrap();
         let attached = steering.attach("s0", pair.ifindex, Mode::Native).unwrap();
         (held, steering, attached, TcpListener::bind((KERNEL, 22)).unwrap())
@@ -141,7 +140,7 @@ fn the_reflector_echoes_to_a_kernel_client_which_resolves_it_by_arp() {
     // veth wakes its peer after XDP_TX only if the peer has a program of its own: one that passes everything will do.
     let (_passing, _attached_there) = pair.client.inside(|| {
         let steering = Steering::load(&Claims::new(), 1).unwrap();
-        let attached = steering.attach("c0", index(&pair.client, "c0"), Mode::Native).unwrap();
+        let attached = steering.attach("c0", pair.client.index("c0"), Mode::Native).unwrap();
         (steering, attached)
     });
     let mac = pair.server.run_line("cat /sys/class/net/s0/address");
