@@ -84,6 +84,7 @@ pub enum Condition {
     NotEqual,
     Above,
     Below,
+    AtMost,
 }
 
 impl Condition {
@@ -93,6 +94,7 @@ impl Condition {
             Self::Above => 0x20,
             Self::NotEqual => 0x50,
             Self::Below => 0xa0,
+            Self::AtMost => 0xb0,
         }
     }
 
@@ -102,6 +104,7 @@ impl Condition {
             Self::NotEqual => "!=",
             Self::Above => ">",
             Self::Below => "<",
+            Self::AtMost => "<=",
         }
     }
 }
@@ -112,6 +115,7 @@ impl Condition {
 pub enum Operation {
     Add,
     And,
+    ShiftLeft,
     Move,
 }
 
@@ -120,6 +124,7 @@ impl Operation {
         match self {
             Self::Add => 0x00,
             Self::And => 0x50,
+            Self::ShiftLeft => 0x60,
             Self::Move => 0xb0,
         }
     }
@@ -128,6 +133,7 @@ impl Operation {
         match self {
             Self::Add => "+=",
             Self::And => "&=",
+            Self::ShiftLeft => "<<=",
             Self::Move => "=",
         }
     }
@@ -251,6 +257,13 @@ impl Assembler {
         self.labels.push((label, self.lines.len()));
     }
 
+    /// As [`Assembler::label`], if any jump above goes there: for text whose parts are optional.
+    pub fn label_if_used(&mut self, label: &'static str) {
+        if self.lines.iter().any(|line| line.target == Some(label)) {
+            self.label(label);
+        }
+    }
+
     /// `target = *(size *)(base + offset)`.
     pub fn load(&mut self, size: Size, target: Register, base: Register, offset: i16, comment: &'static str) {
         let text = format!("{} = *({} *)({} {})", self.named(target), size.name(), self.named(base), signed(offset));
@@ -271,8 +284,8 @@ impl Assembler {
     pub fn compute(&mut self, operation: Operation, target: Register, value: impl Into<Operand>, comment: &'static str) {
         let value = value.into();
         let operand = match (operation, value) {
-            // Sums are lengths and places: decimal. Everything else is a pattern.
-            (Operation::Add, Operand::Constant(constant)) => constant.to_string(),
+            // Sums are lengths and places, shifts are counts: decimal. Everything else is a pattern.
+            (Operation::Add | Operation::ShiftLeft, Operand::Constant(constant)) => constant.to_string(),
             _ => self.operand(value),
         };
         let text = format!("{} {} {operand}", self.named(target), operation.symbol());
@@ -475,6 +488,7 @@ impl Assembled {
             0x55 => 0x15,
             0x25 => 0xb5,
             0xa5 => 0x35,
+            0xb5 => 0x25,
             _ => return Vec::new(),
         };
         let compares_constant = branch.opcode & 0x08 == 0;

@@ -14,7 +14,7 @@ use super::addresses;
 use super::assembler::{AssembleError, Assembled};
 use super::cause::{Cause, Counters};
 use super::claims::{ClaimKey, Claims};
-use super::program::{self, Kinds};
+use super::program;
 use super::rights::denied;
 use crate::error::SetupError;
 use crate::wire::ethernet::Mac;
@@ -84,8 +84,7 @@ impl Steering {
     /// # Errors
     /// Missing capabilities (by name), or a refusal of the kernel with what its verifier said.
     pub fn load(claims: &Claims, queues: u32) -> Result<Self, SetupError> {
-        let kinds = Kinds { addresses: claims.has_addresses(), ports: claims.has_ports() };
-        Self::load_text("ringway_steer", &assembled(program::steer(kinds))?, claims, queues)
+        Self::load_text("ringway_steer", &assembled(program::steer(claims.kinds()))?, claims, queues)
     }
 
     /// Loads the reflector for the claimed addresses; it answers ARP as `mac`, the address of the interface it will be attached to.

@@ -17,6 +17,14 @@ macro_rules! causes {
             /// How many causes there are: the length of the program's counter array.
             pub const COUNT: usize = Self::ALL.len();
 
+            /// The last of those that go to a socket.
+            pub(super) const LAST_STEERED: Self = Self::SteeredGroup;
+
+            /// True for what goes to the queue's socket, if it has one.
+            pub const fn is_steered(self) -> bool {
+                0 < self as u32 && self as u32 <= Self::LAST_STEERED as u32
+            }
+
             /// The name of the counter, as reports print it.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -28,23 +36,30 @@ macro_rules! causes {
 causes! {
     /// Nothing of it is claimed: the kernel has it.
     Passed = "passed",
-    /// IPv4 to a claimed address, given to the queue's socket.
+    /// To a claimed address, given to the queue's socket.
     SteeredAddress = "steered_address",
-    /// IPv4 to a claimed port of a kernel address, given to the queue's socket.
+    /// To a claimed port of a kernel address, given to the queue's socket.
     SteeredPort = "steered_port",
     /// ARP whose target protocol address is claimed, given to the queue's socket.
     SteeredArp = "steered_arp",
+    /// A Neighbor Solicitation to a multicast group whose target address is claimed, given to the queue's socket.
+    SteeredNd = "steered_nd",
+    /// UDP to a claimed port of a multicast group or broadcast address, given to the queue's socket.
+    SteeredGroup = "steered_group",
     /// Claimed, but no socket serves the queue: the kernel has it.
     ClaimedUnserved = "claimed_unserved",
-    /// Claimed in another VLAN than the frame's (or with a tag where none is claimed): the kernel has it.
+    /// Claimed in another VLAN than the frame's (or with tags where none is claimed): the kernel has it.
     ClaimedVlan = "claimed_vlan",
-    /// A first fragment of a claimed port, or a later one of a protocol of which a port is claimed: the kernel has it.
+    /// IPv4: a first fragment of a claimed port, or a later one of a protocol of which a port is claimed. IPv6: a fragment of such a protocol, or one that
+    /// hides its protocol, to an address of which a port is claimed. The kernel has it.
     ClaimedFragment = "claimed_fragment",
-    /// Of a protocol of which a port is claimed, with IPv4 options before the port: the kernel has it.
+    /// IPv4: of a protocol of which a port is claimed, with options before the port. IPv6: to an address of which a port is claimed, with an extension header
+    /// before the protocol. The kernel has it.
     ClaimedOptions = "claimed_options",
     /// Of a protocol of which a port is claimed, but cut off before the port: the kernel has it.
     ClaimedTruncated = "claimed_truncated",
-    /// Of a protocol of which a port is claimed, behind a header that is not IPv4's or shorter than 20 bytes: the kernel has it.
+    /// Of a protocol (IPv6: to an address) of which a port is claimed, behind a header of another version than its EtherType says, or of IPv4 shorter than 20
+    /// bytes: the kernel has it.
     ClaimedHeader = "claimed_header",
     /// Answered by the reflector: UDP sent back.
     ReflectedUdp = "reflected_udp",
@@ -108,6 +123,13 @@ mod tests {
         assert_eq!(names.len(), Cause::COUNT);
         for (index, &cause) in Cause::ALL.iter().enumerate() {
             assert_eq!(cause as usize, index);
+        }
+    }
+
+    #[test]
+    fn the_causes_of_steering_are_those_that_say_so() {
+        for &cause in Cause::ALL {
+            assert_eq!(cause.is_steered(), cause.name().starts_with("steered_"), "{cause:?}");
         }
     }
 

@@ -16,6 +16,8 @@ pub mod cause;
 pub mod claims;
 #[cfg(feature = "afxdp")]
 mod holders;
+#[cfg(all(test, feature = "afxdp", target_endian = "little"))]
+mod machine;
 pub mod model;
 pub mod program;
 #[cfg(feature = "afxdp")]
@@ -24,6 +26,7 @@ pub mod reserve;
 mod rights;
 #[cfg(all(test, feature = "afxdp"))]
 mod tests;
+pub mod vlan;
 
 #[cfg(feature = "afxdp")]
 pub use attach::{Attached, Mode, Steering, XdpMode};
@@ -31,14 +34,14 @@ pub use cause::{Action, Cause, Counters};
 pub use claims::Claims;
 #[cfg(feature = "afxdp")]
 pub use reserve::Reservation;
+pub use vlan::{Tag, Vlan};
 
 /// The listing that `ringway steer --dump` prints: the claims, then the program that looks for them. Needs no rights.
 ///
 /// # Errors
 /// A mistake in the program's text, which the tests exclude.
 pub fn dump(claims: &Claims) -> Result<String, assembler::AssembleError> {
-    let kinds = program::Kinds { addresses: claims.has_addresses(), ports: claims.has_ports() };
-    let program = program::steer(kinds)?;
+    let program = program::steer(claims.kinds())?;
     let mut out = claims.dump();
     for &cause in Cause::ALL {
         out.push_str(&format!("cause  {:2} {}\n", cause as u32, cause.name()));
@@ -53,13 +56,25 @@ mod dump_tests {
     use super::*;
     use crate::link::interface::{Cidr, Claim, PortClaim, Transport};
 
+    fn cidrs<const N: usize>(list: [&str; N]) -> Vec<Cidr> {
+        list.map(|text| Cidr { address: text.parse().unwrap(), prefix: 24 }).to_vec()
+    }
+
     #[test]
     fn the_listing_is_what_was_reviewed() {
-        let cidr = |text: &str| Cidr { address: text.parse().unwrap(), prefix: 24 };
         let mut claims = Claims::new();
-        claims.add(&Claim::Addresses(vec![cidr("10.0.0.2")]), None).unwrap();
+        claims.add(&Claim::Addresses(cidrs(["10.0.0.2", "fd00::2"])), None).unwrap();
         let ports = [(Transport::Tcp, 80), (Transport::Udp, 53)].map(|(transport, port)| PortClaim { transport, port });
-        claims.add(&Claim::Ports { addresses: vec![cidr("10.0.0.1")], ports: ports.to_vec() }, Some(5)).unwrap();
+        claims.add(&Claim::Ports { addresses: cidrs(["10.0.0.1", "fd00::1"]), ports: ports.to_vec() }, Some(5)).unwrap();
+        claims.add_group("239.1.1.1".parse().unwrap(), 5000, Vlan::tagged(Tag::s(9))).unwrap();
+        claims.add_group("ff05::1".parse().unwrap(), 5000, Vlan::stacked(Tag::s(9), Tag::c(5))).unwrap();
+        insta::assert_snapshot!(dump(&claims).unwrap());
+    }
+
+    #[test]
+    fn the_listing_for_an_ipv4_address_alone_is_short() {
+        let mut claims = Claims::new();
+        claims.add(&Claim::Addresses(cidrs(["10.0.0.2"])), None).unwrap();
         insta::assert_snapshot!(dump(&claims).unwrap());
     }
 

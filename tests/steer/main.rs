@@ -4,6 +4,7 @@
 mod attach;
 #[path = "../common/mod.rs"]
 mod common;
+mod ipv6;
 mod net;
 mod reserve;
 mod traffic;

@@ -8,7 +8,8 @@ use ringway::link::interface::Transport::{Tcp, Udp};
 use ringway::steer::{Reservation, addresses};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::{CLAIMED, CLIENT, KERNEL, Pair, cidr, ip, port, root};
+use crate::common::root;
+use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, cidr, ip, port};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 

@@ -11,7 +11,8 @@ use ringway::wire::ethernet::Mac;
 use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemRegFlags};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
-use crate::net::{CLAIMED, CLIENT, KERNEL, Pair, address_claim, cidr, ip, port, port_claim, root};
+use crate::common::root;
+use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, address_claim, cidr, ip, port, port_claim};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 

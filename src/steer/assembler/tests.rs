@@ -27,6 +27,7 @@ fn encodes_as_the_kernel_documents() {
     assert_eq!(bytes(|p| p.store(Size::Word, R6, -4, 7, "x")), [0x62, 0x06, 0xfc, 0xff, 7, 0, 0, 0]);
     assert_eq!(bytes(|p| p.compute(Operation::Add, R1, -24, "x")), [0x07, 0x01, 0, 0, 0xe8, 0xff, 0xff, 0xff]);
     assert_eq!(bytes(|p| p.compute(Operation::And, R1, R2, "x")), [0x5f, 0x21, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(bytes(|p| p.compute(Operation::ShiftLeft, R1, 16, "x")), [0x67, 0x01, 0, 0, 16, 0, 0, 0]);
     assert_eq!(bytes(|p| p.set(R1, R2, "x")), [0xbf, 0x21, 0, 0, 0, 0, 0, 0]);
     assert_eq!(bytes(|p| p.to_host_half(R1, "x")), [0xdc, 0x01, 0, 0, 16, 0, 0, 0]);
     assert_eq!(bytes(|p| p.call(Helper::RedirectMap, "x")), [0x85, 0, 0, 0, 51, 0, 0, 0]);
