@@ -1,20 +1,22 @@
 //! Loads the program with its maps, gives it the sockets, attaches it, reads its counters.
 //!
-//! Called by the engine's set-up and by the report, never per packet. The order is: load (which fills the claims), set the sockets, attach; the
-//! attachment goes with [`Attached`], on drop or with the process. Refusals of the kernel become [`SetupError`]s with the command that
+//! Called by the engine's set-up and by the report, and when claims change, never per packet. The order is: load (which fills the claims), set the
+//! sockets, attach; the attachment goes with [`Attached`], on drop or with the process. Refusals of the kernel become [`SetupError`]s with the command that
 //! mends them; nothing here panics.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use zerocopy::IntoBytes;
 
 use super::addresses;
 use super::assembler::{AssembleError, Assembled};
 use super::cause::{Cause, Counters};
-use super::claims::{ClaimKey, Claims};
-use super::program;
+use super::claims::{ClaimKey, Claims, ENTRIES};
+use super::program::{self, Kinds};
 use super::rights::denied;
 use crate::error::SetupError;
 use crate::wire::ethernet::Mac;
@@ -54,8 +56,18 @@ impl fmt::Display for XdpMode {
 #[derive(Debug)]
 pub struct Steering {
     program: Program,
+    claimed: Map,
     causes: Map,
     sockets: Map,
+    /// What the map of claims has now, and the room it has.
+    entries: BTreeMap<ClaimKey, u32>,
+    room: usize,
+    /// What the text of the program looks for; `None` for a text that is not chosen by its claims.
+    kinds: Option<Kinds>,
+    /// What it looks for whatever is claimed.
+    always: Kinds,
+    /// The attachments there are, to put another text there. Each belongs to its [`Attached`].
+    links: Mutex<Vec<Weak<Link>>>,
 }
 
 /// An attached program: detached on drop.
@@ -65,7 +77,7 @@ pub struct Attached {
     pub mode: XdpMode,
     /// What the report has to say about it: that it is not native, why, and what to turn off.
     pub warning: Option<String>,
-    link: Link,
+    link: Arc<Link>,
 }
 
 impl Attached {
@@ -84,7 +96,17 @@ impl Steering {
     /// # Errors
     /// Missing capabilities (by name), or a refusal of the kernel with what its verifier said.
     pub fn load(claims: &Claims, queues: u32) -> Result<Self, SetupError> {
-        Self::load_text("ringway_steer", &assembled(program::steer(claims.kinds()))?, claims, queues)
+        Self::load_for(claims, Kinds::default(), queues)
+    }
+
+    /// As [`Steering::load`], with a text that looks for kinds of claims which will come too: then [`Steering::update`] needs no other text, and no rights.
+    ///
+    /// # Errors
+    /// As [`Steering::load`].
+    pub fn load_for(claims: &Claims, always: Kinds, queues: u32) -> Result<Self, SetupError> {
+        let kinds = claims.kinds() | always;
+        let text = assembled(program::steer(kinds))?;
+        Ok(Self { kinds: Some(kinds), always, ..Self::load_text(STEER, &text, claims, queues)? })
     }
 
     /// Loads the reflector for the claimed addresses; it answers ARP as `mac`, the address of the interface it will be attached to.
@@ -106,20 +128,82 @@ impl Steering {
     /// Loads any text that uses the three maps.
     pub(super) fn load_text(name: &str, text: &Assembled, claims: &Claims, queues: u32) -> Result<Self, SetupError> {
         let entries = claims.entries();
-        let room = u32::try_from(entries.len()).unwrap_or(u32::MAX).max(1);
+        let room = (2 * entries.len()).clamp(ROOM_LEAST, 2 * ENTRIES);
         let map =
             |kind, name, key, value, entries| Map::create(kind, name, key, value, entries).map_err(|error| refused_map(&error));
-        let claimed = map(MapKind::Hash, "ringway_claims", size_of::<ClaimKey>() as u32, 4, room)?;
+        let claimed = map(MapKind::Hash, "ringway_claims", size_of::<ClaimKey>() as u32, 4, room as u32)?;
         let causes = map(MapKind::PerCpuArray, "ringway_causes", 4, 8, Cause::COUNT as u32)?;
         let sockets = map(MapKind::Sockets, "ringway_sockets", 4, 4, queues.max(1))?;
         for (key, vlan) in &entries {
             claimed.update(key.as_bytes(), vlan.as_bytes()).map_err(|error| refused_map(&error))?;
         }
-        // The order of `MapName::position`.
-        let descriptors = [&claimed, &causes, &sockets].map(|map| map.as_fd().as_raw_fd());
-        let instructions = assembled(text.link(&descriptors))?;
-        let program = Program::load(name, &instructions).map_err(|error| refused_program(&error))?;
-        Ok(Self { program, causes, sockets })
+        let program = load(name, text, [&claimed, &causes, &sockets])?;
+        Ok(Self {
+            program,
+            claimed,
+            causes,
+            sockets,
+            entries,
+            room,
+            kinds: None,
+            always: Kinds::default(),
+            links: Mutex::default(),
+        })
+    }
+
+    /// Changes what is claimed while the program runs, attached or not.
+    ///
+    /// What comes is added before what goes is removed; only a frame of the second VLAN of a claim, met in that very moment, may be passed. Where the
+    /// new claims need a text that looks for other kinds, that takes the place of the old one in every attachment, between the two; this needs
+    /// CAP_BPF and CAP_NET_ADMIN. Ports must be held and groups joined before, addresses and ports given up after.
+    ///
+    /// # Errors
+    /// Usage, and nothing changed: the program is not one for claims; what was claimed and what is now need more entries together than the map
+    /// has, which are twice those at its load and at least 1024. Environment: the kernel refuses an entry or the text; what has been added stays
+    /// then, what was to go is still there, and another update mends it.
+    pub fn update(&mut self, claims: &Claims) -> Result<(), SetupError> {
+        const WHAT: &str = "cannot change what is claimed";
+        let Some(loaded) = self.kinds else {
+            return Err(SetupError::usage(WHAT, "the program that is loaded does not look at all claims"));
+        };
+        let wanted = claims.entries();
+        let together = wanted.keys().filter(|&key| !self.entries.contains_key(key)).count() + self.entries.len();
+        if together > self.room {
+            let why = format!("before and after need {together} entries together, the map has {}", self.room);
+            return Err(SetupError::usage(WHAT, why).mend("start with the claims that are wanted"));
+        }
+        let refused = |error: io::Error| SetupError::environment(WHAT, error.to_string());
+        // A new VLAN before the first one of its claim changes hands, so that both are found while that happens.
+        let (fresh, kept): (Vec<_>, Vec<_>) = wanted.iter().partition(|&(key, _)| !self.entries.contains_key(key));
+        for (&key, &vlan) in fresh.into_iter().chain(kept) {
+            if self.entries.get(&key) != Some(&vlan) {
+                self.claimed.update(key.as_bytes(), vlan.as_bytes()).map_err(refused)?;
+                self.entries.insert(key, vlan);
+            }
+        }
+        let kinds = claims.kinds() | self.always;
+        if kinds != loaded {
+            self.replace_text(kinds)?;
+        }
+        let gone: Vec<_> = self.entries.keys().filter(|&key| !wanted.contains_key(key)).copied().collect();
+        for key in gone {
+            self.claimed.delete(key.as_bytes()).map_err(refused)?;
+            self.entries.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Loads the text for other kinds of claims, on the same maps, and puts it where the old one is attached.
+    fn replace_text(&mut self, kinds: Kinds) -> Result<(), SetupError> {
+        let program = load(STEER, &assembled(program::steer(kinds))?, [&self.claimed, &self.causes, &self.sockets])?;
+        let links = self.links.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for link in links.iter().filter_map(Weak::upgrade) {
+            link.update(&program).map_err(|error| {
+                SetupError::environment("cannot put another XDP program into the place of the old one", error.to_string())
+            })?;
+        }
+        (self.program, self.kinds) = (program, Some(kinds));
+        Ok(())
     }
 
     /// Gives a queue its AF_XDP socket.
@@ -176,7 +260,7 @@ impl Steering {
         let error = match self.program.attach(ifindex, first) {
             Ok(link) => {
                 let warning = (xdp_mode == XdpMode::Skb).then(|| warn(interface, "as asked for"));
-                return Ok(Attached { mode: xdp_mode, warning, link });
+                return Ok(Attached { mode: xdp_mode, warning, link: self.remember(link) });
             }
             Err(error) => error,
         };
@@ -187,8 +271,29 @@ impl Steering {
             .attach(ifindex, LinkMode::Skb)
             .map_err(|error| refused_attach(interface, ifindex, XdpMode::Skb, &error))?;
         let warning = warn(interface, why);
-        Ok(Attached { mode: XdpMode::Skb, warning: Some(warning), link })
+        Ok(Attached { mode: XdpMode::Skb, warning: Some(warning), link: self.remember(link) })
     }
+
+    fn remember(&self, link: Link) -> Arc<Link> {
+        let link = Arc::new(link);
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(&link));
+        link
+    }
+}
+
+/// The name under which the kernel lists the steering program.
+const STEER: &str = "ringway_steer";
+
+/// Room the map of claims has at least, so that claims can come while it is in use.
+const ROOM_LEAST: usize = 1024;
+
+/// Loads a text; the maps in the order of `MapName::position`.
+fn load(name: &str, text: &Assembled, maps: [&Map; 3]) -> Result<Program, SetupError> {
+    let descriptors = maps.map(|map| map.as_fd().as_raw_fd());
+    let instructions = assembled(text.link(&descriptors))?;
+    Program::load(name, &instructions).map_err(|error| refused_program(&error))
 }
 
 /// Says in the log what skb mode means, and returns it for the report.

@@ -5,7 +5,8 @@
 //! what the wire or the kernel says; whatever is taken is given back on drop.
 //!
 //! The order at start, and the reverse at stop: check the addresses (`addresses::check`), hold the claimed ports (`Reservation::take`), load the program
-//! (`Steering::load`), bind the AF_XDP sockets and give them to it (`Steering::set_socket`), attach (`Steering::attach`).
+//! (`Steering::load`), bind the AF_XDP sockets and give them to it (`Steering::set_socket`), attach (`Steering::attach`). Claims that change while
+//! it is attached go through `Steering::update`.
 
 #[cfg(feature = "afxdp")]
 pub mod addresses;

@@ -5,6 +5,8 @@
 //! and the tests hold the two against each other. The first two are straight-line text (jumps go forward only), read only what they have
 //! checked against the packet's end, and count every frame under exactly one [`Cause`]. Pure; nothing here panics.
 
+use std::ops::BitOr;
+
 use super::assembler::{AssembleError, Assembled, Assembler, Condition, Helper, MapName, Operation, Register, Size};
 use super::cause::{Action, Cause};
 use super::claims::{HIDDEN_PROTOCOL, KeyKind};
@@ -31,6 +33,20 @@ pub struct Kinds {
     pub ipv4: Sought,
     /// Those of IPv6.
     pub ipv6: Sought,
+}
+
+/// The kinds of both.
+impl BitOr for Kinds {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        let of = |one: Sought, two: Sought| Sought {
+            addresses: one.addresses || two.addresses,
+            ports: one.ports || two.ports,
+            groups: one.groups || two.groups,
+        };
+        Self { ipv4: of(self.ipv4, other.ipv4), ipv6: of(self.ipv6, other.ipv6) }
+    }
 }
 
 /// Which kinds of claims there are of one family.

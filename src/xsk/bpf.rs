@@ -22,6 +22,7 @@ const PROG_TEST_RUN: libc::c_long = 10;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const LINK_CREATE: libc::c_long = 28;
+const LINK_UPDATE: libc::c_long = 29;
 const LINK_GET_FD_BY_ID: libc::c_long = 30;
 const LINK_GET_NEXT_ID: libc::c_long = 31;
 
@@ -138,6 +139,15 @@ struct LinkCreate {
     flags: u32,
 }
 
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
 /// The head of `struct bpf_prog_info`.
 #[derive(FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
@@ -174,6 +184,7 @@ const _: () = assert!(size_of::<ProgramLoad>() == 72);
 const _: () = assert!(size_of::<TestRunAttributes>() == 80);
 const _: () = assert!(size_of::<InfoByFd>() == 16);
 const _: () = assert!(size_of::<LinkCreate>() == 16);
+const _: () = assert!(size_of::<LinkUpdate>() == 16);
 const _: () = assert!(core::mem::offset_of!(ProgramInfo, name) == 64);
 const _: () = assert!(core::mem::offset_of!(LinkInfo, ifindex) == 16);
 
@@ -458,6 +469,18 @@ impl Link {
     /// What the kernel answers.
     pub fn id(&self) -> io::Result<u32> {
         Ok(link_info(self.fd.as_fd())?.id)
+    }
+
+    /// Puts another program into the place of the attached one, without a moment in which there is none.
+    ///
+    /// # Errors
+    /// What the driver or the kernel answers; the program from before stays attached then.
+    pub fn update(&self, program: &Program) -> io::Result<()> {
+        let (link_fd, new_prog_fd) = (raw(self.fd.as_fd()), raw(program.as_fd()));
+        let mut attributes = LinkUpdate { link_fd, new_prog_fd, flags: 0, old_prog_fd: 0 };
+        // SAFETY: the LINK_UPDATE attributes: descriptors and flags, no addresses.
+        unsafe { bpf(LINK_UPDATE, &mut attributes) }?;
+        Ok(())
     }
 }
 

@@ -8,3 +8,4 @@ mod ipv6;
 mod net;
 mod reserve;
 mod traffic;
+mod update;
