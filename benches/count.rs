@@ -13,6 +13,7 @@ use std::time::Duration;
 use ringway::device::{Device, DeviceStats, Frame, FrameCensus};
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
 use ringway::link::interface::{Claim, Interface};
+use ringway::link::routes::Routes;
 use ringway::service::{Answer, Connection, Context, Datagram, Listen, Service};
 use ringway::tcp::seq::SeqNum;
 use ringway::time::Instant;
@@ -110,7 +111,8 @@ impl World {
             mtu: 1500,
             vlan: None,
             claim: Claim::Addresses(vec!["10.0.0.2/24".parse().expect("an address")]),
-            gateway: None,
+            routes: Routes::default(),
+            withheld: Vec::new(),
         };
         let mut config = Config::new(Secrets::fixed());
         config.tcp.connections = connections as usize + 16;

@@ -11,8 +11,13 @@ use ringway::wire::tcp::{Flags, Options, Segment};
 const NOW: Instant = Instant::from_ns(1_000_000_000);
 const ISS: SeqNum = SeqNum(u32::MAX - 10);
 const IRS: SeqNum = SeqNum(u32::MAX - 1000);
-const OPENING: Opening =
-    Opening { iss: ISS, timestamp_offset: 7, mss: 1460, congestion: ringway::tcp::congestion::Algorithm::Reno };
+const OPENING: Opening = Opening {
+    iss: ISS,
+    timestamp_offset: 7,
+    ip: ringway::tcp::IpVersion::V4,
+    mss: 1460,
+    congestion: ringway::tcp::congestion::Algorithm::Reno,
+};
 
 fn segment(seq: SeqNum, ack: SeqNum, flags: Flags, value: u32, payload: &[u8]) -> Segment<'_> {
     let options = Options { timestamps: Some((value, 0)), ..Options::default() };

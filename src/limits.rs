@@ -5,6 +5,8 @@
 
 /// Frames taken from a ring in one burst. 64 covers a NAPI budget; a longer burst would delay the replies of its head.
 pub const BURST: usize = 64;
+/// Routes of an interface beyond its own networks. A host has a handful; a full table of the Internet is a router's.
+pub const ROUTES: usize = 4096;
 /// Neighbours remembered per interface.
 pub const NEIGHBORS: usize = 1024;
 /// Packets that wait for one neighbour (RFC 1122 2.3.2.2 asks for at least one).

@@ -10,6 +10,7 @@ use ringway::engine::Idle;
 use ringway::error::SetupError;
 use ringway::launch::Launch;
 use ringway::link::interface::{Cidr, PortClaim};
+use ringway::link::routes::Route;
 use ringway::settings::{Settings, number};
 use ringway::steer::Mode;
 use ringway::xsk::ZeroCopy;
@@ -30,9 +31,13 @@ pub(crate) struct EngineArgs {
     #[arg(long = "claim", value_name = "tcp:PORT|udp:PORT", value_delimiter = ',')]
     pub(crate) claims: Vec<PortClaim>,
 
-    /// Next hop for what is not on the network of an address
-    #[arg(long, value_name = "ADDR", value_parser = gateway)]
-    pub(crate) gateway: Option<IpAddr>,
+    /// Next hop for what is not on the network of an address; one for each family
+    #[arg(long = "gateway", value_name = "ADDR", value_parser = gateway)]
+    pub(crate) gateways: Vec<IpAddr>,
+
+    /// A network and its next hop; without =ADDR it is on the link (may be repeated)
+    #[arg(long = "route", value_name = "NET/PREFIX[=ADDR]")]
+    pub(crate) routes: Vec<Route>,
 
     /// How the XDP program is attached; auto tries native and warns when it takes skb
     #[arg(short, long, value_name = "MODE", value_enum, default_value_t = ModeWord::Auto, hide_possible_values = true, help = "XDP mode: auto|native|skb; auto warns when it takes skb")]
@@ -160,8 +165,18 @@ impl EngineArgs {
                 launch = launch.address(address.cidr);
             }
         }
-        if let Some(gateway) = self.gateway {
-            launch = launch.gateway(gateway);
+        for (at, gateway) in self.gateways.iter().enumerate() {
+            if self.gateways[..at].iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {
+                return Err(SetupError::usage(
+                    format!("cannot use the gateway {gateway}"),
+                    "another of its family is given, and each family has one",
+                )
+                .mend(format!("--route NET/PREFIX={gateway}")));
+            }
+            launch = launch.gateway(*gateway);
+        }
+        for route in &self.routes {
+            launch = launch.route(*route);
         }
         if let Some(List(queues)) = &self.queues {
             launch = launch.queues(queues);
@@ -236,7 +251,8 @@ impl EngineArgs {
     pub(crate) fn first_engine_only(&self) -> Option<&'static str> {
         let given = [
             (!self.claims.is_empty(), "--claim"),
-            (self.gateway.is_some(), "--gateway"),
+            (!self.gateways.is_empty(), "--gateway"),
+            (!self.routes.is_empty(), "--route"),
             (self.mode != ModeWord::Auto, "--mode"),
             (self.zerocopy != ZeroCopyWord::Auto, "--zerocopy"),
             (self.queues.is_some(), "--queues"),

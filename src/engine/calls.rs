@@ -104,7 +104,7 @@ impl<D: Device> Context for Core<D> {
         //# MUST use the same local address that was used in those previous segments (MUST-45).
         let tcb = Tcb::open(&self.config.tcp, self.opening(at, &key, options.congestion), self.now);
         let hop = Hop::Routed { mac: None, until: Instant::ZERO };
-        let flow = Flow { tag: options.tag, ..Flow::new(key, self.hash.of(&key), tcb, at, hop) };
+        let flow = Flow { tag: options.tag, ..Flow::new(key, self.hash.of(&key), self.flow_label(&key), tcb, at, hop) };
         let id = self.insert_flow(flow).ok_or(CallError::TableFull)?;
         self.counters.tcp_opened += 1;
         Ok(id.into())

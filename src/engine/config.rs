@@ -18,6 +18,10 @@ pub struct Config {
     pub drain: Duration,
     /// How long a neighbour's address is believed without being asked again.
     pub neighbor_expiry: Duration,
+    /// Probes for a claimed address before it is used (RFC 5227, RFC 4862); 0 uses it at once.
+    pub address_probes: u8,
+    /// How long the answer to the last of them is waited for.
+    pub address_probe_wait: Duration,
     /// Keys that peers must not know.
     pub secrets: Secrets,
 }
@@ -30,6 +34,8 @@ impl Config {
             idle: Idle::Adaptive,
             drain: Duration::from_secs(2),
             neighbor_expiry: Duration::from_secs(60),
+            address_probes: 0,
+            address_probe_wait: Duration::from_secs(1),
             secrets,
         }
     }
@@ -46,6 +52,8 @@ pub struct Secrets {
     pub ports: [u8; 16],
     /// Of SYN cookies (RFC 4987).
     pub cookies: [u8; 16],
+    /// Of IPv6 flow labels (RFC 6437).
+    pub flow_labels: [u8; 16],
     /// Of the neighbour caches.
     pub neighbors: [u64; 2],
 }
@@ -56,18 +64,19 @@ impl Secrets {
     /// # Errors
     /// The system has no randomness to give (`getrandom` fails).
     pub fn from_system() -> std::io::Result<Self> {
-        let mut bytes = [[0; 16]; 5];
+        let mut bytes = [[0; 16]; 6];
         for secret in &mut bytes {
             *secret = secret_from_system()?;
         }
-        let [directory, isn, ports, cookies, neighbors] = bytes;
+        let [directory, isn, ports, cookies, flow_labels, neighbors] = bytes;
         let both = u128::from_ne_bytes(neighbors);
-        Ok(Self { directory, isn, ports, cookies, neighbors: [both as u64, (both >> 64) as u64] })
+        let neighbors = [both as u64, (both >> 64) as u64];
+        Ok(Self { directory, isn, ports, cookies, flow_labels, neighbors })
     }
 
     /// Secrets that anybody can know: for tests and benches, whose runs must repeat.
     pub const fn fixed() -> Self {
-        Self { directory: [1; 16], isn: [2; 16], ports: [3; 16], cookies: [5; 16], neighbors: [4; 2] }
+        Self { directory: [1; 16], isn: [2; 16], ports: [3; 16], cookies: [5; 16], flow_labels: [6; 16], neighbors: [4; 2] }
     }
 }
 

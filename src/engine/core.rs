@@ -3,21 +3,23 @@
 //! Seen from inside a callback this is the [`crate::service::Context`] (`engine/calls.rs`).
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::addresses::Duplicate;
 use super::clock::MonotonicClock;
 use super::config::Config;
 use super::counters::Counters;
 use super::flow::{Flow, Listener};
 use super::spent_cookies::SpentCookies;
 use super::wheel::Wheel;
-use crate::demux::{Address, Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
+use crate::demux::{Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
 use crate::device::drop::DropCounters;
 use crate::device::{Device, Drop};
 use crate::limits;
 use crate::link::arp::Defense;
+use crate::link::dad::Candidate;
 use crate::link::icmp::TokenBucket;
-use crate::link::interface::{Claim, Interface};
+use crate::link::interface::Interface;
 use crate::link::neighbor::{Hop, NeighborCache};
 use crate::service::Connection;
 use crate::tcp::State;
@@ -51,10 +53,12 @@ impl<D: Device> Port<D> {
 pub(super) enum Timer {
     /// The earliest deadline of a TCB.
     Flow(SlotId),
-    /// The claimed addresses are announced again, and `left` times more after that.
-    Announce {
-        /// Announcements to come.
-        left: u32,
+    /// A claimed address is to be probed for, used or announced.
+    Address {
+        /// The interface.
+        interface: u16,
+        /// Position of the address in the claim.
+        position: u16,
     },
     /// A service asked for it.
     Service {
@@ -67,20 +71,41 @@ pub(super) enum Timer {
 #[derive(Debug)]
 pub(super) struct Link<F> {
     pub(super) interface: Interface,
-    /// The IPv4 addresses ARP answers for: none in a port claim, where the kernel does.
+    /// The claimed addresses on their way to be ours: none in a port claim, where they are the kernel's.
+    pub(super) candidates: Vec<Candidate>,
+    /// Those that are ours, for which ARP and neighbour discovery answer.
     pub(super) claimed: Vec<Ipv4Addr>,
+    pub(super) claimed_v6: Vec<Ipv6Addr>,
+    /// Those of IPv6 that are not ours yet.
+    pub(super) tentative_v6: Vec<Ipv6Addr>,
     pub(super) neighbors: NeighborCache<F>,
     pub(super) defense: Defense,
 }
 
 impl<F> Link<F> {
     fn new(interface: Interface, config: &Config) -> Self {
-        let claimed = match &interface.claim {
-            Claim::Addresses(addresses) => addresses.iter().filter_map(|cidr| Address::from(cidr.address).v4()).collect(),
-            Claim::Ports { .. } => Vec::new(),
-        };
         let neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
-        Self { interface, claimed, neighbors, defense: Defense::default() }
+        Self {
+            interface,
+            candidates: Vec::new(),
+            claimed: Vec::new(),
+            claimed_v6: Vec::new(),
+            tentative_v6: Vec::new(),
+            neighbors,
+            defense: Defense::default(),
+        }
+    }
+
+    /// An address is ours from now on.
+    pub(super) fn assign(&mut self, address: IpAddr) {
+        self.interface.withheld.retain(|&withheld| withheld != address);
+        match address {
+            IpAddr::V4(address) => self.claimed.push(address),
+            IpAddr::V6(address) => {
+                self.tentative_v6.retain(|&tentative| tentative != address);
+                self.claimed_v6.push(address);
+            }
+        }
     }
 
     /// A neighbour's place on this link.
@@ -133,6 +158,10 @@ pub(super) struct Core<D: Device> {
     pub(super) spent_cookies: SpentCookies,
     /// Set once a stop began: no new connections.
     pub(super) stopping: bool,
+    /// The claimed addresses are on their way.
+    pub(super) addresses_begun: bool,
+    /// Claimed addresses that turned out to be others', and nobody was told yet.
+    pub(super) duplicates: Vec<Duplicate>,
     /// A service asked for the stop.
     pub(super) stop_asked: bool,
     pub(super) unfilled_reported: bool,
@@ -141,6 +170,7 @@ pub(super) struct Core<D: Device> {
 impl<D: Device> Core<D> {
     pub(super) fn new(config: Config, interfaces: Vec<Interface>, ports: Vec<Port<D>>) -> Self {
         let connections = config.tcp.connections;
+        let addresses: usize = interfaces.iter().map(|interface| interface.addresses().len()).sum();
         let frames: usize = ports.iter().map(|port| port.device.frames().total).sum();
         Self {
             now: Instant::ZERO,
@@ -156,8 +186,8 @@ impl<D: Device> Core<D> {
             endpoints: PortTable::with_capacity(limits::ENDPOINTS),
             pool: BufferPool::new(config.tcp.memory),
             prune_at: 0,
-            // One timer a connection, those of services, and the one of announcements.
-            wheel: Wheel::with_capacity(connections + limits::SERVICE_TIMERS + 1),
+            // One timer a connection, those of services, and one an address.
+            wheel: Wheel::with_capacity(connections + limits::SERVICE_TIMERS + addresses),
             service_timers: 0,
             ready: VecDeque::with_capacity(connections),
             offers: VecDeque::with_capacity(connections),
@@ -172,6 +202,8 @@ impl<D: Device> Core<D> {
             time_waits: VecDeque::with_capacity(2 * connections),
             spent_cookies: SpentCookies::new(),
             stopping: false,
+            addresses_begun: false,
+            duplicates: Vec::new(),
             stop_asked: false,
             unfilled_reported: false,
         }

@@ -15,6 +15,10 @@ pub struct Counters {
     pub arp_replies: u64,
     /// ARP requests sent.
     pub arp_requests: u64,
+    /// Neighbour advertisements sent (IPv6).
+    pub nd_advertisements: u64,
+    /// Neighbour solicitations sent (IPv6).
+    pub nd_solicitations: u64,
     /// ICMP echo requests answered.
     pub icmp_echo_replies: u64,
     /// ICMP errors sent.

@@ -2,15 +2,17 @@
 //!
 //! Called by all paths that send something of their own. A frame that is too small is said, not overrun; nothing here panics.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::Range;
 
 use crate::demux::{Address, FlowKey};
 use crate::device::Frame;
 use crate::tcp::Transmit;
 use crate::wire::checksum::PseudoHeader;
-use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
+use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4};
-use crate::wire::{arp, tcp, udp};
+use crate::wire::ipv6::{self, Ipv6};
+use crate::wire::{arp, icmpv6, tcp, udp};
 
 /// Ethernet addresses and VLAN of a packet to be built.
 #[derive(Clone, Copy, Debug)]
@@ -30,38 +32,88 @@ impl LinkHeader {
     }
 }
 
-/// Bytes of the headers in front of a UDP payload over IPv4.
-pub(super) const fn udp_headroom(link: LinkHeader) -> usize {
-    link.len() + ipv4::HEADER_LEN + udp::HEADER_LEN
-}
-
-/// Writes Ethernet, IPv4 and UDP headers around a payload of `len` bytes that already lies at [`udp_headroom`]. False when it does not fit, or is not IPv4.
-pub(super) fn udp_around<F: Frame>(frame: &mut F, link: LinkHeader, source: SocketAddr, target: SocketAddr, len: usize) -> bool {
-    let (IpAddr::V4(from), IpAddr::V4(to)) = (source.ip(), target.ip()) else { return false };
-    let total = ipv4::HEADER_LEN + udp::HEADER_LEN + len;
-    let whole = link.len() + total;
-    if frame.set_len(whole) != whole || total > usize::from(u16::MAX) {
-        return false;
-    }
-    let pseudo = PseudoHeader { source: from.into(), target: to.into(), protocol: ipv4::PROTOCOL_UDP };
-    let bytes = frame.bytes_mut();
-    let at = ethernet::emit(bytes, &link.ethernet(ETHERTYPE_IPV4));
-    ipv4::emit(&mut bytes[at..], &ipv4_header(from, to, ipv4::PROTOCOL_UDP, total));
-    udp::emit(&mut bytes[at + ipv4::HEADER_LEN..], source.port(), target.port(), &pseudo);
-    true
-}
-
-/// What a TCP segment asks of the IP layer.
+/// What a packet asks of the IP layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivery {
     /// The DiffServ code point.
     pub(super) dscp: u8,
     /// Marks may take the place of losses: ECT(0).
     pub(super) ect: bool,
+    /// TTL, or hop limit.
     pub(super) ttl: u8,
+    /// Flow label, of IPv6 only: 20 bits.
+    pub(super) flow_label: u32,
 }
 
-/// Builds a TCP segment. False when it does not fit, or is not IPv4.
+impl Default for Delivery {
+    /// As a packet travels that asks for nothing.
+    fn default() -> Self {
+        Self { dscp: 0, ect: false, ttl: ipv4::DEFAULT_TTL, flow_label: 0 }
+    }
+}
+
+/// Length of the IP header in front of what goes to an address.
+pub(super) const fn ip_header_len(target: Address) -> usize {
+    if target.v4().is_some() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN }
+}
+
+/// Makes the frame long enough for a packet with `len` bytes behind its IP header, and writes the headers up to there. Returns where that is; `None` when
+/// it does not fit, or when the addresses are not of one family.
+#[inline]
+fn ip_around<F: Frame>(
+    frame: &mut F,
+    link: LinkHeader,
+    (source, target): (Address, Address),
+    protocol: u8,
+    delivery: Delivery,
+    len: usize,
+) -> Option<usize> {
+    let header_len = ip_header_len(target);
+    let whole = link.len() + header_len + len;
+    if frame.set_len(whole) != whole {
+        return None;
+    }
+    let bytes = frame.bytes_mut();
+    let dscp_ecn = (delivery.dscp << 2) | if delivery.ect { ipv4::ECN_ECT_0 } else { 0 };
+    let at = link.len();
+    let written = match (source.v4(), target.v4()) {
+        (Some(source), Some(target)) => {
+            ethernet::emit(bytes, &link.ethernet(ETHERTYPE_IPV4));
+            let header = Ipv4 { dscp_ecn, ttl: delivery.ttl, ..Ipv4::outgoing(source, target, protocol, len) };
+            ipv4::emit(bytes.get_mut(at..)?, &header)
+        }
+        (None, None) => {
+            ethernet::emit(bytes, &link.ethernet(ETHERTYPE_IPV6));
+            let Delivery { ttl: hop_limit, flow_label, .. } = delivery;
+            let header = Ipv6::outgoing((*source.octets()).into(), (*target.octets()).into(), protocol, len);
+            ipv6::emit(bytes.get_mut(at..)?, &Ipv6 { dscp_ecn, hop_limit, flow_label, ..header })
+        }
+        _ => 0,
+    };
+    (written == header_len).then_some(at + header_len)
+}
+
+/// Bytes of the headers in front of a UDP payload to an address.
+pub(super) const fn udp_headroom(link: LinkHeader, target: Address) -> usize {
+    link.len() + ip_header_len(target) + udp::HEADER_LEN
+}
+
+/// Writes Ethernet, IP and UDP headers around a payload of `len` bytes that already lies at [`udp_headroom`]. False when it does not fit.
+pub(super) fn udp_around<F: Frame>(
+    frame: &mut F,
+    link: LinkHeader,
+    delivery: Delivery,
+    source: SocketAddr,
+    target: SocketAddr,
+    len: usize,
+) -> bool {
+    let (from, to) = (Address::from(source.ip()), Address::from(target.ip()));
+    let Some(at) = ip_around(frame, link, (from, to), ipv4::PROTOCOL_UDP, delivery, udp::HEADER_LEN + len) else { return false };
+    let pseudo = PseudoHeader { source: from, target: to, protocol: ipv4::PROTOCOL_UDP };
+    udp::emit(&mut frame.bytes_mut()[at..], source.port(), target.port(), &pseudo) != 0
+}
+
+/// Builds a TCP segment. False when it does not fit.
 pub(super) fn tcp_segment<F: Frame>(
     frame: &mut F,
     link: LinkHeader,
@@ -70,20 +122,11 @@ pub(super) fn tcp_segment<F: Frame>(
     delivery: Delivery,
     payload: [&[u8]; 2],
 ) -> bool {
-    let (Some(from), Some(to)) = (key.local.v4(), key.remote.v4()) else { return false };
     let header_len = tcp::header_len(&header.options);
     let payload_len = payload[0].len() + payload[1].len();
-    let total = ipv4::HEADER_LEN + header_len + payload_len;
-    let whole = link.len() + total;
-    if frame.set_len(whole) != whole || total > usize::from(u16::MAX) {
-        return false;
-    }
-    let bytes = frame.bytes_mut();
-    let at = ethernet::emit(bytes, &link.ethernet(ETHERTYPE_IPV4));
-    let dscp_ecn = (delivery.dscp << 2) | if delivery.ect { ipv4::ECN_ECT_0 } else { 0 };
-    let service = Ipv4 { dscp_ecn, ttl: delivery.ttl, ..ipv4_header(from, to, ipv4::PROTOCOL_TCP, total) };
-    ipv4::emit(&mut bytes[at..], &service);
-    let segment = &mut bytes[at + ipv4::HEADER_LEN..];
+    let ends = (key.local, key.remote);
+    let Some(at) = ip_around(frame, link, ends, ipv4::PROTOCOL_TCP, delivery, header_len + payload_len) else { return false };
+    let segment = &mut frame.bytes_mut()[at..];
     let (first, second) = segment[header_len..].split_at_mut(payload[0].len());
     first.copy_from_slice(payload[0]);
     second.copy_from_slice(payload[1]);
@@ -116,39 +159,29 @@ pub(super) fn arp_packet<F: Frame>(frame: &mut F, link: LinkHeader, packet: &arp
     arp::emit(&mut bytes[at..], packet) == arp::LEN
 }
 
-/// Builds Ethernet and IPv4 headers in front of an ICMP message of `len` bytes; the caller writes the message at the returned offset.
-pub(super) fn icmp_around<F: Frame>(
-    frame: &mut F,
-    link: LinkHeader,
-    source: Address,
-    target: Address,
-    len: usize,
-) -> Option<usize> {
-    let (from, to) = (source.v4()?, target.v4()?);
-    let total = ipv4::HEADER_LEN + len;
-    let whole = link.len() + total;
-    if frame.set_len(whole) != whole {
-        return None;
+/// Makes a received ICMPv6 echo request, which lies somewhere in its frame, the reply behind headers of its own.
+pub(super) fn echo_moved<F: Frame>(frame: &mut F, link: LinkHeader, ends: (Address, Address), message: Range<usize>) -> bool {
+    let to = link.len() + ip_header_len(ends.1);
+    let len = message.len();
+    if message.start < to || message.end > frame.bytes().len() {
+        return false;
     }
-    let bytes = frame.bytes_mut();
-    let at = ethernet::emit(bytes, &link.ethernet(ETHERTYPE_IPV4));
-    ipv4::emit(&mut bytes[at..], &ipv4_header(from, to, ipv4::PROTOCOL_ICMP, total));
-    Some(at + ipv4::HEADER_LEN)
+    frame.bytes_mut().copy_within(message, to);
+    let Some(at) = ip_around(frame, link, ends, ipv6::NEXT_HEADER_ICMPV6, Delivery::default(), len) else { return false };
+    icmpv6::echo_reply_in_place(&mut frame.bytes_mut()[at..]);
+    true
 }
 
-/// The header of a packet that is never fragmented, whose identification therefore means nothing (RFC 6864 4.1).
-const fn ipv4_header(source: std::net::Ipv4Addr, target: std::net::Ipv4Addr, protocol: u8, total_len: usize) -> Ipv4 {
-    Ipv4 {
-        source,
-        target,
-        protocol,
-        ttl: ipv4::DEFAULT_TTL,
-        dscp_ecn: 0,
-        identification: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        header_len: ipv4::HEADER_LEN,
-        total_len,
-    }
+/// Builds Ethernet and IP headers in front of an ICMP message, of the family of the addresses, and copies that behind them.
+pub(super) fn icmp_packet<F: Frame>(
+    frame: &mut F,
+    link: LinkHeader,
+    ends: (Address, Address),
+    delivery: Delivery,
+    message: &[u8],
+) -> bool {
+    let protocol = if ends.1.v4().is_some() { ipv4::PROTOCOL_ICMP } else { ipv6::NEXT_HEADER_ICMPV6 };
+    let Some(at) = ip_around(frame, link, ends, protocol, delivery, message.len()) else { return false };
+    frame.bytes_mut()[at..].copy_from_slice(message);
+    true
 }

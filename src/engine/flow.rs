@@ -19,6 +19,8 @@ pub(super) struct Flow {
     /// Hash of the key, kept so that the directory can move entries without hashing again.
     pub(super) hash: u64,
     pub(super) tcb: Tcb,
+    /// Of its packets, over IPv6 (RFC 6437): the same for all.
+    pub(super) flow_label: u32,
     /// Position of the port that the peer's segments last came in by; ours leave there.
     pub(super) port: usize,
     pub(super) hop: Hop,
@@ -98,10 +100,11 @@ const COOKIES_TAKEN: Duration = Duration::from_secs(128);
 
 impl Flow {
     /// A connection as it begins: nobody's, and with nothing told.
-    pub(super) fn new(key: FlowKey, hash: u64, tcb: Tcb, port: usize, hop: Hop) -> Self {
+    pub(super) fn new(key: FlowKey, hash: u64, flow_label: u32, tcb: Tcb, port: usize, hop: Hop) -> Self {
         Self {
             key,
             hash,
+            flow_label,
             tcb,
             port,
             hop,

@@ -3,16 +3,17 @@
 //! Called by the turn for frames that are neither TCP nor UDP, by the other paths for the next hop, and by the timers. Errors that are
 //! sent are limited in number ([`crate::link::icmp`]); nothing here panics on what a peer sends.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use super::core::{Core, Link, Timer};
-use super::emit::{self, LinkHeader};
+use super::core::{Core, Link};
+use super::emit::{self, Delivery, LinkHeader};
 use super::run::Engine;
 use super::settle::Verdict;
 use crate::demux::{FlowKey, SlotId};
 use crate::device::{Device, Drop, Frame};
 use crate::link::arp::{self, Outcome};
-use crate::link::icmp::{self, Reaction};
+use crate::link::dad;
+use crate::link::icmp::{self, Complaint, Reaction, Trouble};
 use crate::link::interface::Claim;
 use crate::link::neighbor::Lookup;
 use crate::link::packet::Packet;
@@ -21,37 +22,37 @@ use crate::service::{EndpointId, IcmpError, Notice, ResetReason, Service};
 use crate::tcp::seq::SeqNum;
 use crate::udp::Received;
 use crate::wire::ethernet::{Ethernet, Mac};
+use crate::wire::extension::Refused;
 use crate::wire::{arp as wire_arp, icmpv4, ipv4, reply};
 
 impl<D: Device, S: Service> Engine<D, S> {
     /// ICMP to a claimed address: echo is answered in its frame, an error reaches whoever sent the packet it quotes.
-    pub(super) fn icmp_path(&mut self, at: usize, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+    pub(super) fn icmp_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let Some(message) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::IcmpTruncated) };
-        match icmp::on_icmp(&self.core.link_of(at).interface, &packet.ip, message) {
-            // RFC 1122 3.2.2.6 and 3.3.6: nor is a ping answered that only the link has sent to many.
-            Reaction::Echo if packet.to_many => Verdict::Drop(frame, Drop::IcmpIgnored),
-            Reaction::Echo => {
-                frame.set_len(packet.payload().end);
-                match reply::swap_echo_ipv4(frame.bytes_mut(), packet.ip_at) {
-                    Ok(()) => {
-                        self.core.counters.icmp_echo_replies += 1;
-                        Verdict::Tx(frame)
-                    }
-                    Err(why) => Verdict::Drop(frame, why),
-                }
-            }
-            Reaction::Error { icmp, quoted } => {
+        let interface = &self.core.link_of(at).interface;
+        let reaction = match packet.is_ipv4() {
+            true => icmp::on_icmp(interface, &packet, message),
+            false => icmp::on_icmpv6(interface, &packet, message),
+        };
+        match reaction {
+            Reaction::Echo => self.core.echo(at, frame, &packet),
+            Reaction::Error { trouble, quoted } => {
                 self.core.counters.icmp_errors_received += 1;
-                self.icmp_error(at, &icmp, &quoted);
+                self.icmp_error(at, trouble, &quoted);
                 Verdict::Done(frame)
+            }
+            Reaction::Discovery(icmp) => self.core.discovery_path(at, frame, &packet, &icmp),
+            Reaction::Drop(Drop::ChecksumUnfilled) => {
+                self.core.report_unfilled(at);
+                Verdict::Drop(frame, Drop::ChecksumUnfilled)
             }
             Reaction::Drop(why) => Verdict::Drop(frame, why),
         }
     }
 
     /// An error about a packet of ours, if the quotation is true: nothing in it is trusted before an endpoint or a TCB confirms it (RFC 5927 4).
-    fn icmp_error(&mut self, at: usize, icmp: &icmpv4::Icmp, quoted: &icmpv4::Quoted) {
-        let icmpv4::Icmp { icmp_type, code, .. } = *icmp;
+    fn icmp_error(&mut self, at: usize, trouble: Trouble, quoted: &icmpv4::Quoted) {
+        let Trouble { icmp_type, code, .. } = trouble;
         let (local, remote) = (quoted.source, quoted.target);
         match quoted.protocol {
             ipv4::PROTOCOL_UDP => {
@@ -73,14 +74,14 @@ impl<D: Device, S: Service> Engine<D, S> {
                 //# TCP implementations MUST act on an ICMP error message passed up from the IP layer, directing it to the connection that
                 //# created the error (MUST-54).
                 if let (Some(id), Some(seq)) = (self.core.find_flow(&key), quoted.seq) {
-                    self.icmp_for_flow(id, icmp, seq);
+                    self.icmp_for_flow(id, trouble, seq);
                 }
             }
             _ => {}
         }
     }
 
-    fn icmp_for_flow(&mut self, id: SlotId, icmp: &icmpv4::Icmp, seq: SeqNum) {
+    fn icmp_for_flow(&mut self, id: SlotId, trouble: Trouble, seq: SeqNum) {
         let Core { config, now, flows, tally, .. } = &mut self.core;
         let Some(flow) = flows.find_mut(id) else { return };
         //= rfc5927#4.1
@@ -89,10 +90,10 @@ impl<D: Device, S: Service> Engine<D, S> {
         if !flow.tcb.is_in_flight(seq) {
             return;
         }
-        if let Some(mtu) = icmp.next_hop_mtu() {
-            flow.tcb.on_packet_too_big(&config.tcp, *now, seq, mtu);
+        if let Some(mtu) = trouble.mtu {
+            flow.tcb.on_packet_too_big(&config.tcp, *now, seq, mtu.min(u32::from(u16::MAX)) as u16);
             tally.count_all(flow.tcb.take_noted());
-        } else if icmp.is_hard() && !flow.tcb.on_unreachable().is_empty() {
+        } else if trouble.hard && !flow.tcb.on_unreachable().is_empty() {
             //= rfc9293#3.9.2.2
             //# These are hard error conditions, so TCP implementations SHOULD abort the connection (SHLD-26).
             // In SYN-SENT only: in a synchronized state the peer was there, and who can forge the error could end the connection
@@ -102,7 +103,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             //= rfc9293#3.9.2.2
             //# Since these Unreachable messages indicate soft error conditions, a TCP implementation MUST NOT abort the connection
             //# (MUST-56), and it SHOULD make the information available to the application (SHLD-25).
-            self.tell_notice(id, Notice::Icmp { icmp_type: icmp.icmp_type, code: icmp.code });
+            self.tell_notice(id, Notice::Icmp { icmp_type: trouble.icmp_type, code: trouble.code });
         }
         self.core.touch(id);
     }
@@ -116,6 +117,13 @@ impl<D: Device> Core<D> {
             Err(why) => return Verdict::Drop(frame, why),
         };
         let link = self.link_of(at);
+        let wanted = link.interface.withheld.iter().find(
+            |&&withheld| matches!(withheld, IpAddr::V4(tentative) if dad::is_arp_conflict(&packet, tentative, link.interface.mac)),
+        );
+        if let Some(&address) = wanted {
+            self.conflict(at, address, packet.sender_mac);
+            return Verdict::Drop(frame, Drop::ArpConflict);
+        }
         match arp::on_arp(&packet, &link.claimed, link.interface.mac) {
             Outcome::Reply { asker, reply } => {
                 if let Some(asker) = asker {
@@ -140,23 +148,10 @@ impl<D: Device> Core<D> {
                 }
             }
             Outcome::Conflict { ip, rival } => {
-                self.defend(at, ip, rival);
+                self.conflict(at, IpAddr::V4(ip), rival);
                 Verdict::Drop(frame, Drop::ArpConflict)
             }
             Outcome::Drop(why) => Verdict::Drop(frame, why),
-        }
-    }
-
-    /// Another station uses an address of ours: said and, at most every ten seconds, answered by announcing it again (RFC 5227 2.4 b).
-    fn defend(&mut self, at: usize, ip: Ipv4Addr, rival: Mac) {
-        let now = self.now;
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
-        if link.defense.due(now) {
-            tracing::warn!(
-                "address conflict on {}: {rival} claims {ip}, which is ours; announcing it again",
-                link.interface.name
-            );
-            self.announce_one(at, ip);
         }
     }
 
@@ -241,8 +236,16 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// Sends an ARP request to all.
+    /// Asks the link who has an address.
     fn ask(&mut self, at: usize, hop: IpAddr) {
+        match hop {
+            IpAddr::V4(_) => self.ask_by_arp(at, hop),
+            IpAddr::V6(hop) => self.solicit(at, hop),
+        }
+    }
+
+    /// Sends an ARP request to all.
+    fn ask_by_arp(&mut self, at: usize, hop: IpAddr) {
         let interface = &self.link_of(at).interface;
         let (IpAddr::V4(target), Some((_, IpAddr::V4(source)))) = (hop, route::source([interface], hop)) else { return };
         let packet = arp::request(interface.mac, source, target);
@@ -252,7 +255,7 @@ impl<D: Device> Core<D> {
         }
     }
 
-    fn send_arp(&mut self, at: usize, link: LinkHeader, packet: &wire_arp::Arp) -> bool {
+    pub(super) fn send_arp(&mut self, at: usize, link: LinkHeader, packet: &wire_arp::Arp) -> bool {
         let Some(mut frame) = self.ports[at].device.allocate() else {
             self.drops.count(Drop::NoFrame);
             return false;
@@ -263,7 +266,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Notes a neighbour's address and sends what waited for it.
-    fn learn(&mut self, at: usize, address: IpAddr, mac: Mac) {
+    pub(super) fn learn(&mut self, at: usize, address: IpAddr, mac: Mac) {
         let now = self.now;
         let link = &mut self.links[usize::from(self.ports[at].interface)];
         link.neighbors.learn(now, link.hop(address), mac, &mut self.waiting);
@@ -271,7 +274,7 @@ impl<D: Device> Core<D> {
     }
 
     /// The same for a packet that was not for us: only a neighbour that is known already. False when it is not.
-    fn update(&mut self, at: usize, address: IpAddr, mac: Mac) -> bool {
+    pub(super) fn update(&mut self, at: usize, address: IpAddr, mac: Mac) -> bool {
         let now = self.now;
         let link = &mut self.links[usize::from(self.ports[at].interface)];
         let known = link.neighbors.update(now, link.hop(address), mac, &mut self.waiting);
@@ -279,7 +282,7 @@ impl<D: Device> Core<D> {
         known
     }
 
-    fn send_waiting(&mut self, at: usize, mac: Mac) {
+    pub(super) fn send_waiting(&mut self, at: usize, mac: Mac) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for mut frame in waiting.drain(..) {
             set_target(&mut frame, mac);
@@ -293,25 +296,6 @@ impl<D: Device> Core<D> {
         if matches!(self.link_of(at).interface.claim, Claim::Ports { .. }) {
             self.learn(at, received.meta.remote.ip(), received.ethernet.source);
         }
-    }
-
-    /// Announces the claimed addresses, so that neighbours forget who had them before (RFC 5227 2.3); `left` times more after this.
-    pub(super) fn announce(&mut self, left: u32) {
-        for interface in 0..self.links.len() {
-            let Some(at) = self.port_of(interface as u16) else { continue };
-            for position in 0..self.links[interface].claimed.len() {
-                self.announce_one(at, self.links[interface].claimed[position]);
-            }
-        }
-        if left > 0 {
-            // Without a timer the first announcement has to do.
-            let _ = self.wheel.arm(self.now + arp::ANNOUNCE_INTERVAL, Timer::Announce { left: left - 1 });
-        }
-    }
-
-    fn announce_one(&mut self, at: usize, address: Ipv4Addr) {
-        let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
-        self.send_arp(at, link, &arp::announcement(link.source, address));
     }
 
     /// Asks silent neighbours again, drops what waited too long, and returns the neighbours that stay silent.
@@ -343,19 +327,66 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// A ping, made its own answer.
+    fn echo(&mut self, at: usize, mut frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
+        if !packet.plain && !packet.is_ipv4() {
+            return self.echo_anew(at, frame, packet);
+        }
+        frame.set_len(packet.end);
+        let swapped = match packet.is_ipv4() {
+            true => reply::swap_echo_ipv4(frame.bytes_mut(), packet.ip_at),
+            false => reply::swap_echo_ipv6(frame.bytes_mut(), packet.ip_at),
+        };
+        match swapped {
+            Ok(()) => {
+                self.counters.icmp_echo_replies += 1;
+                Verdict::Tx(frame)
+            }
+            Err(why) => Verdict::Drop(frame, why),
+        }
+    }
+
+    /// The answer to a ping with extension headers, which are not sent back: in the same frame, moved to the front.
+    fn echo_anew(&mut self, at: usize, mut frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
+        let link = LinkHeader { target: packet.ethernet.source, ..self.unresolved(at) };
+        let ends = (packet.target, packet.source);
+        match emit::echo_moved(&mut frame, link, ends, packet.payload()) {
+            true => {
+                self.counters.icmp_echo_replies += 1;
+                Verdict::Tx(frame)
+            }
+            false => Verdict::Drop(frame, Drop::NoFrame),
+        }
+    }
+
     /// An IP protocol that nobody serves (RFC 1122 3.2.2.1: protocol unreachable).
     pub(super) fn unknown_protocol(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
-        self.send_unreachable(at, frame.bytes(), &packet, icmpv4::CODE_PROTOCOL);
+        self.complain(at, frame.bytes(), &packet, Complaint::Protocol);
         Verdict::Drop(frame, Drop::ProtocolUnknown)
     }
 
-    /// Sends an ICMP error about a received packet, unless RFC 1122 3.2.2 forbids it or there were too many lately.
-    pub(super) fn send_unreachable(&mut self, at: usize, original: &[u8], packet: &Packet, code: u8) {
-        let Some(quoted) = original.get(packet.ip_at..packet.ip_at + packet.ip.total_len) else { return };
+    /// An IPv6 packet whose extension headers ask for what is refused.
+    pub(super) fn refused_header(&mut self, at: usize, frame: D::Frame, packet: &Packet, refused: Refused) -> Verdict<D::Frame> {
+        if let Some(problem) = refused.problem {
+            self.complain(at, frame.bytes(), packet, Complaint::Header(problem));
+        }
+        Verdict::Drop(frame, refused.why)
+    }
+
+    /// Sends an ICMP error about a received packet, unless RFC 1122 3.2.2 or RFC 4443 2.4 forbids it or there were too many lately.
+    pub(super) fn complain(&mut self, at: usize, original: &[u8], packet: &Packet, complaint: Complaint) {
+        let Some(quoted) = original.get(packet.whole()) else { return };
         let payload = original.get(packet.payload()).unwrap_or_default();
-        if !icmp::may_send_error(&self.link_of(at).interface, &packet.ethernet, &packet.ip, payload) {
+        let interface = &self.link_of(at).interface;
+        if !icmp::may_send_error(interface, packet, payload, complaint) {
             return;
         }
+        // To a group nobody has sent from: the answer to such a packet comes from an address of ours.
+        let source = match packet.to_many && !interface.owns(packet.target.ip()) {
+            true => route::source([interface], packet.source.ip()).map(|(_, source)| source.into()),
+            false => Some(packet.target),
+        };
+        let Some(source) = source else { return };
         if !self.icmp_bucket.take(self.now) {
             self.drops.count(Drop::IcmpLimited);
             return;
@@ -365,16 +396,16 @@ impl<D: Device> Core<D> {
             return;
         };
         let link = LinkHeader { target: packet.ethernet.source, ..self.unresolved(at) };
-        let mut message = [0; icmpv4::MAX_LEN];
-        let len = icmpv4::emit_unreachable(&mut message, code, quoted);
-        let (source, target) = (packet.ip.target.into(), packet.ip.source.into());
-        match emit::icmp_around(&mut frame, link, source, target, len) {
-            Some(offset) => {
-                frame.bytes_mut()[offset..offset + len].copy_from_slice(&message[..len]);
-                self.counters.icmp_errors_sent += 1;
-                self.settle(at, Verdict::Tx(frame));
-            }
-            None => self.settle(at, Verdict::Drop(frame, Drop::NoFrame)),
+        let mut message = [0; icmp::ERROR_MAX];
+        let len = complaint.emit(source, packet.source, quoted, &mut message);
+        let message = message.get(..len).filter(|message| !message.is_empty());
+        let built = message
+            .is_some_and(|message| emit::icmp_packet(&mut frame, link, (source, packet.source), Delivery::default(), message));
+        if built {
+            self.counters.icmp_errors_sent += 1;
+            self.settle(at, Verdict::Tx(frame));
+        } else {
+            self.settle(at, Verdict::Drop(frame, Drop::NoFrame));
         }
     }
 }

@@ -4,12 +4,14 @@
 //! devices), one service and the protocol state of its core; nothing is shared with other cores but the [`Mailbox`] and the [`Stop`]
 //! switch. It knows nothing of AF_XDP: whatever implements [`crate::device::Device`] will do. Peers cannot make it panic or grow.
 
+mod addresses;
 mod calls;
 pub mod clock;
 pub mod config;
 pub mod core;
 pub mod counters;
 mod deliver;
+mod discovery;
 mod emit;
 mod flow;
 pub mod idle;
@@ -32,6 +34,7 @@ pub mod wheel;
 #[cfg(test)]
 mod tests;
 
+pub use addresses::Duplicate;
 pub use clock::{Clock, MonotonicClock};
 pub use config::{Config, Secrets};
 pub use core::Port;

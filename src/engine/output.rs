@@ -88,7 +88,7 @@ impl<D: Device> Core<D> {
         let source = self.link_of(at).interface.mac;
         let vlan = self.link_of(at).interface.vlan;
         let Some(flow) = self.flows.find_mut(id) else { return Err(frame) };
-        let (key, dscp, again) = (flow.key, flow.tcb.dscp(), flow.tcb.retransmitted());
+        let (key, dscp, flow_label, again) = (flow.key, flow.tcb.dscp(), flow.flow_label, flow.tcb.retransmitted());
         let segment = flow.tcb.transmit(next, &self.config.tcp, self.now, &mut self.pool);
         let header = emit::tcp_header(&key, &segment);
         let link = LinkHeader { source, target: target.unwrap_or_default(), vlan };
@@ -97,7 +97,7 @@ impl<D: Device> Core<D> {
         //= rfc9293#3.9.1.9
         //# TCP implementations SHOULD pass the current Differentiated Services field value without change to the IP layer, when it sends
         //# segments on the connection (SHLD-22).
-        let delivery = Delivery { dscp, ect: segment.ect, ttl: self.config.tcp.ttl as u8 };
+        let delivery = Delivery { dscp, ect: segment.ect, ttl: self.config.tcp.ttl as u8, flow_label };
         let built = emit::tcp_segment(&mut frame, link, &key, &header, delivery, segment.payload);
         self.counters.tcp_retransmitted += flow.tcb.retransmitted() - again;
         let noted = flow.tcb.take_noted();

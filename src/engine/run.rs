@@ -17,7 +17,6 @@ use crate::cpu;
 use crate::demux::SlotId;
 use crate::device::Device;
 use crate::limits;
-use crate::link::arp::ANNOUNCE_NUM;
 use crate::link::interface::Interface;
 use crate::service::{ResetReason, Service};
 use crate::time::Instant;
@@ -28,6 +27,7 @@ use crate::time::Instant;
 /// use ringway::device::memory;
 /// use ringway::engine::{Config, Engine, MonotonicClock, Port, Secrets};
 /// use ringway::link::interface::{Claim, Interface};
+/// use ringway::link::routes::Routes;
 /// use ringway::service::Service;
 /// use ringway::wire::ethernet::Mac;
 ///
@@ -43,7 +43,8 @@ use crate::time::Instant;
 ///     mtu: 1500,
 ///     vlan: None,
 ///     claim: Claim::Addresses(vec!["10.0.0.1/24".parse().unwrap()]),
-///     gateway: None,
+///     routes: Routes::default(),
+///     withheld: Vec::new(),
 /// };
 /// let mut engine = Engine::new(Config::new(Secrets::fixed()), vec![interface], vec![Port::new(device, 0, 0)], Silent)?;
 /// engine.start(&MonotonicClock::start());
@@ -115,10 +116,15 @@ impl<D: Device, S: Service> Engine<D, S> {
         &mut self.core.ports[port].device
     }
 
-    /// Starts the service and announces the claimed addresses to the neighbours. Once, before the first turn.
+    /// The machine's clock, the same for everything that this engine does by itself.
+    pub fn clock(&mut self) -> MonotonicClock {
+        *self.core.clock.get_or_insert_with(MonotonicClock::start)
+    }
+
+    /// Starts the service, and begins with the claimed addresses unless [`Engine::claim_addresses`] has. Once, before the first turn.
     pub fn start(&mut self, clock: &impl Clock) {
         self.core.now = clock.now();
-        self.core.announce(ANNOUNCE_NUM - 1);
+        self.core.begin_addresses();
         self.service.start(&mut self.core);
     }
 
@@ -136,9 +142,8 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// # Errors
     /// As [`Engine::run`].
     pub fn run_watched(&mut self, every: Duration, mut watch: impl FnMut(&Report)) -> io::Result<Report> {
-        let clock = MonotonicClock::start();
+        let clock = self.clock();
         let cpu_at_start = cpu::thread_ns();
-        self.core.clock = Some(clock);
         self.start(&clock);
         let mut last_work = clock.now();
         let mut next_watch = last_work + every;

@@ -19,13 +19,11 @@ use crate::tcp::congestion::Algorithm;
 use crate::tcp::cookie::{self, Seal};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Happening;
-use crate::tcp::{Disposition, Events, Opening, Reset, Tcb, Transmit, isn};
+use crate::tcp::{Disposition, Events, IpVersion, Opening, Reset, Tcb, Transmit, isn};
 use crate::wire::checksum::PseudoHeader;
 use crate::wire::ipv4::{ECN_MASK, PROTOCOL_TCP};
+use crate::wire::ipv6;
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
-
-/// The two headers in front of a TCP payload, without options.
-const HEADERS: usize = 40;
 
 impl<D: Device, S: Service> Engine<D, S> {
     pub(super) fn tcp_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
@@ -34,7 +32,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             //# A TCP implementation MUST silently discard an incoming SYN segment that is addressed to a broadcast or multicast address (MUST-57).
             return Verdict::Drop(frame, Drop::TcpNotUnicast);
         }
-        let pseudo = PseudoHeader { source: packet.ip.source.into(), target: packet.ip.target.into(), protocol: PROTOCOL_TCP };
+        let pseudo = PseudoHeader { source: packet.source, target: packet.target, protocol: PROTOCOL_TCP };
         let Some(bytes) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::TcpTruncated) };
         let (ports, mut segment) = match tcp::parse(bytes, &pseudo) {
             Ok(parsed) => parsed,
@@ -45,7 +43,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 return Verdict::Drop(frame, why);
             }
         };
-        segment.ecn = packet.ip.dscp_ecn & ECN_MASK;
+        segment.ecn = packet.dscp_ecn & ECN_MASK;
         self.core.counters.tcp_received += 1;
         let key = FlowKey {
             local: pseudo.target,
@@ -214,7 +212,7 @@ impl<D: Device> Core<D> {
     /// A connection of a listener, as it begins.
     #[inline]
     fn accepted(&self, at: usize, packet: &Packet, key: &FlowKey, listener: u16, tag: u64, tcb: Tcb) -> Flow {
-        let flow = Flow::new(*key, self.hash.of(key), tcb, at, Hop::Fixed(packet.ethernet.source));
+        let flow = Flow::new(*key, self.hash.of(key), self.flow_label(key), tcb, at, Hop::Fixed(packet.ethernet.source));
         Flow { listener: Some(ListenerId(listener)), tag, ..flow }
     }
 
@@ -293,6 +291,7 @@ impl<D: Device> Core<D> {
     /// What a TCB is told at its birth.
     pub(super) fn opening(&self, at: usize, key: &FlowKey, congestion: Option<Algorithm>) -> Opening {
         let secret = &self.config.secrets.isn;
+        let ip = if key.remote.v4().is_some() { IpVersion::V4 } else { IpVersion::V6 };
         let (iss, timestamp_offset) = isn::first_numbers(secret, &key.octets(), self.now);
         Opening {
             iss,
@@ -304,7 +303,8 @@ impl<D: Device> Core<D> {
             //= rfc9293#3.7.3
             //# when the effective MTU of an interface varies packet-to-packet, TCP implementations SHOULD use the smallest
             //# effective MTU of the interface to calculate the value to advertise in the MSS Option (SHLD-6).
-            mss: self.link_of(at).interface.mtu.saturating_sub(HEADERS).min(usize::from(u16::MAX)) as u16,
+            ip,
+            mss: self.link_of(at).interface.mtu.saturating_sub(usize::from(ip.headers())).min(usize::from(u16::MAX)) as u16,
         }
     }
 
@@ -324,7 +324,7 @@ impl<D: Device> Core<D> {
         syn_ack: &Transmit<'_>,
     ) -> Verdict<D::Frame> {
         let header = emit::tcp_header(key, syn_ack);
-        if !emit::tcp_segment(&mut frame, self.link_back(at, packet), key, &header, self.plain_delivery(), [&[], &[]]) {
+        if !emit::tcp_segment(&mut frame, self.link_back(at, packet), key, &header, self.plain_delivery(key), [&[], &[]]) {
             return Verdict::Drop(frame, Drop::NoFrame);
         }
         self.tally.count(Happening::SynCookieSent);
@@ -333,8 +333,13 @@ impl<D: Device> Core<D> {
     }
 
     /// Of segments that belong to no connection.
-    const fn plain_delivery(&self) -> Delivery {
-        Delivery { dscp: 0, ect: false, ttl: self.config.tcp.ttl as u8 }
+    fn plain_delivery(&self, key: &FlowKey) -> Delivery {
+        Delivery { ttl: self.config.tcp.ttl as u8, flow_label: self.flow_label(key), ..Delivery::default() }
+    }
+
+    /// The flow label of a flow's packets; 0 over IPv4, which has none.
+    pub(super) fn flow_label(&self, key: &FlowKey) -> u32 {
+        if key.remote.v4().is_some() { 0 } else { ipv6::flow_label(&self.config.secrets.flow_labels, &key.octets()) }
     }
 
     fn link_back(&self, at: usize, packet: &Packet) -> LinkHeader {
@@ -361,7 +366,7 @@ impl<D: Device> Core<D> {
             options: Options::default(),
         };
         let link = self.link_back(at, packet);
-        if !emit::tcp_segment(&mut frame, link, key, &header, self.plain_delivery(), [&[], &[]]) {
+        if !emit::tcp_segment(&mut frame, link, key, &header, self.plain_delivery(key), [&[], &[]]) {
             return Verdict::Drop(frame, Drop::NoFrame);
         }
         self.counters.tcp_resets_sent += 1;

@@ -21,7 +21,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             worked = true;
             match timer {
                 Timer::Flow(id) => self.flow_timer(id, now),
-                Timer::Announce { left } => self.core.announce(left),
+                Timer::Address { interface, position } => self.core.address_timer(interface, position),
                 Timer::Service { token } => {
                     self.core.service_timers -= 1;
                     self.service.timer(&mut self.core, token);

@@ -11,7 +11,7 @@ use crate::device::{Device, Frame};
 use crate::limits;
 use crate::link::packet::{self, Accepted};
 use crate::service::Service;
-use crate::wire::ipv4;
+use crate::wire::{ipv4, ipv6};
 
 impl<D: Device, S: Service> Engine<D, S> {
     /// Runs one turn and says whether it found work.
@@ -74,12 +74,14 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// One frame, from the Ethernet header to the path it takes.
     fn receive(&mut self, at: usize, frame: D::Frame) -> Verdict<D::Frame> {
         match packet::accept(&self.core.link_of(at).interface, frame.bytes()) {
-            Ok(Accepted::Ipv4(packet)) => match packet.ip.protocol {
+            Ok(Accepted::Ip(packet)) => match packet.protocol {
                 ipv4::PROTOCOL_TCP => self.tcp_path(at, frame, packet),
                 ipv4::PROTOCOL_UDP => self.udp_path(at, frame, packet),
-                ipv4::PROTOCOL_ICMP => self.icmp_path(at, frame, packet),
+                ipv4::PROTOCOL_ICMP if packet.is_ipv4() => self.icmp_path(at, frame, packet),
+                ipv6::NEXT_HEADER_ICMPV6 if !packet.is_ipv4() => self.icmp_path(at, frame, packet),
                 _ => self.core.unknown_protocol(at, frame, packet),
             },
+            Ok(Accepted::Refused(packet, refused)) => self.core.refused_header(at, frame, &packet, refused),
             Ok(Accepted::Arp(header)) => self.core.arp_path(at, frame, header),
             Err(why) => Verdict::Drop(frame, why),
         }

@@ -7,16 +7,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::core::Core;
-use super::emit::{self, LinkHeader};
+use super::emit::{self, Delivery, LinkHeader};
 use super::run::Engine;
 use super::settle::Verdict;
+use crate::demux::FlowKey;
 use crate::device::{Device, Drop, Frame};
+use crate::link::icmp::Complaint;
 use crate::link::packet::Packet;
+use crate::link::route;
 use crate::service::datagram::Meta;
 use crate::service::{Answer, CallError, Datagram, InFrame, Service};
 use crate::udp::{Body, Kept, Received};
-use crate::wire::icmpv4::CODE_PORT;
-use crate::wire::ipv4;
 use crate::wire::{reply, udp};
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -28,7 +29,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 return Verdict::Drop(frame, Drop::ChecksumUnfilled);
             }
             Err(Drop::UdpPortClosed) => {
-                self.core.send_unreachable(at, frame.bytes(), &packet, CODE_PORT);
+                self.core.complain(at, frame.bytes(), &packet, Complaint::Port);
                 return Verdict::Drop(frame, Drop::UdpPortClosed);
             }
             Err(why) => return Verdict::Drop(frame, why),
@@ -61,7 +62,11 @@ impl<D: Device> Core<D> {
             Answer::Unsafe => Verdict::Drop(frame, Drop::UdpUnsafeToAnswer),
             Answer::Reply { len } if received.can_swap(len, written) => {
                 frame.set_len(received.frame_len());
-                match reply::swap_udp_ipv4(frame.bytes_mut(), received.ip_at) {
+                let swapped = match received.meta.remote {
+                    SocketAddr::V4(_) => reply::swap_udp_ipv4(frame.bytes_mut(), received.ip_at),
+                    SocketAddr::V6(_) => reply::swap_udp_ipv6(frame.bytes_mut(), received.ip_at),
+                };
+                match swapped {
                     Ok(()) => {
                         self.counters.udp_in_frame += 1;
                         Verdict::Tx(frame)
@@ -91,8 +96,8 @@ impl<D: Device> Core<D> {
         to: SocketAddr,
         link: LinkHeader,
     ) -> Verdict<D::Frame> {
-        let headroom = emit::udp_headroom(link);
-        if len > self.udp_payload_limit(at) || received.payload_at + len > frame.bytes().len() {
+        let headroom = emit::udp_headroom(link, to.ip().into());
+        if len > self.udp_payload_limit(at, to.ip()) || received.payload_at + len > frame.bytes().len() {
             return Verdict::Drop(frame, Drop::UdpSendFull);
         }
         if headroom != received.payload_at {
@@ -100,7 +105,7 @@ impl<D: Device> Core<D> {
             self.counters.udp_copies += 1;
         }
         let source = SocketAddr::new(self.reply_source(at, &received.meta), received.meta.local.port());
-        if !emit::udp_around(&mut frame, link, source, to, len) {
+        if !emit::udp_around(&mut frame, link, self.datagram_delivery(at, source, to), source, to, len) {
             return Verdict::Drop(frame, Drop::UdpSendFull);
         }
         self.counters.udp_in_frame += 1;
@@ -164,7 +169,7 @@ impl<D: Device> Core<D> {
         payload: &[u8],
     ) -> Result<(), CallError> {
         let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
-        if payload.len() > self.udp_payload_limit(at) {
+        if payload.len() > self.udp_payload_limit(at, to.ip()) {
             return Err(CallError::TooLarge);
         }
         let link = self.unresolved(at);
@@ -176,12 +181,12 @@ impl<D: Device> Core<D> {
             return Err(CallError::WouldBlock);
         }
         let mut frame = device.allocate().ok_or(CallError::WouldBlock)?;
-        let headroom = emit::udp_headroom(link);
+        let headroom = emit::udp_headroom(link, to.ip().into());
         frame.set_len(headroom + payload.len());
         if let Some(room) = frame.bytes_mut().get_mut(headroom..headroom + payload.len()) {
             room.copy_from_slice(payload);
         }
-        if !emit::udp_around(&mut frame, link, source, to, payload.len()) {
+        if !emit::udp_around(&mut frame, link, self.datagram_delivery(at, source, to), source, to, payload.len()) {
             self.settle(at, Verdict::Drop(frame, Drop::UdpSendFull));
             return Err(CallError::TooLarge);
         }
@@ -191,9 +196,21 @@ impl<D: Device> Core<D> {
         Ok(())
     }
 
-    /// The largest UDP payload that fits into one packet of a port's link.
-    pub(super) fn udp_payload_limit(&self, at: usize) -> usize {
-        self.link_of(at).interface.mtu.saturating_sub(ipv4::HEADER_LEN + udp::HEADER_LEN)
+    /// How a datagram travels that asks for nothing: over IPv6 with the label of its ends (RFC 6437).
+    fn datagram_delivery(&self, at: usize, source: SocketAddr, target: SocketAddr) -> Delivery {
+        let key = FlowKey {
+            local: source.ip().into(),
+            remote: target.ip().into(),
+            local_port: source.port(),
+            remote_port: target.port(),
+            link: self.link_key(at),
+        };
+        Delivery { flow_label: self.flow_label(&key), ..Delivery::default() }
+    }
+
+    /// The largest UDP payload for an address that fits into one packet of a port's link.
+    pub(super) fn udp_payload_limit(&self, at: usize, target: IpAddr) -> usize {
+        self.link_of(at).interface.mtu.saturating_sub(emit::ip_header_len(target.into()) + udp::HEADER_LEN)
     }
 
     fn back_to_sender(&self, at: usize, received: &Received) -> LinkHeader {
@@ -203,10 +220,10 @@ impl<D: Device> Core<D> {
     /// The address an answer comes from: the one that was asked, unless that is a group.
     fn reply_source(&self, at: usize, meta: &Meta) -> IpAddr {
         let asked = meta.local.ip();
-        let own = self.link_of(at).interface.addresses();
-        if !meta.to_many || own.iter().any(|cidr| cidr.address == asked) {
+        let interface = &self.link_of(at).interface;
+        if !meta.to_many || interface.owns(asked) {
             return asked;
         }
-        own.iter().find(|cidr| cidr.address.is_ipv4() == asked.is_ipv4()).map_or(asked, |cidr| cidr.address)
+        route::source([interface], meta.remote.ip()).map_or(asked, |(_, source)| source)
     }
 }

@@ -4,9 +4,14 @@
 
 use std::net::IpAddr;
 
+use siphasher::sip::SipHasher24;
+
 use super::{Launch, Wanted};
 use crate::error::SetupError;
+use crate::limits;
 use crate::link::interface::{Cidr, Claim, Interface};
+use crate::link::routes::Route;
+use crate::link::stable;
 use crate::steer::Mode;
 use crate::steer::addresses::{self, KernelAddress};
 use crate::xsk::LARGEST_MTU;
@@ -35,7 +40,10 @@ pub(super) fn check(launch: &Launch) -> Result<Vec<Checked>, SetupError> {
     }
     let kernel = addresses::kernel_addresses()?;
     let mut claimed: Vec<IpAddr> = Vec::new();
-    launch.interfaces.iter().map(|wanted| check_one(launch, wanted, &kernel, &mut claimed)).collect()
+    let checked: Vec<Checked> =
+        launch.interfaces.iter().map(|wanted| check_one(launch, wanted, &kernel, &mut claimed)).collect::<Result<_, _>>()?;
+    check_routes(&launch.routes, &checked)?;
+    Ok(checked)
 }
 
 fn check_one(
@@ -48,11 +56,9 @@ fn check_one(
     nic.require_link()?;
     let claim = claim(launch, wanted, &nic, kernel, claimed)?;
     let (queues, partial) = queues(launch, &nic)?;
-    if let Some(gateway) = launch.gateway {
-        check_gateway(gateway, &claim)?;
-    }
+    let routes = launch.routes.iter().copied().filter(|route| leads_out_of(route, &claim)).collect();
     let (mode, mtu) = mode(launch.mode, &nic);
-    let interface = Interface { name: wanted.name.clone(), mac: nic.mac(), mtu, vlan: None, claim, gateway: launch.gateway };
+    let interface = Interface { name: wanted.name.clone(), mac: nic.mac(), mtu, vlan: None, claim, routes, withheld: Vec::new() };
     Ok(Checked { nic, interface, queues, partial, mode })
 }
 
@@ -90,22 +96,35 @@ fn claim(
         return Ok(Claim::Ports { addresses, ports: launch.claims.clone() });
     }
     for address in &wanted.addresses {
-        refuse_ipv6(address)?;
         addresses::check(address, kernel)?;
         if claimed.contains(&address.address) {
             return Err(SetupError::usage(format!("cannot claim the address {address}"), "it is claimed twice"));
         }
         claimed.push(address.address);
     }
-    Ok(Claim::Addresses(wanted.addresses.clone()))
+    Ok(Claim::Addresses(with_link_local(nic.name(), wanted.addresses.clone(), kernel)))
 }
 
-/// IPv6 is steered, but not served.
-fn refuse_ipv6(address: &Cidr) -> Result<(), SetupError> {
-    if address.address.is_ipv4() {
-        return Ok(());
+/// Adds a link-local address where IPv6 is claimed and none is given: neighbours and routers are talked to from it (RFC 4291 2.8).
+fn with_link_local(name: &str, mut addresses: Vec<Cidr>, kernel: &[KernelAddress]) -> Vec<Cidr> {
+    let is_scoped = |address: IpAddr| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    let any_v6 = addresses.iter().any(|cidr| cidr.address.is_ipv6());
+    if !any_v6 || addresses.iter().any(|cidr| is_scoped(cidr.address)) {
+        return addresses;
     }
-    Err(SetupError::usage(format!("cannot claim the address {address}"), "IPv6 is not served yet").mend("-a 10.0.0.2/24"))
+    let secret = machine_secret();
+    let candidates = (0..stable::ATTEMPTS).filter_map(|attempt| stable::link_local(&secret, name, attempt));
+    let free = candidates.map(|address| Cidr { address: address.into(), prefix: 64 });
+    addresses.extend(free.into_iter().find(|cidr| addresses::check(cidr, kernel).is_ok()));
+    addresses
+}
+
+/// A key that is this machine's alone and stays the same: what RFC 7217 5 calls secret_key.
+fn machine_secret() -> [u8; 16] {
+    let id = std::fs::read("/etc/machine-id").or_else(|_| std::fs::read("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+    // The id itself is not to be told (machine-id(5)), and a hash of it for this use alone tells nothing of it.
+    let hash = |key: &[u8; 16]| SipHasher24::new_with_key(key).hash(&id);
+    (u128::from(hash(b"ringway linkloc0")) << 64 | u128::from(hash(b"ringway linkloc1"))).to_ne_bytes()
 }
 
 /// The queues to serve, and whether the NIC delivers to others too.
@@ -143,13 +162,22 @@ fn weights(wanted: &[u32], all: u32) -> String {
     weights.join(" ")
 }
 
-/// A gateway lies on the network of one of the addresses.
-fn check_gateway(gateway: IpAddr, claim: &Claim) -> Result<(), SetupError> {
-    let (Claim::Addresses(addresses) | Claim::Ports { addresses, .. }) = claim;
-    if addresses.iter().any(|cidr| cidr.contains(gateway)) {
-        return Ok(());
+/// Whether a route's gateway can be a neighbour on an interface with these addresses.
+fn leads_out_of(route: &Route, claim: &Claim) -> bool {
+    // A link-local gateway is on every link (RFC 4291 2.5.6): IPv6 routers are known by no other address.
+    let scoped = matches!(route.via, Some(IpAddr::V6(via)) if via.is_unicast_link_local());
+    scoped || route.via.is_none_or(|gateway| claim.addresses().iter().any(|cidr| cidr.contains(gateway)))
+}
+
+/// Every gateway lies on the network of an address of some interface, and there is room for all routes.
+fn check_routes(routes: &[Route], checked: &[Checked]) -> Result<(), SetupError> {
+    if routes.len() > limits::ROUTES {
+        return Err(SetupError::usage("cannot use so many routes", format!("{} is the most", limits::ROUTES)));
     }
-    let networks: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let claims = || checked.iter().map(|one| &one.interface.claim);
+    let lost = routes.iter().find(|route| !claims().any(|claim| leads_out_of(route, claim)));
+    let Some(Route { via: Some(gateway), .. }) = lost else { return Ok(()) };
+    let networks: Vec<_> = claims().flat_map(Claim::addresses).map(ToString::to_string).collect();
     Err(SetupError::usage(
         format!("cannot use the gateway {gateway}"),
         format!("it is not on the network of {}, so it cannot be reached", networks.join(", ")),
@@ -170,10 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_is_not_served_yet() {
-        let error = refuse_ipv6(&"fd00::2/64".parse().unwrap()).unwrap_err();
-        assert_eq!((error.exit_code(), error.why()), (2, "IPv6 is not served yet"));
-        assert_eq!(refuse_ipv6(&"10.0.0.2/24".parse().unwrap()), Ok(()));
+    fn a_link_local_address_comes_with_the_first_of_ipv6() {
+        let cidr = |text: &str| -> Cidr { text.parse().unwrap() };
+        let with = |addresses: &[&str]| with_link_local("eth0", addresses.iter().map(|text| cidr(text)).collect(), &[]);
+        assert_eq!(with(&["10.0.0.2/24"]), [cidr("10.0.0.2/24")]);
+        let [given, made] = with(&["fd00::2/64"])[..] else { panic!("one is added") };
+        assert_eq!((given, made.prefix), (cidr("fd00::2/64"), 64));
+        assert!(matches!(made.address, IpAddr::V6(address) if address.is_unicast_link_local()));
+        assert_eq!(with(&["fd00::2/64"])[1], made, "the same every time");
+        assert_eq!(with(&["fe80::7/64", "fd00::2/64"]).len(), 2, "the one given is enough");
     }
 
     #[test]
@@ -184,15 +217,19 @@ mod tests {
 
     #[test]
     fn a_gateway_must_be_on_a_network() {
-        let claim = Claim::Addresses(vec!["10.0.0.2/24".parse().unwrap(), "fd00::2/64".parse().unwrap()]);
-        for good in ["10.0.0.1", "10.0.0.254", "fd00::1"] {
-            check_gateway(good.parse().unwrap(), &claim).unwrap();
+        let claim = |addresses: [&str; 2]| Claim::Addresses(addresses.iter().map(|text| text.parse().unwrap()).collect());
+        let both = claim(["10.0.0.2/24", "fd00::2/64"]);
+        let leads = |claim: &Claim, gateway: &str| leads_out_of(&Route::default_via(gateway.parse().unwrap()), claim);
+        for good in ["10.0.0.1", "10.0.0.254", "fd00::1", "fe80::1"] {
+            assert!(leads(&both, good), "{good}");
         }
         for bad in ["10.0.1.1", "fd01::1", "0.0.0.0"] {
-            assert_eq!(check_gateway(bad.parse().unwrap(), &claim).unwrap_err().exit_code(), 2, "{bad}");
+            assert!(!leads(&both, bad), "{bad}");
         }
-        let everything = Claim::Addresses(vec!["10.0.0.2/0".parse().unwrap(), "fd00::2/0".parse().unwrap()]);
-        check_gateway("192.0.2.1".parse().unwrap(), &everything).unwrap();
-        check_gateway("::1".parse().unwrap(), &everything).unwrap();
+        let everything = claim(["10.0.0.2/0", "fd00::2/0"]);
+        assert!(leads(&everything, "192.0.2.1") && leads(&everything, "::1"));
+        assert!(leads_out_of(&"10.8.0.0/24".parse().unwrap(), &both), "on the link");
+        let error = check_routes(&[Route::default_via("10.0.1.1".parse().unwrap())], &[]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
     }
 }

@@ -34,6 +34,7 @@ use std::net::IpAddr;
 use crate::engine::Idle;
 use crate::error::SetupError;
 use crate::link::interface::{Cidr, PortClaim};
+use crate::link::routes::Route;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::steer::Mode;
@@ -44,7 +45,7 @@ use crate::xsk::ZeroCopy;
 pub struct Launch {
     interfaces: Vec<Wanted>,
     claims: Vec<PortClaim>,
-    gateway: Option<IpAddr>,
+    routes: Vec<Route>,
     mode: Mode,
     zero_copy: ZeroCopy,
     queues: Option<Vec<u32>>,
@@ -90,10 +91,16 @@ impl Launch {
         self
     }
 
-    /// The next hop for what is not on the network of an address.
+    /// The next hop for what no network of an address and no [`Launch::route`] leads to; one for each family.
     #[must_use]
-    pub fn gateway(mut self, gateway: IpAddr) -> Self {
-        self.gateway = Some(gateway);
+    pub fn gateway(self, gateway: IpAddr) -> Self {
+        self.route(Route::default_via(gateway))
+    }
+
+    /// Adds a route, on every interface on whose networks its gateway lies.
+    #[must_use]
+    pub fn route(mut self, route: Route) -> Self {
+        self.routes.push(route);
         self
     }
 

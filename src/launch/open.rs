@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::engine::{Config, Engine, Port, Report, Secrets, Stop};
+use crate::engine::{Config, Duplicate, Engine, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
 use crate::launch::interfaces::{self, Checked};
 use crate::launch::{Launch, Ready};
@@ -59,10 +60,30 @@ pub struct Finished<S> {
 
 pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>, SetupError> {
     let Opened { held, ready, interfaces, ports } = take(launch)?;
-    let engine = Engine::new(config(launch)?, interfaces, ports, service)
+    let mut engine = Engine::new(config(launch)?, interfaces, ports, service)
         .map_err(|error| SetupError::environment("cannot start the engine", error.to_string()))?;
-    Ok(Running { held, engine, ready })
+    let clock = engine.clock();
+    let duplicates = engine.claim_addresses(&clock, || std::thread::sleep(BETWEEN_LOOKS));
+    match duplicates.into_iter().find(|duplicate| !is_our_own_choice(duplicate.address)) {
+        Some(duplicate) => Err(in_use(&duplicate)),
+        None => Ok(Running { held, engine, ready }),
+    }
 }
+
+/// A link-local address is made, not asked for: without it the engine runs on.
+fn is_our_own_choice(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+fn in_use(duplicate: &Duplicate) -> SetupError {
+    let Duplicate { interface, address, rival } = duplicate;
+    let what = format!("cannot claim the address {address} on {interface}");
+    SetupError::environment(what, format!("the station {rival} on that link has it"))
+        .mend("-a with an address that nobody has (or --set address.probes=0, and both are hard to reach)")
+}
+
+/// Time between two looks for answers to probes.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
 
 /// Takes everything but the engine, in order.
 fn take(launch: &Launch) -> Result<Opened, SetupError> {
@@ -256,6 +277,8 @@ fn config(launch: &Launch) -> Result<Config, SetupError> {
     config.tcp = launch.settings.tcp;
     config.idle = launch.idle;
     config.neighbor_expiry = launch.settings.arp.expiry;
+    config.address_probes = u8::try_from(launch.settings.address.probes).unwrap_or(u8::MAX);
+    config.address_probe_wait = launch.settings.address.probe_wait;
     Ok(config)
 }
 
@@ -291,7 +314,7 @@ pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: 
         mac: one.interface.mac,
         address,
         claim,
-        gateway: one.interface.gateway,
+        route: one.interface.routes.iter().copied().collect(),
         xdp: match mode {
             XdpMode::Native => "native",
             XdpMode::Skb => "skb",

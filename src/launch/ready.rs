@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 
 use serde::Serialize;
 
 use crate::link::interface::{Cidr, PortClaim};
+use crate::link::routes::Route;
 use crate::settings::number::show_list;
 
 /// One interface that carries traffic.
@@ -25,8 +25,9 @@ pub struct Ready {
     /// Claimed ports; empty when the addresses are claimed whole.
     #[serde(serialize_with = "list")]
     pub claim: Vec<PortClaim>,
-    /// Next hop off the networks of the addresses.
-    pub gateway: Option<IpAddr>,
+    /// The ways off the networks of the addresses.
+    #[serde(serialize_with = "list")]
+    pub route: Vec<Route>,
     /// `native` or `skb`.
     pub xdp: &'static str,
     /// `copy` or `zero-copy`; `none` without sockets.
@@ -90,7 +91,7 @@ mod tests {
             mac: Mac([2, 0, 0, 0, 0, 1]),
             address: vec!["10.0.0.2/24".parse().unwrap()],
             claim: Vec::new(),
-            gateway: None,
+            route: Vec::new(),
             xdp: "native",
             copy: "copy",
             queues: vec![0],

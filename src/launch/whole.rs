@@ -10,6 +10,7 @@ use super::open::{describe, warn_of_hazards};
 use super::ready::Ready;
 use crate::error::SetupError;
 use crate::link::interface::{Claim, Interface};
+use crate::link::routes::Routes;
 use crate::steer::addresses::{self, KernelAddress};
 use crate::steer::{Attached, Mode, Steering};
 use crate::xsk::capability::{self, Right};
@@ -123,7 +124,8 @@ impl Pair {
             mtu: nic.mtu(),
             vlan: None,
             claim: Claim::Addresses(Vec::new()),
-            gateway: None,
+            routes: Routes::default(),
+            withheld: Vec::new(),
         };
         Checked { nic, interface, queues, partial: false, mode: self.mode }
     }

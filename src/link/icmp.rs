@@ -1,71 +1,180 @@
-//! What an ICMP message deserves, when an error may be sent, and how many (RFC 792; RFC 1122 3.2.2).
+//! What an ICMP message deserves, when an error may be sent, and how many (RFC 792; RFC 1122 3.2.2; RFC 4443).
 //!
 //! Called by the engine for ICMP to a claimed address, and before it answers a packet with an error. In a port claim the kernel answers
 //! pings. Time is an argument; nothing panics.
 
-use std::net::IpAddr;
-
 use super::interface::Interface;
+use super::packet::Packet;
 use super::route::{check_source, is_class_e, is_many};
+use crate::demux::Address;
 use crate::device::Drop;
 use crate::limits::{ICMP_BURST, ICMP_PER_SECOND};
 use crate::time::Instant;
-use crate::wire::ethernet::Ethernet;
-use crate::wire::icmpv4::{self, ECHO_REPLY, ECHO_REQUEST, Icmp, PARAMETER_PROBLEM, Quoted, TIME_EXCEEDED, UNREACHABLE};
-use crate::wire::ipv4::{Ipv4, PROTOCOL_ICMP};
+use crate::wire::checksum::PseudoHeader;
+use crate::wire::extension::{self, Problem};
+use crate::wire::icmpv4::{self, ECHO_REPLY, ECHO_REQUEST, PARAMETER_PROBLEM, Quoted, TIME_EXCEEDED, UNREACHABLE};
+use crate::wire::ipv4::PROTOCOL_ICMP;
+use crate::wire::ipv6::{self, NEXT_HEADER_ICMPV6};
+use crate::wire::{icmpv6, nd};
 
 /// What follows from an ICMP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// An echo request: make the frame its own reply ([`crate::wire::reply::swap_echo_ipv4`]).
+    /// An echo request: make the frame its own reply ([`crate::wire::reply`]).
     Echo,
     /// An error about a packet that seems to be ours. Whoever acts on it first checks that the flow exists, and for TCP that the
     /// sequence number is one in flight (RFC 5927 4.1).
     Error {
-        /// Its type, code and, for "fragmentation needed", the MTU.
-        icmp: Icmp,
+        /// What it says.
+        trouble: Trouble,
         /// The packet it is about.
         quoted: Quoted,
     },
+    /// A message of neighbour discovery, which [`crate::wire::nd`] reads.
+    Discovery(icmpv6::Icmp),
     /// Nothing to do.
     Drop(Drop),
 }
 
-/// Decides what the ICMP message `bytes`, the payload of the packet with the header `ip`, deserves.
+/// What an ICMP error of either family says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Its type, of its family.
+    pub icmp_type: u8,
+    /// Its code.
+    pub code: u8,
+    /// The MTU of the next hop in bytes, when the packet was too big for it; 0 from an old router that does not say.
+    pub mtu: Option<u32>,
+    /// Time does not mend it: the protocol or the port is not there.
+    pub hard: bool,
+}
+
+/// Decides what the ICMP message `bytes`, the payload of an IPv4 packet, deserves.
 ///
-/// Redirects are ignored, against RFC 1122 3.2.2.2: the one gateway is the operator's choice, and anybody could forge one. Source quench is
+/// Redirects are ignored, against RFC 1122 3.2.2.2: routes are the operator's choice, and anybody could forge one. Source quench is
 /// ignored as RFC 6633 asks. Echo requests to broadcast and multicast addresses are ignored, as RFC 1122 3.2.2.6 allows.
 //= rfc9293#3.9.2.2
 //# TCP implementations MUST silently discard any received ICMP Source Quench messages (MUST-55).
-pub fn on_icmp(interface: &Interface, ip: &Ipv4, bytes: &[u8]) -> Reaction {
+pub fn on_icmp(interface: &Interface, packet: &Packet, bytes: &[u8]) -> Reaction {
     let icmp = match icmpv4::parse(bytes) {
         Ok(icmp) => icmp,
         Err(why) => return Reaction::Drop(why),
     };
     match icmp.icmp_type {
-        ECHO_REQUEST if !is_many(interface, IpAddr::V4(ip.target)) => Reaction::Echo,
+        ECHO_REQUEST if !packet.to_many && !is_many(interface, packet.target.ip()) => Reaction::Echo,
         UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => {
-            // We sent the packet from the address that the error came back to.
-            let quoted = bytes.get(icmpv4::HEADER_LEN..).and_then(icmpv4::quoted);
-            match quoted.filter(|quoted| quoted.source == ip.target.into() && interface.owns(IpAddr::V4(ip.target))) {
-                Some(quoted) => Reaction::Error { icmp, quoted },
-                None => Reaction::Drop(Drop::IcmpIgnored),
-            }
+            let trouble = Trouble {
+                icmp_type: icmp.icmp_type,
+                code: icmp.code,
+                mtu: icmp.next_hop_mtu().map(u32::from),
+                hard: icmp.is_hard(),
+            };
+            about_ours(interface, packet, trouble, bytes.get(icmpv4::HEADER_LEN..).and_then(icmpv4::quoted))
         }
         _ => Reaction::Drop(Drop::IcmpIgnored),
     }
 }
 
-/// True when the received packet may be answered with an ICMP error. `payload` is that of the IP packet.
-pub fn may_send_error(interface: &Interface, ethernet: &Ethernet, ip: &Ipv4, payload: &[u8]) -> bool {
+/// Decides what the ICMPv6 message `bytes`, the payload of an IPv6 packet, deserves (RFC 4443).
+///
+/// Echo requests to groups are ignored, as RFC 4443 4.2 allows.
+pub fn on_icmpv6(interface: &Interface, packet: &Packet, bytes: &[u8]) -> Reaction {
+    let pseudo = PseudoHeader { source: packet.source, target: packet.target, protocol: NEXT_HEADER_ICMPV6 };
+    let icmp = match icmpv6::parse(bytes, &pseudo) {
+        Ok(icmp) => icmp,
+        Err(why) => return Reaction::Drop(why),
+    };
+    // Who has no address yet may ask for one, and nothing else.
+    let nobody = packet.source.ip().is_unspecified();
+    match icmp.icmp_type {
+        kind if nd::is_nd(kind) => Reaction::Discovery(icmp),
+        _ if nobody => Reaction::Drop(Drop::Ipv6SourceInvalid),
+        icmpv6::ECHO_REQUEST if !packet.to_many => Reaction::Echo,
+        icmpv6::UNREACHABLE | icmpv6::PACKET_TOO_BIG | icmpv6::TIME_EXCEEDED | icmpv6::PARAMETER_PROBLEM => {
+            let trouble = Trouble { icmp_type: icmp.icmp_type, code: icmp.code, mtu: icmp.next_hop_mtu(), hard: icmp.is_hard() };
+            about_ours(interface, packet, trouble, bytes.get(icmpv6::HEADER_LEN..).and_then(icmpv6::quoted))
+        }
+        _ => Reaction::Drop(Drop::IcmpIgnored),
+    }
+}
+
+/// We sent the packet that an error quotes from the address that the error came back to; if not, it is none of ours.
+fn about_ours(interface: &Interface, packet: &Packet, trouble: Trouble, quoted: Option<Quoted>) -> Reaction {
+    match quoted.filter(|quoted| quoted.source == packet.target && interface.owns(packet.target.ip())) {
+        Some(quoted) => Reaction::Error { trouble, quoted },
+        None => Reaction::Drop(Drop::IcmpIgnored),
+    }
+}
+
+/// What a packet is refused for, and its sender told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// Nobody has the port.
+    Port,
+    /// Nobody serves the protocol.
+    Protocol,
+    /// An IPv6 header says what cannot be done (RFC 8200 4).
+    Header(Problem),
+}
+
+impl Complaint {
+    /// Writes the message from `source` to `target` to the begin of `bytes` and returns its length; 0 when there is none to write. `quoted` is
+    /// the packet that it is about, from its IP header on, of the same family.
+    pub fn emit(self, source: Address, target: Address, quoted: &[u8], bytes: &mut [u8]) -> usize {
+        if target.v4().is_some() {
+            return match self {
+                Self::Port => icmpv4::emit_unreachable(bytes, icmpv4::CODE_PORT, quoted),
+                Self::Protocol => icmpv4::emit_unreachable(bytes, icmpv4::CODE_PROTOCOL, quoted),
+                Self::Header(_) => 0,
+            };
+        }
+        let pseudo = PseudoHeader { source, target, protocol: NEXT_HEADER_ICMPV6 };
+        match self {
+            Self::Port => icmpv6::emit_error(bytes, icmpv6::UNREACHABLE, icmpv6::CODE_PORT, 0, quoted, &pseudo),
+            //= rfc8200#4
+            //# If, as a result of processing a header, the destination node is
+            //# required to proceed to the next header but the Next Header value in
+            //# the current header is unrecognized by the node, it should discard the
+            //# packet and send an ICMP Parameter Problem message to the source of
+            //# the packet
+            Self::Protocol => {
+                let pointer = ipv6::parse(quoted)
+                    .ok()
+                    .and_then(|ip| extension::walk(ip.next_header, ip.payload(quoted)).ok())
+                    .map_or(0, |walked| walked.named_at);
+                icmpv6::emit_error(bytes, icmpv6::PARAMETER_PROBLEM, icmpv6::CODE_NEXT_HEADER, pointer, quoted, &pseudo)
+            }
+            Self::Header(Problem { code, pointer, .. }) => {
+                icmpv6::emit_error(bytes, icmpv6::PARAMETER_PROBLEM, code, pointer, quoted, &pseudo)
+            }
+        }
+    }
+}
+
+/// Room for the longest error.
+pub const ERROR_MAX: usize = icmpv6::MAX_LEN;
+const _: () = assert!(ERROR_MAX >= icmpv4::MAX_LEN);
+
+/// True when the received packet, which is no later fragment of another, may be answered with an ICMP error. `payload` is that of the IP
+/// packet.
+pub fn may_send_error(interface: &Interface, packet: &Packet, payload: &[u8], complaint: Complaint) -> bool {
     //= rfc1122#3.2.2
     //# An ICMP error message MUST NOT be sent as the result of
     //# receiving:
-    let icmp_error = ip.protocol == PROTOCOL_ICMP && !payload.first().is_some_and(|&kind| is_query(kind));
-    let many = ethernet.target.is_group() || is_many(interface, IpAddr::V4(ip.target));
-    let later_fragment = ip.fragment_offset != 0;
-    let no_single_host = check_source(interface, IpAddr::V4(ip.source)).is_err() || is_class_e(ip.source);
-    !(icmp_error || many || later_fragment || no_single_host || ethernet.source.is_group())
+    //= rfc4443#2.4
+    //# An ICMPv6 error message MUST NOT be originated as a result of
+    //# receiving the following:
+    let kind = payload.first();
+    let icmp_error = match packet.protocol {
+        PROTOCOL_ICMP if packet.is_ipv4() => !kind.is_some_and(|&kind| is_query(kind)),
+        NEXT_HEADER_ICMPV6 if !packet.is_ipv4() => kind.is_none_or(|&kind| icmpv6::is_error(kind) || kind == icmpv6::REDIRECT),
+        _ => false,
+    };
+    // RFC 4443 2.4 (e.3): an option may ask for an answer all the same.
+    let even_to_many = matches!(complaint, Complaint::Header(Problem { even_if_multicast: true, .. }));
+    let many = (packet.to_many || is_many(interface, packet.target.ip())) && !even_to_many;
+    let no_single_host = check_source(interface, packet.source.ip()).is_err() || packet.source.v4().is_some_and(is_class_e);
+    !(icmp_error || many || no_single_host || packet.ethernet.source.is_group())
 }
 
 /// True for the ICMP types that ask or answer (RFC 1122 3.2.2, RFC 1256); an unknown one may be an error.
@@ -130,9 +239,10 @@ mod tests {
 
     use super::*;
     use crate::link::interface::Claim;
+    use crate::link::routes::Routes;
     use crate::wire::checksum::checksum;
-    use crate::wire::ethernet::{ETHERTYPE_IPV4, Mac};
-    use crate::wire::ipv4::{self, PROTOCOL_TCP, PROTOCOL_UDP};
+    use crate::wire::ethernet::{ETHERTYPE_IPV4, Ethernet, Mac};
+    use crate::wire::ipv4::{self, Ipv4, PROTOCOL_TCP, PROTOCOL_UDP};
 
     const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -144,7 +254,8 @@ mod tests {
             mtu: 1500,
             vlan: None,
             claim: Claim::Addresses(vec!["10.0.0.2/24".parse().unwrap(), "10.0.0.9/24".parse().unwrap()]),
-            gateway: None,
+            routes: Routes::default(),
+            withheld: Vec::new(),
         }
     }
 
@@ -164,7 +275,9 @@ mod tests {
     }
 
     fn react(target: Ipv4Addr, bytes: &[u8]) -> Reaction {
-        on_icmp(&interface(), &Ipv4::outgoing(PEER, target, PROTOCOL_ICMP, bytes.len()), bytes)
+        let ethernet = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: None, ethertype: ETHERTYPE_IPV4 };
+        let packet = Packet::ipv4(ethernet, &Ipv4::outgoing(PEER, target, PROTOCOL_ICMP, bytes.len()), false);
+        on_icmp(&interface(), &packet, bytes)
     }
 
     #[test]
@@ -187,11 +300,11 @@ mod tests {
     #[test]
     fn errors_about_our_packets_are_told() {
         for icmp_type in [UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM] {
-            let Reaction::Error { icmp, quoted } = react(OURS, &message(icmp_type, 4, &sent(OURS, PROTOCOL_TCP))) else {
+            let Reaction::Error { trouble, quoted } = react(OURS, &message(icmp_type, 4, &sent(OURS, PROTOCOL_TCP))) else {
                 panic!("type {icmp_type}")
             };
-            assert_eq!((icmp.icmp_type, icmp.code, quoted.source, quoted.source_port), (icmp_type, 4, OURS.into(), 7));
-            assert_eq!(icmp.next_hop_mtu(), (icmp_type == UNREACHABLE).then_some(1500));
+            assert_eq!((trouble.icmp_type, trouble.code, quoted.source, quoted.source_port), (icmp_type, 4, OURS.into(), 7));
+            assert_eq!(trouble.mtu, (icmp_type == UNREACHABLE).then_some(1500));
         }
     }
 
@@ -227,11 +340,10 @@ mod tests {
     fn no_error_follows_from_what_could_be_amplified() {
         let unicast = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: None, ethertype: ETHERTYPE_IPV4 };
         let good = Ipv4::outgoing(PEER, OURS, PROTOCOL_UDP, 8);
-        let may = |ethernet: Ethernet, ip: Ipv4, payload: &[u8]| may_send_error(&interface(), &ethernet, &ip, payload);
+        let may = |ethernet: Ethernet, ip: Ipv4, payload: &[u8]| {
+            may_send_error(&interface(), &Packet::ipv4(ethernet, &ip, ethernet.target.is_group()), payload, Complaint::Port)
+        };
         assert!(may(unicast, good, b""));
-        assert!(may(unicast, Ipv4 { more_fragments: true, ..good }, b""), "the first fragment");
-
-        assert!(!may(unicast, Ipv4 { fragment_offset: 8, ..good }, b""), "a later fragment");
         assert!(!may(Ethernet { target: Mac::BROADCAST, ..unicast }, good, b""), "a link broadcast");
         assert!(!may(Ethernet { target: Mac([1, 0, 0x5e, 0, 0, 1]), ..unicast }, good, b""), "a link multicast");
         for target in ["255.255.255.255", "10.0.0.255", "224.0.0.251"] {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::routes::Routes;
 use crate::error::SetupError;
 use crate::wire::ethernet::Mac;
 
@@ -201,8 +202,10 @@ pub struct Interface {
     pub vlan: Option<u16>,
     /// What is claimed.
     pub claim: Claim,
-    /// Next hop for everything that is not on the networks of the addresses.
-    pub gateway: Option<IpAddr>,
+    /// The ways off its networks.
+    pub routes: Routes,
+    /// Those of its addresses that may not be used: not found free yet, or another station's ([`super::dad`]).
+    pub withheld: Vec<IpAddr>,
 }
 
 impl Interface {
@@ -212,10 +215,16 @@ impl Interface {
         self.claim.addresses()
     }
 
-    /// True when `ip` is one of [`Interface::addresses`].
+    /// The addresses that may be used.
+    #[inline]
+    pub fn usable(&self) -> impl Iterator<Item = &Cidr> {
+        self.addresses().iter().filter(|cidr| !self.withheld.contains(&cidr.address))
+    }
+
+    /// True when `ip` is one of [`Interface::usable`].
     #[inline]
     pub fn owns(&self, ip: IpAddr) -> bool {
-        self.addresses().iter().any(|cidr| cidr.address == ip)
+        self.addresses().iter().any(|cidr| cidr.address == ip) && !self.withheld.contains(&ip)
     }
 }
 

@@ -11,4 +11,5 @@ pub mod nd;
 pub mod neighbor;
 pub mod packet;
 pub mod route;
+pub mod routes;
 pub mod stable;

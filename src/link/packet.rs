@@ -7,36 +7,108 @@ use std::ops::Range;
 
 use super::interface::Interface;
 use super::route;
+use crate::demux::Address;
 use crate::device::Drop;
-use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ethernet};
+use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet};
+use crate::wire::extension::{self, Refused};
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6::{self, Ipv6, NEXT_HEADER_ICMPV6, NEXT_HEADER_TCP, NEXT_HEADER_UDP};
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// An ARP packet behind this header.
     Arp(Ethernet),
-    /// An IPv4 packet to an address of ours, or to many.
-    Ipv4(Packet),
+    /// An IP packet to an address of ours, or to many.
+    Ip(Packet),
+    /// An IPv6 packet to us whose extension headers are refused; its payload begins with them.
+    Refused(Packet, Refused),
 }
 
-/// An IPv4 packet in its frame, its headers checked.
+/// An IP packet in its frame, its headers checked: what the transports need of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// The Ethernet header.
     pub ethernet: Ethernet,
-    /// The IP header.
-    pub ip: Ipv4,
     /// Offset of the IP header in the frame, in bytes.
     pub ip_at: usize,
+    /// Source address.
+    pub source: Address,
+    /// Destination address; of the family of the source.
+    pub target: Address,
+    /// Protocol number of the payload.
+    pub protocol: u8,
+    /// DSCP in the upper six bits, ECN in the lower two.
+    pub dscp_ecn: u8,
+    /// TTL, or hop limit.
+    pub hop_limit: u8,
+    /// Offset of the payload in the frame, in bytes.
+    pub payload_at: usize,
+    /// Where the packet ends in the frame; the link may have padded it.
+    pub end: usize,
+    /// The IP header has no options, and no extension headers follow: an answer can go back under it, turned around.
+    pub plain: bool,
+    /// It came whole, and yet with an IPv6 fragment header (RFC 6946).
+    pub atomic: bool,
     /// Sent to a broadcast or multicast address, of the link or of IP.
     pub to_many: bool,
 }
 
 impl Packet {
+    /// A packet with an IPv4 header directly behind that of the link.
+    #[inline]
+    pub(super) fn ipv4(ethernet: Ethernet, ip: &Ipv4, to_many: bool) -> Self {
+        let ip_at = ethernet.header_len();
+        Self {
+            ethernet,
+            ip_at,
+            source: ip.source.into(),
+            target: ip.target.into(),
+            protocol: ip.protocol,
+            dscp_ecn: ip.dscp_ecn,
+            hop_limit: ip.ttl,
+            payload_at: ip_at + ip.header_len,
+            end: ip_at + ip.total_len,
+            plain: !ip.has_options(),
+            atomic: false,
+            to_many,
+        }
+    }
+
+    /// A packet with an IPv6 header directly behind that of the link, and what that announces directly behind it.
+    #[inline]
+    pub(super) fn ipv6(ethernet: Ethernet, ip: &Ipv6, to_many: bool) -> Self {
+        let ip_at = ethernet.header_len();
+        let payload_at = ip_at + ipv6::HEADER_LEN;
+        Self {
+            ethernet,
+            ip_at,
+            source: ip.source.into(),
+            target: ip.target.into(),
+            protocol: ip.next_header,
+            dscp_ecn: ip.dscp_ecn,
+            hop_limit: ip.hop_limit,
+            payload_at,
+            end: payload_at + ip.payload_len,
+            plain: true,
+            atomic: false,
+            to_many,
+        }
+    }
+
+    /// True over IPv4.
+    pub const fn is_ipv4(&self) -> bool {
+        self.target.v4().is_some()
+    }
+
     /// Where the IP payload lies in the frame.
     pub const fn payload(&self) -> Range<usize> {
-        self.ip_at + self.ip.header_len..self.ip_at + self.ip.total_len
+        self.payload_at..self.end
+    }
+
+    /// Where the whole packet lies in the frame.
+    pub const fn whole(&self) -> Range<usize> {
+        self.ip_at..self.end
     }
 }
 
@@ -57,7 +129,8 @@ pub fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
         return Err(Drop::VlanUnclaimed);
     }
     match header.ethertype {
-        ETHERTYPE_IPV4 => accept_ipv4(interface, header, bytes).map(Accepted::Ipv4),
+        ETHERTYPE_IPV4 => accept_ipv4(interface, header, bytes).map(Accepted::Ip),
+        ETHERTYPE_IPV6 => accept_ipv6(interface, header, bytes),
         ETHERTYPE_ARP => Ok(Accepted::Arp(header)),
         _ => Err(Drop::EtherTypeUnknown),
     }
@@ -79,7 +152,36 @@ fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Resul
     if ip.is_fragment() {
         return Err(Drop::Ipv4Fragment);
     }
-    Ok(Packet { ethernet, ip, ip_at, to_many })
+    Ok(Packet::ipv4(ethernet, &ip, to_many))
+}
+
+#[inline]
+fn accept_ipv6(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Accepted, Drop> {
+    let bytes = bytes.get(ethernet.header_len()..).ok_or(Drop::Ipv6Truncated)?;
+    let ip = ipv6::parse(bytes)?;
+    let group = ip.target.is_multicast();
+    let heard = if group { route::listens(interface, ip.target) } else { interface.owns(IpAddr::V6(ip.target)) };
+    if !heard {
+        return Err(Drop::Ipv6NotOurs);
+    }
+    let packet = Packet::ipv6(ethernet, &ip, group || ethernet.target.is_group());
+    // Only who looks for an address has none yet (RFC 4862 5.4): what it may send is for neighbour discovery to check.
+    if !ip.source.is_unspecified() || ip.next_header != NEXT_HEADER_ICMPV6 {
+        route::check_source(interface, IpAddr::V6(ip.source))?;
+    }
+    if matches!(ip.next_header, NEXT_HEADER_TCP | NEXT_HEADER_UDP | NEXT_HEADER_ICMPV6) {
+        return Ok(Accepted::Ip(packet));
+    }
+    let walked = match extension::walk(ip.next_header, ip.payload(bytes)) {
+        Ok(walked) => walked,
+        Err(refused) => return Ok(Accepted::Refused(packet, refused)),
+    };
+    if walked.fragment.is_some() {
+        return Err(Drop::Ipv6Fragment);
+    }
+    let payload_at = packet.payload_at + walked.at;
+    let (plain, atomic) = (!walked.extended, walked.fragment_header);
+    Ok(Accepted::Ip(Packet { protocol: walked.protocol, payload_at, plain, atomic, ..packet }))
 }
 
 #[cfg(test)]
@@ -88,6 +190,7 @@ mod tests {
 
     use super::*;
     use crate::link::interface::Claim;
+    use crate::link::routes::Routes;
     use crate::wire::ethernet::Mac;
 
     const OURS: Mac = Mac([2, 0, 0, 0, 0, 2]);
@@ -95,7 +198,15 @@ mod tests {
 
     fn interface() -> Interface {
         let claim = Claim::Addresses(vec!["10.0.0.2/24".parse().unwrap()]);
-        Interface { name: "test".into(), mac: OURS, mtu: 1500, vlan: None, claim, gateway: None }
+        Interface {
+            name: "test".into(),
+            mac: OURS,
+            mtu: 1500,
+            vlan: None,
+            claim,
+            routes: Routes::default(),
+            withheld: Vec::new(),
+        }
     }
 
     /// A frame with a UDP packet of 8 bytes, changed by `change`.
@@ -112,7 +223,7 @@ mod tests {
     #[test]
     fn a_packet_to_us_is_accepted_with_its_place() {
         let bytes = frame(|_, _| {});
-        let Ok(Accepted::Ipv4(packet)) = accept(&interface(), &bytes) else { panic!("refused") };
+        let Ok(Accepted::Ip(packet)) = accept(&interface(), &bytes) else { panic!("refused") };
         assert_eq!((packet.ip_at, packet.payload(), packet.to_many), (14, 34..42, false));
     }
 
@@ -126,7 +237,7 @@ mod tests {
             }),
             frame(|_, ip| ip.target = Ipv4Addr::new(224, 0, 0, 1)),
         ] {
-            assert!(matches!(accept(&interface(), &bytes), Ok(Accepted::Ipv4(Packet { to_many: true, .. }))));
+            assert!(matches!(accept(&interface(), &bytes), Ok(Accepted::Ip(Packet { to_many: true, .. }))));
         }
     }
 
@@ -139,7 +250,7 @@ mod tests {
             (frame(|ethernet, _| ethernet.target = Mac([2, 9, 9, 9, 9, 9])), Drop::EthernetNotOurs),
             (frame(|ethernet, _| ethernet.source = Mac([3, 0, 0, 0, 0, 1])), Drop::EthernetSourceGroup),
             (frame(|ethernet, _| ethernet.vlan = Some(7)), Drop::VlanUnclaimed),
-            (frame(|ethernet, _| ethernet.ethertype = 0x86dd), Drop::EtherTypeUnknown),
+            (frame(|ethernet, _| ethernet.ethertype = 0x88cc), Drop::EtherTypeUnknown),
             (frame(|_, ip| ip.target = Ipv4Addr::new(10, 0, 0, 3)), Drop::Ipv4NotOurs),
             (frame(|_, ip| ip.source = Ipv4Addr::new(10, 0, 0, 255)), Drop::Ipv4SourceInvalid),
             (frame(|_, ip| ip.source = Ipv4Addr::new(10, 0, 0, 2)), Drop::Ipv4SourceInvalid),

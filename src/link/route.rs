@@ -5,12 +5,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::interface::Interface;
+use super::interface::{Cidr, Interface};
 use crate::device::Drop;
 use crate::wire::ethernet::Mac;
+use crate::wire::ipv6;
 
 /// The neighbour that a packet for `target` is handed to: the target itself when it is on a network of the interface, broadcast or
-/// multicast (see [`group_mac`]), else the gateway. `None` without a route, and for addresses no packet can go to.
+/// multicast (see [`group_mac`]), else the gateway of the route with the longest prefix. `None` without a route, and for addresses no packet can go to.
+///
+/// A route is taken before a network of the interface only when its prefix is longer.
 pub fn next_hop(interface: &Interface, target: IpAddr) -> Option<IpAddr> {
     if target.is_unspecified() || target.is_loopback() || is_this_network(target) {
         return None;
@@ -19,26 +22,55 @@ pub fn next_hop(interface: &Interface, target: IpAddr) -> Option<IpAddr> {
     //# For a limited broadcast or a multicast address, simply
     //# pass the datagram to the link layer for the appropriate
     //# interface.
-    if on_link(interface, target) || is_many(interface, target) {
+    if is_many(interface, target) {
         return Some(target);
     }
-    interface.gateway.filter(|gateway| gateway.is_ipv4() == target.is_ipv4())
+    let own = longest_own(interface, target);
+    match interface.routes.find(target) {
+        Some(route) if own.is_none_or(|prefix| route.to.prefix > prefix) => Some(route.via.unwrap_or(target)),
+        _ => (own.is_some() || on_link(interface, target)).then_some(target),
+    }
 }
 
-/// The interface, by its position, and the address that packets for `target` leave from: on the network with the longest prefix that holds
-/// it, else where there is a gateway, there from the address nearest to that. `None` without a route.
+/// The interface, by its position, and the address that packets for `target` leave from. The interface is the one whose network or route has
+/// the longest prefix that holds it; the address is the one the route asks for, else the one nearest to the neighbour that the packet goes to, and for
+/// IPv6 of the target's scope (RFC 6724 5, rules 1, 2 and 8). `None` without a route.
 pub fn source<'a>(interfaces: impl IntoIterator<Item = &'a Interface>, target: IpAddr) -> Option<(usize, IpAddr)> {
-    let routed = interfaces.into_iter().enumerate().filter(|(_, interface)| next_hop(interface, target).is_some());
-    let candidates = routed.flat_map(|(position, interface)| {
-        let gateway = interface.gateway;
-        interface.addresses().iter().filter(move |cidr| cidr.address.is_ipv4() == target.is_ipv4()).map(move |cidr| {
-            let direct = cidr.contains(target).then_some(cidr.prefix);
-            let through = gateway.filter(|&gateway| cidr.contains(gateway)).map(|_| cidr.prefix);
-            ((direct, through), (position, cidr.address))
-        })
+    let routed = interfaces.into_iter().enumerate().filter_map(|(position, interface)| {
+        let hop = next_hop(interface, target)?;
+        let (own, route) = (longest_own(interface, target), interface.routes.find(target));
+        let route = route.filter(|route| own.is_none_or(|own| route.to.prefix > own));
+        let prefix = route.map(|route| route.to.prefix).or(own);
+        let wished = route.and_then(|route| route.source).filter(|&source| interface.owns(source));
+        Some((prefix, (position, wished.or_else(|| nearest(interface, target, hop))?)))
     });
     // Of equals the first: `max_by_key` would take the last.
-    candidates.reduce(|best, other| if other.0 > best.0 { other } else { best }).map(|(_, found)| found)
+    routed.reduce(|best, other| if other.0 > best.0 { other } else { best }).map(|(_, found)| found)
+}
+
+/// The address of the interface from which `target`, reached by the neighbour `hop`, is best talked to; the first of equals.
+fn nearest(interface: &Interface, target: IpAddr, hop: IpAddr) -> Option<IpAddr> {
+    let own = interface.usable().filter(|cidr| cidr.address.is_ipv4() == target.is_ipv4());
+    let merits = own.map(|cidr| {
+        let same_scope = is_scoped_to_link(cidr.address) == is_scoped_to_link(target);
+        let common = |other: IpAddr| cidr.contains(other).then_some(cidr.prefix);
+        ((same_scope, common(target), common(hop)), cidr.address)
+    });
+    merits.reduce(|best, other| if other.0 > best.0 { other } else { best }).map(|(_, address)| address)
+}
+
+/// The longest prefix of the interface's own networks that hold an address.
+fn longest_own(interface: &Interface, target: IpAddr) -> Option<u8> {
+    interface.addresses().iter().filter(|cidr| cidr.contains(target)).map(|cidr| cidr.prefix).max()
+}
+
+/// True for the IPv6 addresses that mean something on one link only: fe80::/10, and groups of link scope and below (RFC 4291 2.7).
+fn is_scoped_to_link(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) if v6.is_multicast() => v6.octets()[1] & 0x0f <= 2,
+        IpAddr::V6(v6) => is_link_local(v6),
+    }
 }
 
 /// True for an address that is not one host's: multicast, limited broadcast, or the broadcast of a network of the interface.
@@ -70,16 +102,33 @@ pub fn group_mac(interface: &Interface, ip: IpAddr) -> Option<Mac> {
 /// Tells whether a received packet may have this source address.
 ///
 /// # Errors
-/// [`Drop::Ipv4SourceInvalid`] for what no other host can be (RFC 1122 3.2.1.3): unspecified, "this network" (0/8), loopback, multicast,
-/// broadcast, or an address of ours.
+/// [`Drop::Ipv4SourceInvalid`] and [`Drop::Ipv6SourceInvalid`] for what no other host can be (RFC 1122 3.2.1.3, RFC 4291 2.5 and 2.7):
+/// unspecified, "this network" (0/8), loopback, multicast, broadcast, an IPv4-mapped IPv6 address (which would pass for one of IPv4), or an address
+/// of ours.
 #[inline]
 pub fn check_source(interface: &Interface, source: IpAddr) -> Result<(), Drop> {
     //= rfc1122#3.2.1.3
     //# A host MUST silently discard an incoming datagram containing
     //# an IP source address that is invalid by the rules of this
     //# section.
-    let nobody = source.is_unspecified() || source.is_loopback() || is_this_network(source);
-    if nobody || is_many(interface, source) || interface.owns(source) { Err(Drop::Ipv4SourceInvalid) } else { Ok(()) }
+    let nobody = source.is_unspecified() || source.is_loopback() || is_this_network(source) || is_mapped(source);
+    let invalid = nobody || is_many(interface, source) || interface.owns(source);
+    match source {
+        _ if !invalid => Ok(()),
+        IpAddr::V4(_) => Err(Drop::Ipv4SourceInvalid),
+        IpAddr::V6(_) => Err(Drop::Ipv6SourceInvalid),
+    }
+}
+
+/// True for the IPv6 groups that a host listens to by itself: all nodes of the link, and those at which its addresses are asked for (RFC 4291 2.8).
+pub fn listens(interface: &Interface, group: Ipv6Addr) -> bool {
+    let asked_for = |cidr: &Cidr| matches!(cidr.address, IpAddr::V6(ours) if ipv6::solicited_node(ours) == group);
+    group == ipv6::ALL_NODES || interface.addresses().iter().any(asked_for)
+}
+
+/// True for an IPv6 address that stands for one of IPv4 (RFC 4291 2.5.5.2). No packet carries it.
+const fn is_mapped(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
 /// True when a network of the interface holds the address.
@@ -107,6 +156,7 @@ pub(super) const fn is_class_e(ip: Ipv4Addr) -> bool {
 mod tests {
     use super::*;
     use crate::link::interface::Claim;
+    use crate::link::routes::Route;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -119,7 +169,8 @@ mod tests {
             mtu: 1500,
             vlan: None,
             claim: Claim::Addresses(addresses.iter().map(|text| text.parse().unwrap()).collect()),
-            gateway: gateway.map(ip),
+            routes: gateway.map(|via| Route::default_via(ip(via))).into_iter().collect(),
+            withheld: Vec::new(),
         }
     }
 
@@ -209,8 +260,10 @@ mod tests {
             "::",
             "::1",
             "ff02::1",
+            "::ffff:10.0.0.1",
         ] {
-            assert_eq!(check_source(&link, ip(bad)), Err(Drop::Ipv4SourceInvalid), "{bad}");
+            let why = if ip(bad).is_ipv4() { Drop::Ipv4SourceInvalid } else { Drop::Ipv6SourceInvalid };
+            assert_eq!(check_source(&link, ip(bad)), Err(why), "{bad}");
         }
     }
 }

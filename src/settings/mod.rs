@@ -33,6 +33,8 @@ pub struct Settings {
     pub xsk: Xsk,
     /// Keys `arp.*`.
     pub arp: Arp,
+    /// Keys `address.*`.
+    pub address: AddressClaim,
 }
 
 /// Settings of the AF_XDP sockets.
@@ -57,6 +59,15 @@ pub struct Arp {
     pub expiry: Duration,
 }
 
+/// How a claimed address is found free before it is used (RFC 5227, RFC 4862).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressClaim {
+    /// Probes that ask who has it; 0 uses it at once. RFC 4862 5.1 has one; RFC 5227 1.1 has three, which take four seconds more.
+    pub probes: usize,
+    /// How long an answer to the last is waited for.
+    pub probe_wait: Duration,
+}
+
 /// Which pages lie under the UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HugePages {
@@ -72,6 +83,7 @@ impl Default for Settings {
             tcp: tcp::Config::default(),
             xsk: Xsk { frames: 4096, frame_size: None, ring_size: 2048, busy_poll: false, huge_pages: HugePages::Auto },
             arp: Arp { expiry: Duration::from_secs(60) },
+            address: AddressClaim { probes: 1, probe_wait: Duration::from_secs(1) },
         }
     }
 }
@@ -367,6 +379,14 @@ pub const KEYS: &[Key] = &[
             write: |s, word| s.xsk.huge_pages = if word == "auto" { HugePages::Auto } else { HugePages::Off },
         },
     },
+    count("address.probes", "probes before an address is used", |s| &mut s.address.probes, 0, 10),
+    span(
+        "address.probe_wait",
+        "wait for an answer to the last",
+        |s| &mut s.address.probe_wait,
+        Duration::from_millis(1),
+        Duration::from_secs(10),
+    ),
     span("arp.expiry", "life of a neighbour's address", |s| &mut s.arp.expiry, Duration::from_secs(1), HOUR.saturating_mul(24)),
 ];
 

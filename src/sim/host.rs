@@ -18,6 +18,7 @@ use crate::device::Device;
 use crate::device::memory::MemoryDevice;
 use crate::engine::{Clock, Config, Engine, Port, Secrets};
 use crate::link::interface::{Claim, Interface};
+use crate::link::routes::Routes;
 use crate::tcp::inspect::View;
 use crate::tcp::isn;
 use crate::tcp::tally::Happening;
@@ -52,7 +53,8 @@ impl Host {
             mtu: scenario.mtus[end],
             vlan: None,
             claim: Claim::Addresses(vec![format!("{}/24", frames::address(end)).parse().expect("an address")]),
-            gateway: None,
+            routes: Routes::default(),
+            withheld: Vec::new(),
         };
         let mut config = Config::new(secrets);
         config.tcp = scenario.configs[end];
@@ -171,7 +173,14 @@ fn path_of(end: usize, key: &FlowKey) -> Option<Path> {
 /// Keys that no two seeds share.
 pub(super) fn draw_secrets(dice: &mut Dice) -> Secrets {
     let mut key = || (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_ne_bytes();
-    Secrets { directory: key(), isn: key(), ports: key(), cookies: key(), neighbors: [dice.bits(), dice.bits()] }
+    Secrets {
+        directory: key(),
+        isn: key(),
+        ports: key(),
+        cookies: key(),
+        flow_labels: key(),
+        neighbors: [dice.bits(), dice.bits()],
+    }
 }
 
 /// The time at which both clocks begin, so that sequence numbers or timestamps of the first opener wrap soon after.

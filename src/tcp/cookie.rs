@@ -68,7 +68,7 @@ pub fn syn_ack(config: &Config, opening: Opening, now: Instant, syn: &Segment<'_
     //# When a SYN comes in from (saddr,sport) to (daddr,dport) with
     //# ISN x, find the largest i for which msstab[i] <= the incoming
     //# MSS.
-    let index = size_index(syn.options.mss.unwrap_or(DEFAULT_MSS));
+    let index = size_index(syn.options.mss.unwrap_or(opening.ip.default_mss()));
     let seq = cookie(seal, syn.seq, slot(now), extras, index);
     Some(Transmit { seq, ack, flags, window, urgent: 0, options, ect: false, payload: [&[], &[]] })
 }
@@ -202,10 +202,8 @@ const HASH_BITS: u32 = 24;
 const HASH_MASK: u32 = (1 << HASH_BITS) - 1;
 /// The window of a SYN-ACK, which is not scaled, and a FIN or a probe.
 const AHEAD_MAX: u32 = 65_536;
-/// The MSS of peers: none at all, tunnels, PPPoE, Ethernet, jumbo frames.
+/// The MSS of peers: none at all, tunnels, IPv6 as it must be, PPPoE, Ethernet, jumbo frames.
 const SIZES: [u16; 8] = [crate::limits::SEND_MSS_MIN, 536, 1220, 1360, 1400, 1440, 1460, 8960];
-/// The send MSS of a peer that names none (RFC 9293 3.7.1, IPv4).
-const DEFAULT_MSS: u16 = 536;
 /// The bits of TSval that carry [`Extras`].
 const EXTRAS_MASK: u8 = 63;
 /// In place of the bits where there is no timestamp.
@@ -221,10 +219,11 @@ mod tests {
 
     use super::*;
     use crate::tcp::congestion::Algorithm;
-    use crate::tcp::{BufferPool, Events, State};
+    use crate::tcp::{BufferPool, Events, IpVersion, State};
 
     const SEAL: Seal<'static> = Seal { secret: b"sixteen secrets!", flow: &[7; 40] };
-    const OPENING: Opening = Opening { iss: SeqNum(1), timestamp_offset: u32::MAX - 5, mss: 1460, congestion: Algorithm::Reno };
+    const OPENING: Opening =
+        Opening { iss: SeqNum(1), timestamp_offset: u32::MAX - 5, ip: IpVersion::V4, mss: 1460, congestion: Algorithm::Reno };
     const NOW: Instant = Instant::from_ns(1_000_000_000_000);
     const IRS: SeqNum = SeqNum(u32::MAX);
 

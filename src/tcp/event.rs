@@ -16,10 +16,50 @@ pub struct Opening {
     pub iss: SeqNum,
     /// Added to the millisecond clock to make TSval (RFC 7323 5.4): hides the host's up-time, monotonic for a 4-tuple.
     pub timestamp_offset: u32,
-    /// Largest segment payload the link carries to this peer, without options: MTU - 40 for IPv4.
+    /// What carries the segments.
+    pub ip: IpVersion,
+    /// Largest segment payload the link carries to this peer, without options: the MTU without [`IpVersion::headers`].
     pub mss: u16,
     /// How its congestion is controlled.
     pub congestion: Algorithm,
+}
+
+/// The version of IP under a connection, as far as the sizes of segments depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpVersion {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpVersion {
+    /// Bytes of the headers of IP and TCP, without options.
+    pub const fn headers(self) -> u16 {
+        match self {
+            Self::V4 => 40,
+            Self::V6 => 60,
+        }
+    }
+
+    /// The send MSS of a peer that names none.
+    pub const fn default_mss(self) -> u16 {
+        //= rfc9293#3.7.1 MUST-15
+        //# If an MSS Option is not received at connection setup, TCP implementations MUST assume a default send MSS of 536 (576 -
+        //# 40) for IPv4 or 1220 (1280 - 60) for IPv6
+        match self {
+            Self::V4 => 536,
+            Self::V6 => 1220,
+        }
+    }
+
+    /// The size of packet that every link carries (RFC 791 3.2, RFC 8200 5).
+    pub(super) const fn mtu_min(self) -> u16 {
+        match self {
+            Self::V4 => 68,
+            Self::V6 => 1280,
+        }
+    }
 }
 
 /// Things the service must be told of, as a set.

@@ -63,7 +63,7 @@ mod window;
 mod tests;
 
 pub use config::Config;
-pub use event::{Arrival, Disposition, Events, Opening, Reset, Transmit};
+pub use event::{Arrival, Disposition, Events, IpVersion, Opening, Reset, Transmit};
 pub use keepalive::Keepalive;
 pub use output::Next;
 pub use pool::BufferPool;

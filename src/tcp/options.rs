@@ -99,10 +99,7 @@ impl Tcb {
 
     /// Takes in the options of the peer's SYN.
     pub(super) fn settle_options(&mut self, options: &Options, now: Instant) {
-        //= rfc9293#3.7.1 MUST-15
-        //# If an MSS Option is not received at connection setup, TCP implementations MUST assume a default send MSS of 536 (576 -
-        //# 40) for IPv4 or 1220 (1280 - 60) for IPv6
-        let peer_mss = options.mss.unwrap_or(DEFAULT_MSS);
+        let peer_mss = options.mss.unwrap_or(self.path_mtu.ip().default_mss());
         //= rfc9293#3.7.1
         //# The maximum size of a segment that a TCP endpoint really sends, the "effective send MSS", MUST be the smaller (MUST-16)
         //# of the send MSS (that reflects the available reassembly buffer size at the remote host, the EMTU_R [19]) and the largest
@@ -178,8 +175,6 @@ pub(super) struct Offers {
     pub(super) sack: bool,
 }
 
-/// The send MSS of a peer that names none (RFC 9293 3.7.1, IPv4).
-const DEFAULT_MSS: u16 = 536;
 /// Timestamps, padded to a multiple of four (RFC 7323 appendix A).
 const TIMESTAMP_BYTES: u32 = 12;
 /// The user timeout (RFC 5482 3.3).

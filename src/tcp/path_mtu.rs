@@ -1,19 +1,21 @@
-//! The MTU of the path, from "fragmentation needed" (RFC 1191), guarded against forgeries (RFC 5927 7.2).
+//! The MTU of the path, from "fragmentation needed" (RFC 1191) and Packet Too Big (RFC 8201), guarded against forgeries (RFC 5927 7.2).
 //!
 //! The engine calls [`Tcb::on_packet_too_big`] with an error that quotes a segment in flight; `output` and `acknowledge` note what was
 //! sent and what got through. Every packet is sent with DF, so that the segment's size is the packet's. Nothing panics.
 
 use super::config::Config;
 use super::congestion::Congestion;
+use super::event::IpVersion;
 use super::seq::SeqNum;
 use super::tally::Happening;
 use super::tcb::Tcb;
 use crate::limits::PATH_MTU_MIN;
 use crate::time::Instant;
 
-/// What is known of the path. Sizes are of whole IPv4 packets, in bytes.
+/// What is known of the path. Sizes are of whole packets, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PathMtu {
+    ip: IpVersion,
     /// "maxsizesent", and where the packet of that size ended.
     max_sent: u16,
     max_sent_end: SeqNum,
@@ -28,22 +30,28 @@ pub(super) struct PathMtu {
 }
 
 impl PathMtu {
-    pub(super) const fn new(iss: SeqNum) -> Self {
+    pub(super) const fn new(iss: SeqNum, ip: IpVersion) -> Self {
         Self {
-            max_sent: IPV4_MTU_MIN,
+            ip,
+            max_sent: ip.mtu_min(),
             max_sent_end: iss,
-            max_acked: IPV4_MTU_MIN,
+            max_acked: ip.mtu_min(),
             pending: None,
             mss_before: 0,
             raise_at: Instant::NEVER,
         }
+    }
+
+    /// What carries the segments.
+    pub(super) const fn ip(&self) -> IpVersion {
+        self.ip
     }
 }
 
 impl Tcb {
     /// A segment that ends before `end` leaves, with `len` bytes.
     pub(super) fn note_size(&mut self, len: u32, end: SeqNum) {
-        let size = u32::from(self.snd.mss) - self.payload_max() + len + HEADERS;
+        let size = u32::from(self.snd.mss) - self.payload_max() + len + u32::from(self.path_mtu.ip.headers());
         let size = size.min(u32::from(u16::MAX)) as u16;
         if size > self.path_mtu.max_sent {
             self.path_mtu.max_sent = size;
@@ -68,14 +76,19 @@ impl Tcb {
     /// not say how big may be.
     pub fn on_packet_too_big(&mut self, config: &Config, now: Instant, seq: SeqNum, mtu: u16) {
         let path = &self.path_mtu;
-        let current = u32::from(self.snd.mss) + HEADERS;
+        let current = u32::from(self.snd.mss) + u32::from(path.ip.headers());
         let claimed = match mtu {
+            //= rfc8201#4
+            //# If a node receives a Packet Too Big message reporting a
+            //# next-hop MTU that is less than the IPv6 minimum link MTU, it must
+            //# discard it.
+            _ if path.ip == IpVersion::V6 && mtu < path.ip.mtu_min() => return,
             //= rfc1191#5
             //# a Datagram Too Big message from an unmodified
             //# router (i.e., one where the Next-Hop MTU field is zero)
             0 => PLATEAUS.into_iter().find(|&plateau| plateau < path.max_sent).unwrap_or(PATH_MTU_MIN),
             // No link is so narrow: a mistake, or a lie.
-            1..IPV4_MTU_MIN => return,
+            _ if mtu < path.ip.mtu_min() => return,
             _ => mtu,
         };
         //= rfc1191#3
@@ -109,7 +122,7 @@ impl Tcb {
         if path.raise_at == Instant::NEVER {
             path.mss_before = self.snd.mss;
         }
-        path.max_sent = IPV4_MTU_MIN;
+        path.max_sent = path.ip.mtu_min();
         path.max_sent_end = self.snd.una;
         //= rfc1191#6.3
         //# When a PMTU
@@ -117,7 +130,7 @@ impl Tcb {
         //# minutes), the PMTU estimate should be set to the first-hop data-link
         //# MTU
         path.raise_at = now + RAISE_AFTER;
-        self.snd.mss = mtu - HEADERS as u16;
+        self.snd.mss = mtu - path.ip.headers();
         self.congestion.set_mss(self.payload_max());
         self.noted.note(Happening::PathMtuReduced);
         self.send_all_again();
@@ -143,8 +156,4 @@ impl Tcb {
 
 /// MTUs of the links there are (RFC 1191 table 7-1).
 const PLATEAUS: [u16; 10] = [65_535, 32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296];
-/// IPv4 and TCP, without options.
-const HEADERS: u32 = 40;
-/// Every link carries packets of this size (RFC 791 3.2).
-const IPV4_MTU_MIN: u16 = 68;
 const RAISE_AFTER: std::time::Duration = std::time::Duration::from_secs(600);

@@ -1,10 +1,9 @@
 //! A datagram that passed every check: all that is needed to hand it over and to answer it in its frame.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::Endpoints;
-use crate::demux::Address;
 use crate::device::Drop;
 use crate::link::packet::Packet;
 use crate::service::EndpointId;
@@ -38,20 +37,19 @@ impl Received {
     /// The check that failed; [`Drop::UdpPortClosed`] when nobody has the port.
     pub fn check(bytes: &[u8], packet: &Packet, endpoints: &Endpoints) -> Result<Self, Drop> {
         let Range { start, end } = packet.payload();
-        let (source, target) = (Address::from(packet.ip.source), Address::from(packet.ip.target));
-        let pseudo = PseudoHeader { source, target, protocol: PROTOCOL_UDP };
+        let pseudo = PseudoHeader { source: packet.source, target: packet.target, protocol: PROTOCOL_UDP };
         let header = udp::parse(bytes.get(start..end).ok_or(Drop::UdpTruncated)?, &pseudo)?;
-        let endpoint = endpoints.find(target, header.target_port).ok_or(Drop::UdpPortClosed)?;
+        let endpoint = endpoints.find(packet.target, header.target_port).ok_or(Drop::UdpPortClosed)?;
         let meta = Meta {
             endpoint: EndpointId(endpoint),
-            local: SocketAddr::new(IpAddr::V4(packet.ip.target), header.target_port),
-            remote: SocketAddr::new(IpAddr::V4(packet.ip.source), header.source_port),
+            local: SocketAddr::new(packet.target.ip(), header.target_port),
+            remote: SocketAddr::new(packet.source.ip(), header.source_port),
             to_many: packet.to_many,
         };
         Ok(Self {
             ethernet: packet.ethernet,
             ip_at: packet.ip_at,
-            plain: !packet.ip.has_options() && header.len == end - start,
+            plain: packet.plain && header.len == end - start,
             payload_at: start + udp::HEADER_LEN,
             payload_len: header.len - udp::HEADER_LEN,
             meta,

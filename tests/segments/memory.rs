@@ -11,6 +11,7 @@ use ringway::device::memory::{self, MemoryDevice};
 use ringway::device::{Device, Drop, Frame};
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
 use ringway::link::interface::{Claim, Interface};
+use ringway::link::routes::Routes;
 use ringway::service::{Connect, Connection, Context, Info, Listen, Notice, ResetReason, Service};
 use ringway::tcp::{Keepalive, State, Tuning};
 use ringway::time::Instant;
@@ -60,7 +61,8 @@ impl Memory {
             mtu: 1500,
             vlan: None,
             claim: Claim::Addresses(vec![format!("{HOST}/24").parse().expect("an address")]),
-            gateway: None,
+            routes: Routes::default(),
+            withheld: Vec::new(),
         };
         let config = Config { tcp: script.settings, ..Config::new(Secrets::fixed()) };
         let ports = vec![Port::new(device, 0, 0)];

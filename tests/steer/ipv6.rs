@@ -11,7 +11,7 @@ use ringway::steer::addresses::{self, AddressState};
 use ringway::steer::{Attached, Cause, Claims, Mode, Reservation, Steering};
 
 use crate::common::root;
-use crate::net::{OneLine as _, Pair, cidr, ip, port};
+use crate::net::{OneLine as _, Pair, cidr, index, ip, port};
 use crate::traffic::swallowing_socket;
 
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -95,7 +95,7 @@ fn claimed_ports_are_held_and_steered_on_every_usable_address() {
         claims.add(&Claim::Ports { addresses: own, ports: ports.to_vec() }, None).unwrap();
         (held, claims, TcpListener::bind((KERNEL, 22)).unwrap())
     });
-    let scoped = SocketAddrV6::new(link_local, 53, 0, pair.client.index("c0"));
+    let scoped = SocketAddrV6::new(link_local, 53, 0, index(&pair.client, "c0"));
     // Held and not steered yet: the kernel is silent about them, and refuses others.
     assert_eq!(ask(&pair, SocketAddr::new(ip(KERNEL), 53)), ErrorKind::WouldBlock);
     assert_eq!(ask(&pair, scoped.into()), ErrorKind::WouldBlock);

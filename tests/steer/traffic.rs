@@ -12,7 +12,7 @@ use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemReg
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::common::root;
-use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, address_claim, cidr, ip, port, port_claim};
+use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, address_claim, cidr, index, ip, port, port_claim};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -141,7 +141,7 @@ fn the_reflector_echoes_to_a_kernel_client_which_resolves_it_by_arp() {
     // veth wakes its peer after XDP_TX only if the peer has a program of its own: one that passes everything will do.
     let (_passing, _attached_there) = pair.client.inside(|| {
         let steering = Steering::load(&Claims::new(), 1).unwrap();
-        let attached = steering.attach("c0", pair.client.index("c0"), Mode::Native).unwrap();
+        let attached = steering.attach("c0", index(&pair.client, "c0"), Mode::Native).unwrap();
         (steering, attached)
     });
     let mac = pair.server.run_line("cat /sys/class/net/s0/address");

@@ -7,23 +7,24 @@ use std::time::Duration;
 use ringway::link::interface::{Claim, Transport};
 use ringway::steer::{Cause, Claims, Mode, Steering};
 
+use crate::common::root;
 use crate::ipv6::{self, ask, attached, pair};
-use crate::net::{CLAIMED, CLIENT, KERNEL, Pair, address_claim, cidr, ip, port, root};
+use crate::net::{CLAIMED, CLIENT, KERNEL, OneLine as _, Pair, address_claim, cidr, ip, port};
 
 const GROUP: &str = "239.7.7.7";
 const PORT: u16 = 5000;
 
 /// Sends a datagram from the client's interface to a group or a broadcast address.
 fn tell(pair: &Pair, target: &str) {
-    pair.client.enter(|| {
+    pair.client.inside(|| {
         let target = SocketAddr::new(ip(target), PORT);
         let socket = UdpSocket::bind((if target.is_ipv4() { CLIENT } else { "::" }, 0)).unwrap();
         socket.set_broadcast(true).unwrap();
         if target.is_ipv4() {
-            pair.client.ip("route replace 224.0.0.0/4 dev c0");
-            pair.client.ip("route replace 255.255.255.255 dev c0");
+            pair.client.ip_line("route replace 224.0.0.0/4 dev c0");
+            pair.client.ip_line("route replace 255.255.255.255 dev c0");
         } else {
-            pair.client.ip("-6 route replace ff00::/8 dev c0 table local");
+            pair.client.ip_line("-6 route replace ff00::/8 dev c0 table local");
         }
         socket.send_to(b"hello", target).unwrap();
     });
@@ -31,7 +32,7 @@ fn tell(pair: &Pair, target: &str) {
 
 /// A socket of the server's kernel that has joined the group, on the given port.
 fn joined(pair: &Pair, port: u16) -> UdpSocket {
-    pair.server.enter(|| {
+    pair.server.inside(|| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
         socket.join_multicast_v4(&GROUP.parse().unwrap(), &KERNEL.parse().unwrap()).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
@@ -56,7 +57,7 @@ fn groups_come_and_go_while_an_address_stays() {
     for group in [GROUP, "10.77.0.255", "255.255.255.255", "ff05::7"] {
         with_groups.add_group(ip(group), PORT, None).unwrap();
     }
-    pair.server.enter(|| steering.update(&with_groups)).unwrap();
+    pair.server.inside(|| steering.update(&with_groups)).unwrap();
     let steered = |steering: &Steering| steering.counters().unwrap().of(Cause::SteeredGroup);
     for (count, group) in (1..).zip([GROUP, "10.77.0.255", "255.255.255.255", "ff05::7"]) {
         tell(&pair, group);
@@ -68,7 +69,7 @@ fn groups_come_and_go_while_an_address_stays() {
     ask(&pair, SocketAddr::new(ip(CLAIMED), 9));
     assert!(steering.counters().unwrap().of(Cause::SteeredArp) > 0, "the address is claimed as before");
 
-    pair.server.enter(|| steering.update(&address_claim())).unwrap();
+    pair.server.inside(|| steering.update(&address_claim())).unwrap();
     tell(&pair, GROUP);
     assert_eq!(heard(), Ok(5), "given back to the kernel");
     assert_eq!(steered(&steering), 4);
@@ -85,7 +86,7 @@ fn addresses_and_ports_come_and_go() {
     let pair = pair();
     let (mut steering, _attachment, _socket) = attached(&pair, &Claims::new());
     let count = |steering: &Steering, cause| steering.counters().unwrap().of(cause);
-    pair.client.exec(&format!("ping -6 -c 1 -W 2 {}", ipv6::KERNEL));
+    pair.client.run_line(&format!("ping -6 -c 1 -W 2 {}", ipv6::KERNEL));
 
     let mut both = Claims::new();
     both.add(&Claim::Addresses(vec![cidr(ipv6::CLAIMED)]), None).unwrap();
@@ -117,7 +118,7 @@ fn kinds_that_were_foreseen_come_without_rights_and_others_say_which_they_need()
     let pair = pair();
     let mut with_group = address_claim();
     with_group.add_group(ip(GROUP), PORT, None).unwrap();
-    let (mut steering, _attachment) = pair.server.enter(|| {
+    let (mut steering, _attachment) = pair.server.inside(|| {
         let steering = Steering::load_for(&address_claim(), with_group.kinds(), 1).unwrap();
         let attachment = steering.attach("s0", pair.ifindex, Mode::Native).unwrap();
         (steering, attachment)

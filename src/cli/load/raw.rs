@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use ringway::error::SetupError;
 use ringway::launch::{Bare, Signals};
+use ringway::link::routes::{Route, Routes};
 use ringway::load::clock;
 use ringway::load::raw::{Books, Path, RawClient};
 
@@ -56,10 +57,13 @@ fn path(job: &Job<'_>) -> Result<Path, SetupError> {
         return Err(SetupError::usage("cannot use several sources", "raw flows differ in their ports").mend("-P for more flows"));
     }
     let IpAddr::V4(source) = own.cidr.address else { return Err(ipv4(&format!("from {}", own.cidr))) };
-    let next_hop: Ipv4Addr = match args.engine.gateway {
+    let routes: Routes =
+        args.engine.gateways.iter().map(|&via| Route::default_via(via)).chain(args.engine.routes.iter().copied()).collect();
+    let next_hop: Ipv4Addr = match routes.find(args.target.ip()).map(|route| route.via) {
         _ if own.cidr.contains(args.target.ip()) => *target.ip(),
-        Some(IpAddr::V4(gateway)) => gateway,
-        Some(IpAddr::V6(gateway)) => return Err(ipv4(&format!("over {gateway}"))),
+        Some(None) => *target.ip(),
+        Some(Some(IpAddr::V4(gateway))) => gateway,
+        Some(Some(IpAddr::V6(gateway))) => return Err(ipv4(&format!("over {gateway}"))),
         None => {
             return Err(SetupError::usage(
                 format!("cannot reach {}", args.target),

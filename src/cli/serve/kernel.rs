@@ -1,6 +1,6 @@
 //! `ringway serve --stack kernel|kernel-spin`: the same services over kernel sockets, to compare with.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -66,12 +66,21 @@ fn bindings(args: &ServeArgs) -> Result<Vec<Binding>, SetupError> {
     entries
         .into_iter()
         .map(|entry| {
-            let address = entry.at.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let address = entry.at.address.unwrap_or_else(any_address);
             let kind = Kind::named(entry.service.as_str()).ok_or_else(|| unknown(&entry))?;
             let at = SocketAddr::new(address, entry.at.port);
             Ok(Binding { kind, transport: entry.transport, at, congestion: entry.congestion })
         })
         .collect()
+}
+
+/// Every address of the machine: of both families, unless the kernel does without IPv6.
+fn any_address() -> IpAddr {
+    let dual = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).and_then(|socket| socket.only_v6());
+    match dual {
+        Ok(false) => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
+    }
 }
 
 fn say_ready(args: &ServeArgs, stack: &str, addresses: &[SocketAddr], core: Option<u32>, output: Output) {

@@ -39,7 +39,15 @@ fn with_two_addresses(service: Opener) -> (Engine<MemoryDevice, Opener>, Peer, M
     let (near, far) = memory::cable(64);
     let clock = ManualClock::default();
     let claim = Claim::Addresses(vec!["10.0.0.2/24".parse().unwrap(), "10.0.0.3/24".parse().unwrap()]);
-    let interface = Interface { name: "cable".into(), mac: far.mac(), mtu: far.mtu(), vlan: None, claim, gateway: None };
+    let interface = Interface {
+        name: "cable".into(),
+        mac: far.mac(),
+        mtu: far.mtu(),
+        vlan: None,
+        claim,
+        routes: Routes::default(),
+        withheld: Vec::new(),
+    };
     let mut engine = Engine::new(Config::new(Secrets::fixed()), vec![interface], vec![Port::new(far, 0, 0)], service).unwrap();
     engine.start(&clock);
     engine.turn(&clock);

@@ -17,6 +17,7 @@ use super::{Clock, Config, Engine, Port, Secrets};
 use crate::device::memory::MemoryDevice;
 use crate::device::{Device, Frame as _};
 use crate::link::interface::{Claim, Interface};
+use crate::link::routes::Routes;
 use crate::service::{Answer, Connect, Connection, Context, Datagram, Listen, ResetReason, Service};
 use crate::time::Instant;
 
@@ -36,7 +37,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// An engine at one end of a cable, at 10.0.0.`last`.
+/// An engine at one end of a cable, at 10.0.0.`last` and fd00::`last`.
 pub(super) fn engine<S: Service>(device: MemoryDevice, last: u8, service: S) -> Engine<MemoryDevice, S> {
     engine_with(device, last, service, |_| {})
 }
@@ -53,8 +54,9 @@ pub(super) fn engine_with<S: Service>(
         mac: device.mac(),
         mtu: device.mtu(),
         vlan: None,
-        claim: Claim::Addresses(vec![format!("10.0.0.{last}/24").parse().unwrap()]),
-        gateway: None,
+        claim: Claim::Addresses(vec![format!("10.0.0.{last}/24").parse().unwrap(), format!("fd00::{last}/64").parse().unwrap()]),
+        routes: Routes::default(),
+        withheld: Vec::new(),
     };
     let mut config = Config::new(Secrets::fixed());
     config.tcp.connections = 4096;

@@ -6,6 +6,7 @@ use crate::demux::{Address, FlowKey, key};
 use crate::device::{Drop, memory};
 use crate::engine::emit::{self, Delivery, LinkHeader};
 use crate::link::interface::{PortClaim, Transport};
+use crate::link::routes::Routes;
 use crate::service::{CallError, EndpointId};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Happening;
@@ -19,7 +20,7 @@ pub(super) const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1)
 pub(super) const OURS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2);
 pub(super) const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub(super) const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
-const DELIVERY: Delivery = Delivery { dscp: 0, ect: false, ttl: 64 };
+const DELIVERY: Delivery = Delivery { dscp: 0, ect: false, ttl: 64, flow_label: 0 };
 const LINK: LinkHeader = LinkHeader { source: PEER_MAC, target: OUR_MAC, vlan: None };
 
 /// The far end of the cable.
@@ -349,7 +350,15 @@ fn in_a_port_claim_a_sender_can_be_answered_from_its_first_datagram_on() {
         addresses: vec!["10.0.0.2/24".parse().unwrap()],
         ports: vec![PortClaim { transport: Transport::Udp, port: 9 }, PortClaim { transport: Transport::Tcp, port: 40_000 }],
     };
-    let interface = Interface { name: "cable".into(), mac: far.mac(), mtu: 1500, vlan: None, claim, gateway: None };
+    let interface = Interface {
+        name: "cable".into(),
+        mac: far.mac(),
+        mtu: 1500,
+        vlan: None,
+        claim,
+        routes: Routes::default(),
+        withheld: Vec::new(),
+    };
     let config = Config::new(Secrets::fixed());
     let mut engine = Engine::new(config, vec![interface], vec![Port::new(far, 0, 0)], Sender::default()).unwrap();
     let mut peer = Peer(near);

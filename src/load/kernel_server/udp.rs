@@ -55,6 +55,8 @@ pub(super) fn serve(
 /// instead of the own address the own ports are what could loop.
 fn is_safe_to_answer(source: SocketAddr, own_ports: &[u16]) -> bool {
     let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    // On a socket of both families IPv4 sources come mapped.
+    let source = SocketAddr::new(source.ip().to_canonical(), source.port());
     safe_to_answer(source, nobody, false) && !own_ports.contains(&source.port())
 }
 
@@ -74,6 +76,7 @@ mod tests {
             "224.0.0.1:5000",
             "0.0.0.0:5000",
             "[ff02::1]:5000",
+            "[::ffff:224.0.0.1]:5000",
         ] {
             assert!(!safe(source), "{source}");
         }

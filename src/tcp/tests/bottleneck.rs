@@ -8,7 +8,7 @@ use crate::rng::Rng;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::{Happening, Tally};
-use crate::tcp::{BufferPool, Config, Opening, Tcb};
+use crate::tcp::{BufferPool, Config, IpVersion, Opening, Tcb};
 use crate::time::Instant;
 
 /// 100 Mbit/s, 10 ms there and back, a queue of one bandwidth-delay product.
@@ -18,7 +18,8 @@ const QUEUE: Duration = Duration::from_millis(10);
 
 /// Sends for `span` with so much random loss in ten thousandths; the bits a second that arrived in order, and what happened to the sender.
 fn transfer(config: &Config, span: Duration, loss: u64) -> (u64, Tally) {
-    let opening = |iss| Opening { iss: SeqNum(iss), timestamp_offset: 9, mss: 1460, congestion: Algorithm::Reno };
+    let opening =
+        |iss| Opening { iss: SeqNum(iss), timestamp_offset: 9, ip: IpVersion::V4, mss: 1460, congestion: Algorithm::Reno };
     let mut pools = [BufferPool::new(config.memory), BufferPool::new(config.memory)];
     let mut tcbs = [Some(Tcb::open(config, opening(u32::MAX - 5), START)), None];
     let mut rng = Rng::seeded(3);

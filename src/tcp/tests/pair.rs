@@ -9,7 +9,7 @@ use super::script::{START, Seg, segment, written};
 use crate::rng::Rng;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::{Happening, Tally};
-use crate::tcp::{BufferPool, Config, Events, Opening, State, Tcb};
+use crate::tcp::{BufferPool, Config, Events, IpVersion, Opening, State, Tcb};
 use crate::time::Instant;
 
 /// What the network does, in thousandths of the segments, and how the services behave.
@@ -168,6 +168,7 @@ fn run(weather: Weather) -> (u64, Tally) {
     let opening = |rng: &mut Rng| Opening {
         iss: SeqNum(u32::MAX - rng.below(20_000) as u32),
         timestamp_offset: rng.next_u32(),
+        ip: IpVersion::V4,
         mss: weather.mss,
         congestion: config.congestion,
     };

@@ -7,7 +7,7 @@ use crate::tcp::arrives::listen::{self, Listen};
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Noted;
-use crate::tcp::{Arrival, BufferPool, Config, Disposition, Events, Opening, State, Tcb, Transmit, Tuning};
+use crate::tcp::{Arrival, BufferPool, Config, Disposition, Events, IpVersion, Opening, State, Tcb, Transmit, Tuning};
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, SackBlock, Segment};
 
@@ -175,7 +175,8 @@ pub(super) struct Script {
 
 pub(super) const START: Instant = Instant::from_ns(1_000_000_000_000);
 
-pub(super) const OPENING: Opening = Opening { iss: ISS, timestamp_offset: 500, mss: MSS, congestion: Algorithm::Reno };
+pub(super) const OPENING: Opening =
+    Opening { iss: ISS, timestamp_offset: 500, ip: IpVersion::V4, mss: MSS, congestion: Algorithm::Reno };
 
 impl Script {
     fn of(tcb: Tcb, config: Config, pool: BufferPool) -> Self {

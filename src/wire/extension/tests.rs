@@ -85,10 +85,19 @@ fn an_unknown_option_says_itself_what_to_do() {
     }
 }
 
+//= type=test
+//= rfc8200#4
+//# Therefore,
+//# extension headers must be processed strictly in the order they appear
+//# in the packet
 #[test]
-fn the_first_option_that_asks_for_it_decides() {
-    let options = header(UDP, &[0x5e, 0, 0xde, 0]);
-    assert_eq!(walk(HOP, &options), Err(Refused { why: Drop::Ipv6OptionUnknown, problem: None }));
+fn the_first_header_and_option_that_asks_for_it_decides() {
+    let silent = Err(Refused { why: Drop::Ipv6OptionUnknown, problem: None });
+    assert_eq!(walk(HOP, &header(UDP, &[0x5e, 0, 0xde, 0])), silent);
+    let (option, route) = (header(ROUTING, &[0x5e, 0]), header(UDP, &[0, 1]));
+    assert_eq!(walk(HOP, &[&option[..], &route].concat()), silent);
+    let refused = walk(ROUTING, &[header(DESTINATION, &[0, 1]), header(UDP, &[0x5e, 0])].concat());
+    assert_eq!(refused.map_err(|refused| refused.why), Err(Drop::Ipv6RoutingRefused));
 }
 
 #[test]
@@ -103,6 +112,10 @@ fn an_option_that_does_not_end_in_its_header_is_malformed() {
     }
 }
 
+//= type=test
+//= rfc8200#4.4
+//# If Segments Left is zero, the node must ignore the Routing header
+//# and proceed to process the next header in the packet
 //= type=test
 //= rfc8200#4.4
 //# If Segments Left is non-zero, the node must discard the packet and
@@ -137,6 +150,10 @@ fn a_header_cut_anywhere_is_truncated() {
     }
 }
 
+//= type=test
+//= rfc8504#5.3
+//# A host MAY impose a limit on the maximum length of Destination
+//# Options or Hop-by-Hop Options extension headers.
 #[test]
 fn headers_beyond_the_bound_are_refused() {
     let chain = |n| [header(DESTINATION, &[]).repeat(n - 1), header(UDP, &[])].concat();
@@ -197,6 +214,22 @@ fn a_first_fragment_holds_all_headers() {
     assert_eq!(walk(FRAGMENT, &cut), refused);
 }
 
+//= type=test
+//= rfc8200#4.5
+//# If the length of a fragment, as derived from the fragment
+//# packet's Payload Length field, is not a multiple of 8 octets
+//# and the M flag of that fragment is 1, then that fragment must
+//# be discarded and an ICMP Parameter Problem, Code 0, message
+//# should be sent to the source of the fragment, pointing to the
+//# Payload Length field of the fragment packet.
+//= type=test
+//= rfc8200#4.5
+//# If the length and offset of a fragment are such that the
+//# Payload Length of the packet reassembled from that fragment
+//# would exceed 65,535 octets, then that fragment must be
+//# discarded and an ICMP Parameter Problem, Code 0, message should
+//# be sent to the source of the fragment, pointing to the Fragment
+//# Offset field of the fragment packet.
 #[test]
 fn a_fragment_ends_at_a_word_and_within_the_largest_packet() {
     let judge = |offset, more, len| {

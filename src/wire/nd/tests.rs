@@ -76,6 +76,15 @@ fn what_is_written_is_read() {
     }
 }
 
+//= type=test
+//= rfc6980#5
+//# Nodes MUST silently ignore the following Neighbor Discovery and
+//# SEcure Neighbor Discovery messages if the packets carrying them
+//# include an IPv6 Fragmentation Header:
+//= type=test
+//= rfc4861#7.1.1
+//# The IP Hop Limit field has a value of 255, i.e., the packet
+//# could not possibly have been forwarded by a router.
 #[test]
 fn what_every_message_must_be() {
     for (message, ip) in every() {
@@ -165,6 +174,13 @@ fn nobody_solicited_an_advertisement_to_all() {
     assert_eq!(judge(true, OURS, ALL_NODES), Err(Drop::NdMalformed), "multicast target");
 }
 
+//= type=test
+//= rfc4861#6.1.2
+//# IP Source Address is a link-local address.
+//= type=test
+//= rfc4861#6.1.1
+//# If the IP source address is the unspecified address, there is no
+//# source link-layer address option in the message.
 #[test]
 fn routers_speak_from_their_link_local_address() {
     for (message, _) in every().into_iter().skip(3) {

@@ -1,0 +1,159 @@
+//! Claimed addresses: found free, used, announced, defended (RFC 5227, RFC 4862 5.4).
+//!
+//! Called at the start, by the timer of each address, and when another station says that an address is its own. The way of an address is
+//! [`crate::link::dad`]; until it is ours it stands among [`crate::link::interface::Interface::withheld`]. Nothing here panics.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::core::{Core, Timer};
+use super::emit::LinkHeader;
+use super::run::Engine;
+use crate::demux::{Address, FlowKey, Link};
+use crate::device::Device;
+use crate::link::arp;
+use crate::link::dad::{Candidate, Plan, Step};
+use crate::link::interface::Claim;
+use crate::link::nd::Outgoing;
+use crate::service::Service;
+use crate::wire::ethernet::Mac;
+
+/// A claimed address that another station has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The interface.
+    pub interface: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Ethernet address of the other station.
+    pub rival: Mac,
+}
+
+impl<D: Device, S: Service> Engine<D, S> {
+    /// Probes for the claimed addresses and returns once each is ours or known to be another's: those are returned. What comes meanwhile for
+    /// a service is answered by nobody. `wait` is called between two looks. Without this [`Engine::start`] begins with the probes, and each address is
+    /// served once it is ours.
+    pub fn claim_addresses(&mut self, clock: &impl Clock, mut wait: impl FnMut()) -> Vec<Duplicate> {
+        self.core.now = clock.now();
+        self.core.begin_addresses();
+        // Every probe and every wait is bounded, and so is their number; the turns are as many as fit in.
+        while self.core.links.iter().any(|link| link.candidates.iter().any(Candidate::is_tentative)) {
+            self.turn(clock);
+            wait();
+        }
+        std::mem::take(&mut self.core.duplicates)
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// Begins with every claimed address, once.
+    pub(super) fn begin_addresses(&mut self) {
+        if std::mem::replace(&mut self.addresses_begun, true) {
+            return;
+        }
+        for interface in 0..self.links.len() {
+            let Claim::Addresses(addresses) = self.links[interface].interface.claim.clone() else { continue };
+            for (position, address) in addresses.iter().map(|cidr| cidr.address).enumerate() {
+                let candidate = Candidate::new(self.now, address, self.plan(), self.jitter(address));
+                let link = &mut self.links[interface];
+                link.candidates.push(candidate);
+                link.interface.withheld.push(address);
+                if let IpAddr::V6(address) = address {
+                    link.tentative_v6.push(address);
+                }
+                self.address_timer(interface as u16, position as u16);
+            }
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            // The link has been up for long: nobody else begins at the same moment.
+            first: Duration::ZERO,
+            probes: self.config.address_probes,
+            wait: self.config.address_probe_wait,
+            ..Plan::IPV4
+        }
+    }
+
+    /// Bytes that differ from host to host and from address to address.
+    fn jitter(&self, address: IpAddr) -> [u8; 8] {
+        let address = Address::from(address);
+        let link = Link { interface: 0, vlan: Link::UNTAGGED };
+        self.hash.of(&FlowKey { local: address, remote: address, local_port: 0, remote_port: 0, link }).to_ne_bytes()
+    }
+
+    /// Does what is due for an address.
+    pub(super) fn address_timer(&mut self, interface: u16, position: u16) {
+        let Some(at) = self.port_of(interface) else { return };
+        let (interface_at, position_at) = (usize::from(interface), usize::from(position));
+        // Without probes the address is ours at once.
+        for _ in 0..STEPS_AT_ONCE {
+            let now = self.now;
+            let Some(candidate) = self.links[interface_at].candidates.get_mut(position_at) else { return };
+            let (address, step) = (candidate.address(), candidate.expire(now));
+            match step {
+                None => break,
+                Some(Step::Probe) => self.probe(at, address),
+                Some(Step::Assign) => {
+                    self.links[interface_at].assign(address);
+                    self.announce_one(at, address);
+                }
+                Some(Step::Announce) => self.announce_one(at, address),
+            }
+        }
+        let deadline = self.links[interface_at].candidates.get(position_at).map(Candidate::deadline);
+        if let Some(deadline) = deadline.filter(|&deadline| deadline != crate::time::Instant::NEVER) {
+            // The wheel has room for one timer of each address.
+            let _ = self.wheel.arm(deadline, Timer::Address { interface, position });
+        }
+    }
+
+    /// Asks whether anybody has an address.
+    fn probe(&mut self, at: usize, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
+                if self.send_arp(at, link, &arp::request(link.source, Ipv4Addr::UNSPECIFIED, address)) {
+                    self.counters.arp_requests += 1;
+                }
+            }
+            IpAddr::V6(address) => self.send_discovery(at, &Outgoing::probe(address)),
+        }
+    }
+
+    /// Tells all that an address is ours, so that neighbours forget who had it before (RFC 5227 2.3, RFC 4861 7.2.6).
+    fn announce_one(&mut self, at: usize, address: IpAddr) {
+        let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
+        match address {
+            IpAddr::V4(address) => {
+                self.send_arp(at, link, &arp::announcement(link.source, address));
+            }
+            IpAddr::V6(address) => self.send_discovery(at, &Outgoing::announcement(link.source, address)),
+        }
+    }
+
+    /// Another station has or wants an address of ours. One that was not ours yet is its; one that is, is said and, at most every ten seconds, announced
+    /// again (RFC 5227 2.4 b).
+    pub(super) fn conflict(&mut self, at: usize, address: IpAddr, rival: Mac) {
+        let now = self.now;
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let candidate = link.candidates.iter_mut().find(|candidate| candidate.address() == address);
+        if candidate.is_some_and(Candidate::conflict) {
+            link.tentative_v6.retain(|&tentative| IpAddr::V6(tentative) != address);
+            let interface = link.interface.name.clone();
+            tracing::error!("{address} is not used on {interface}: the station {rival} has it");
+            self.duplicates.push(Duplicate { interface, address, rival });
+        } else if link.defense.due(now) {
+            tracing::warn!(
+                "address conflict on {}: {rival} claims {address}, which is ours; announcing it again",
+                link.interface.name
+            );
+            self.announce_one(at, address);
+        }
+    }
+}
+
+/// Steps of an address that may be due at one time: with no probe it is assigned, and nothing else is due then.
+const STEPS_AT_ONCE: usize = 2;

@@ -1,0 +1,105 @@
+//! Neighbour discovery for claimed IPv6 addresses: what ARP is for IPv4 (RFC 4861).
+//!
+//! Called by the ICMP path for the messages of that protocol, by the link path to ask for a neighbour, and by the addresses' timers. What a
+//! message deserves is decided in [`crate::link::nd`]; nothing here panics on what a peer sends.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::core::Core;
+use super::emit::{self, Delivery, LinkHeader};
+use super::settle::Verdict;
+use crate::device::{Device, Drop, Frame};
+use crate::link::nd::{self, Ours, Outcome, Outgoing};
+use crate::link::neighbor::Advertised;
+use crate::link::packet::Packet;
+use crate::link::route;
+use crate::wire::icmpv6::Icmp;
+use crate::wire::nd::{Nd, NeighborAdvertisement};
+use crate::wire::{ipv6, nd as wire_nd};
+
+impl<D: Device> Core<D> {
+    /// A message of neighbour discovery, whose ICMPv6 header and checksum are right.
+    pub(super) fn discovery_path(&mut self, at: usize, frame: D::Frame, packet: &Packet, icmp: &Icmp) -> Verdict<D::Frame> {
+        let bytes = frame.bytes();
+        let (Some(whole), Some(message)) = (bytes.get(packet.whole()), bytes.get(packet.payload())) else {
+            return Verdict::Drop(frame, Drop::NdMalformed);
+        };
+        let outcome = ipv6::parse(whole).and_then(|ip| {
+            let message = wire_nd::parse(icmp, message, &ip, packet.atomic)?;
+            let link = self.link_of(at);
+            let ours =
+                Ours { mac: link.interface.mac, assigned: &link.claimed_v6, tentative: &link.tentative_v6, redirects_from: None };
+            Ok(nd::on_nd(&message, &ip, packet.ethernet.source, &ours))
+        });
+        let done = match outcome {
+            Ok(Outcome::Reply { asker, reply }) => {
+                if let Some(asker) = asker {
+                    self.learn(at, IpAddr::V6(asker.ip), asker.mac);
+                }
+                self.send_discovery(at, &reply);
+                Ok(())
+            }
+            Ok(Outcome::Advertised(said)) => self.advertised(at, &said),
+            Ok(Outcome::Conflict { ip, rival }) => {
+                self.conflict(at, IpAddr::V6(ip), rival);
+                Err(Drop::NdConflict)
+            }
+            // Routes are the operator's; what else a router says is not followed.
+            Ok(Outcome::Router(_)) => Err(Drop::NdNotOurs),
+            Ok(Outcome::Redirect { .. }) => Err(Drop::NdRedirect),
+            Ok(Outcome::Drop(why)) | Err(why) => Err(why),
+        };
+        match done {
+            Ok(()) => Verdict::Done(frame),
+            Err(why) => Verdict::Drop(frame, why),
+        }
+    }
+
+    /// A station says which Ethernet address it has.
+    fn advertised(&mut self, at: usize, said: &NeighborAdvertisement) -> Result<(), Drop> {
+        let now = self.now;
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let hop = link.hop(IpAddr::V6(said.target));
+        let taken = link.neighbors.advertised(now, hop, said, &mut self.waiting);
+        if let Some(mac) = self.link_of(at).neighbors.known(hop) {
+            self.send_waiting(at, mac);
+        }
+        if taken == Advertised::Ignored { Err(Drop::NdNotOurs) } else { Ok(()) }
+    }
+
+    /// Asks who has an address: the station that had it, or all.
+    pub(super) fn solicit(&mut self, at: usize, target: Ipv6Addr) {
+        let link = self.link_of(at);
+        let Some((_, IpAddr::V6(source))) = route::source([&link.interface], IpAddr::V6(target)) else { return };
+        let known = link.neighbors.ask_at(link.hop(IpAddr::V6(target)));
+        let question = Outgoing::question(link.interface.mac, source, target, known);
+        self.send_discovery(at, &question);
+    }
+
+    /// Sends a message of our own.
+    pub(super) fn send_discovery(&mut self, at: usize, outgoing: &Outgoing) {
+        let Outgoing { source, target, target_mac, message } = outgoing;
+        let link = LinkHeader { target: *target_mac, ..self.unresolved(at) };
+        let ends = ((*source).into(), (*target).into());
+        let pseudo = crate::wire::checksum::PseudoHeader { source: ends.0, target: ends.1, protocol: ipv6::NEXT_HEADER_ICMPV6 };
+        let mut bytes = [0; MESSAGE_MAX];
+        let len = wire_nd::emit(&mut bytes, message, &pseudo);
+        let Some(mut frame) = self.ports[at].device.allocate() else {
+            self.drops.count(Drop::NoFrame);
+            return;
+        };
+        let delivery = Delivery { ttl: ipv6::ON_LINK_HOP_LIMIT, ..Delivery::default() };
+        if len == 0 || !emit::icmp_packet(&mut frame, link, ends, delivery, &bytes[..len]) {
+            self.settle(at, Verdict::Drop(frame, Drop::NoFrame));
+            return;
+        }
+        match message {
+            Nd::NeighborAdvertisement(_) => self.counters.nd_advertisements += 1,
+            _ => self.counters.nd_solicitations += 1,
+        }
+        self.settle(at, Verdict::Tx(frame));
+    }
+}
+
+/// The longest message of ours: a header, an address and an option.
+const MESSAGE_MAX: usize = 32;
