@@ -26,6 +26,29 @@ impl<T: Default> PerConnection<T> {
     }
 }
 
+/// What the timers of services that have connections are told: whose it is, and which of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) connection: Connection,
+    /// It ends a pause; otherwise a deadline may have passed.
+    pub(super) again: bool,
+}
+
+impl Named {
+    pub(super) fn token(self) -> u64 {
+        let Self { connection, again } = self;
+        u64::from(connection.generation) << 32 | u64::from(connection.slot & !AGAIN) | if again { u64::from(AGAIN) } else { 0 }
+    }
+
+    pub(super) const fn by(token: u64) -> Self {
+        let slot = token as u32;
+        Self { connection: Connection { slot: slot & !AGAIN, generation: (token >> 32) as u32 }, again: slot & AGAIN != 0 }
+    }
+}
+
+/// Marks the end of a pause in a token. No core has as many slots (the setting `tcp.connections` ends at 2^24).
+const AGAIN: u32 = 1 << 31;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +59,14 @@ mod tests {
         let at = |slot| Connection { slot, generation: 1 };
         *table.of(at(5)) = 50;
         assert_eq!((*table.of(at(0)), *table.of(at(5)), *table.of(at(6))), (0, 50, 0));
+    }
+
+    #[test]
+    fn a_token_names_its_connection() {
+        for (slot, generation, again) in [(0, 0, false), (7, 9, true), ((1 << 24) - 1, u32::MAX, true)] {
+            let named = Named { connection: Connection { slot, generation }, again };
+            assert_eq!(Named::by(named.token()), named);
+        }
     }
 
     #[test]

@@ -40,8 +40,9 @@ use self::file::{File, Found};
 use self::range::{Asked, Span};
 use self::request::{Method, Request};
 use self::response::{ContentRange, Status, Today};
-use self::time::{arm, look_again, named_by};
+use self::time::{arm, look_again};
 use super::daytime::WallClock;
+use super::per_connection::Named;
 use super::{Connection, Context, PerConnection, ResetReason, Service};
 use crate::limits;
 
@@ -479,7 +480,7 @@ impl Service for Http {
     }
 
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
-        let (connection, again) = named_by(token);
+        let Named { connection, again } = Named::by(token);
         let Some(mut talk) = self.take(connection) else { return };
         if again {
             talk.again = false;

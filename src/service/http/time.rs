@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::Http;
 use super::connection::{Due, IDLE, LINGER, STALL, STALL_BYTES, Talk};
 use super::response::Status;
-use crate::service::{Connection, Context};
+use crate::service::Context;
+use crate::service::per_connection::Named;
 
 impl Http {
     /// A deadline may have passed: what the client has to say is judged first, and then what it has to take, so that neither lengthens
@@ -81,25 +82,12 @@ pub(super) fn arm(cx: &mut impl Context, talk: &mut Talk) -> bool {
         Some((timer, _)) => cx.cancel_timer(timer),
         None => {}
     }
-    talk.armed = cx.set_timer(next, token(talk.connection, false)).ok().map(|timer| (timer, next));
+    talk.armed = cx.set_timer(next, Named { connection: talk.connection, again: false }.token()).ok().map(|timer| (timer, next));
     talk.armed.is_some()
 }
 
 /// Has the talk looked at again later, after the others had their turn. False when no timer is left for that.
 pub(super) fn look_again(cx: &mut impl Context, talk: &mut Talk, after: Duration) -> bool {
-    talk.again = talk.again || cx.set_timer(cx.now() + after, token(talk.connection, true)).is_ok();
+    talk.again = talk.again || cx.set_timer(cx.now() + after, Named { connection: talk.connection, again: true }.token()).is_ok();
     talk.again
 }
-
-/// What a timer is told: whose it is, and which of the two.
-fn token(connection: Connection, again: bool) -> u64 {
-    u64::from(connection.generation) << 32 | u64::from(connection.slot & !AGAIN) | if again { u64::from(AGAIN) } else { 0 }
-}
-
-pub(super) fn named_by(token: u64) -> (Connection, bool) {
-    let slot = token as u32;
-    (Connection { slot: slot & !AGAIN, generation: (token >> 32) as u32 }, slot & AGAIN != 0)
-}
-
-/// Marks the timer of [`look_again`] in a token. No core has as many slots (the setting `tcp.connections` ends at 2^24).
-const AGAIN: u32 = 1 << 31;
