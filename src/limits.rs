@@ -70,6 +70,14 @@ pub const HTTP_PIPELINED: usize = 16;
 pub const HTTP_PIECE_BYTES: usize = 65_536;
 /// Files that answers in work on one core may hold open.
 pub const HTTP_OPEN_FILES: usize = 4096;
+/// Bytes of a DNS query over TCP: a question with all that EDNS may add to it. Who sends more is no client.
+pub const DNS_QUERY_BYTES: usize = 4096;
+/// DNS queries that arrive in pieces at once on one core: with [`DNS_QUERY_BYTES`] their memory is 16 MiB at most.
+pub const DNS_GATHERED: usize = 4096;
+/// DNS queries of one connection answered at a stretch; then it is the others' turn.
+pub const DNS_PIPELINED: usize = 64;
+/// Aliases (CNAME) that are followed for one DNS query.
+pub const DNS_ALIASES: usize = 16;
 /// Records of what one connection has in flight (SACK scoreboard): 40 KiB. When there are more, neighbours are joined.
 pub const FLIGHT_RECORDS: usize = 1024;
 /// Extension headers of an IPv6 packet that are walked over (RFC 8504 5.3 lets a host bound them); honest packets have one or two.

@@ -368,24 +368,27 @@ RINGWAY_LOG=debug shows what is done; NO_COLOR=1 takes the colours away.";
 fn after_serve() -> String {
     format!(
         "\
-Services: NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=DIR], IPv6 addresses in
-brackets; without a transport all it runs over. The congestion control is cubic,
-bbr or reno, and that of tcp.congestion unless it is said:
+Services: NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=PATH], IPv6 addresses
+in brackets; without a transport all it runs over. The congestion control is
+cubic, bbr or reno, and that of tcp.congestion unless it is said:
 echo:7,congestion=bbr.
-  echo:PORT      sends back what it receives (RFC 862)
-  discard:PORT   receives and sends nothing (RFC 863)
-  chargen:PORT   sends characters without end (RFC 864)
-  daytime:PORT   sends the time (RFC 867)
-  http:PORT=DIR  serves the files of a folder (HTTP/1.1, TCP alone)
+  echo:PORT          sends back what it receives (RFC 862)
+  discard:PORT       receives and sends nothing (RFC 863)
+  chargen:PORT       sends characters without end (RFC 864)
+  daytime:PORT       sends the time (RFC 867)
+  http:PORT=DIR      serves the files of a folder (HTTP/1.1, TCP alone)
+  dns:PORT=ZONEFILE  answers for the zone of a master file (RFC 1035)
 With --stack raw there is no transport, and SERVICE is one of:
-  reflect        every frame goes back, through an AF_XDP socket
-  xdp-tx         every frame goes back, by an XDP program in the kernel
+  reflect            every frame goes back, through an AF_XDP socket
+  xdp-tx             every frame goes back, by an XDP program in the kernel
 
 Examples:
   An address of its own; SSH and everything else stay with the kernel:
     sudo ringway serve -i eth0 -a 10.0.0.2/24 echo:7 discard/tcp:9
   The files of a folder:
     sudo ringway serve -i eth0 -a 10.0.0.2/24 http:80=/srv/www
+  A zone, over UDP and TCP:
+    sudo ringway serve -i eth0 -a 10.0.0.2/24 dns:53=example.zone
   Two ports of the kernel's address:
     sudo ringway serve -i eth0 --claim tcp:7,udp:7 echo:7
   The same services on kernel sockets, to compare with:

@@ -33,8 +33,8 @@ pub(crate) struct AtPort {
     pub(crate) address: Option<IpAddr>,
     /// The port.
     pub(crate) port: u16,
-    /// The folder, of a service that has one.
-    pub(crate) folder: Option<PathBuf>,
+    /// The folder or file, of a service that has one.
+    pub(crate) path: Option<PathBuf>,
     /// Congestion control of its connections, if it is not the setting's.
     pub(crate) congestion: Option<Algorithm>,
 }
@@ -56,7 +56,7 @@ impl AtPort {
             transport,
             at,
             congestion: congestion.filter(|_| transport == Transport::Tcp),
-            folder: self.folder.clone(),
+            path: self.path.clone(),
         })
     }
 }
@@ -101,7 +101,7 @@ impl FromStr for ServiceSpec {
             let mend = text.strip_suffix(options).unwrap_or_default().to_owned();
             return Err(bad("only TCP controls its congestion".to_owned()).mend(mend));
         }
-        if argument.is_some() && !name.needs_folder() {
+        if argument.is_some() && name.argument().is_none() {
             return Err(bad(format!("{} takes no argument", name)).mend(if rest.contains(':') {
                 text.strip_suffix(options).unwrap_or_default().to_owned()
             } else {
@@ -128,12 +128,12 @@ impl FromStr for ServiceSpec {
                 return Err(bad("the port is a number between 1 and 65535".to_owned()).mend(mend));
             }
         };
-        let folder = argument.filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        if name.needs_folder() && folder.is_none() {
+        let path = argument.filter(|path| !path.is_empty()).map(PathBuf::from);
+        if let Some(needed) = name.argument().filter(|_| path.is_none()) {
             let place = text.trim_end_matches('=');
-            return Err(bad(format!("{name} needs the folder whose files it serves")).mend(format!("{place}=DIR")));
+            return Err(bad(format!("{name} needs {}", needed.what())).mend(format!("{place}={}", needed.placeholder())));
         }
-        Ok(Self::AtPort(AtPort { name, transport, address, port, congestion, folder }))
+        Ok(Self::AtPort(AtPort { name, transport, address, port, congestion, path }))
     }
 }
 
@@ -150,8 +150,8 @@ impl fmt::Display for AtPort {
         if let Some(congestion) = self.congestion {
             write!(f, ",congestion={}", congestion.name())?;
         }
-        match &self.folder {
-            Some(folder) => write!(f, "={}", folder.display()),
+        match &self.path {
+            Some(path) => write!(f, "={}", path.display()),
             None => Ok(()),
         }
     }
@@ -213,10 +213,10 @@ fn unknown(name: &str, rest: &str) -> SetupError {
     }
 }
 
-/// What a suggested word ends in: the folder, or that one is needed.
-fn ending(name: Name, folder: Option<&str>) -> String {
-    let folder = folder.filter(|folder| !folder.is_empty()).unwrap_or("DIR");
-    if name.needs_folder() { format!("={folder}") } else { String::new() }
+/// What a suggested word ends in: the folder or file, or that one is needed.
+fn ending(name: Name, given: Option<&str>) -> String {
+    let given = given.filter(|given| !given.is_empty());
+    name.argument().map_or(String::new(), |needed| format!("={}", given.unwrap_or(needed.placeholder())))
 }
 
 /// The port the RFC of the service gives it.
@@ -227,6 +227,7 @@ const fn default_port(name: Name) -> u16 {
         Name::Chargen => 19,
         Name::Daytime => 13,
         Name::Http => 80,
+        Name::Dns => 53,
     }
 }
 
@@ -238,12 +239,12 @@ mod tests {
 
     fn at(name: Name, transport: Option<Transport>, address: Option<&str>, port: u16) -> ServiceSpec {
         let address = address.map(|text| text.parse().unwrap());
-        ServiceSpec::AtPort(AtPort { name, transport, address, port, congestion: None, folder: None })
+        ServiceSpec::AtPort(AtPort { name, transport, address, port, congestion: None, path: None })
     }
 
     fn http(transport: Option<Transport>, address: Option<&str>, folder: &str) -> ServiceSpec {
         let ServiceSpec::AtPort(bare) = at(Name::Http, transport, address, 80) else { unreachable!("http has a port") };
-        ServiceSpec::AtPort(AtPort { folder: Some(folder.into()), ..bare })
+        ServiceSpec::AtPort(AtPort { path: Some(folder.into()), ..bare })
     }
 
     #[test]
@@ -275,6 +276,11 @@ mod tests {
             "http:80",
             "http:80=",
             "http:0=.",
+            "dns",
+            "dns:53",
+            "dns/udp:53=",
+            "dns:0=a.zone",
+            "ds:53=a.zone",
             "http/udp:80=.",
             "echo",
             "echo:",
@@ -324,12 +330,15 @@ mod tests {
         assert_eq!(one.entries().count(), 1);
         let ServiceSpec::AtPort(http) = "http:80=/srv".parse().unwrap() else { unreachable!("http has a port") };
         let shown: Vec<_> = http.entries().map(|entry| entry.to_string()).collect();
-        assert_eq!((shown, http.folder), (vec!["http/tcp:80".to_owned()], Some("/srv".into())));
+        assert_eq!((shown, http.path), (vec!["http/tcp:80".to_owned()], Some("/srv".into())));
+        let ServiceSpec::AtPort(dns) = "dns:53=a.zone".parse().unwrap() else { unreachable!("dns has a port") };
+        let shown: Vec<_> = dns.entries().map(|entry| (entry.to_string(), entry.path)).collect();
+        assert_eq!(shown, ["dns/tcp:53", "dns/udp:53"].map(|entry| (entry.to_owned(), Some("a.zone".into()))));
     }
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "(echo|discard|http)?[/@:=,\\[\\]a-z0-9.]{0,20}") {
+        fn no_text_panics(text in "(echo|discard|http|dns)?[/@:=,\\[\\]a-z0-9.]{0,20}") {
             let _ = text.parse::<ServiceSpec>();
         }
     }

@@ -6,12 +6,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::chargen::Chargen;
 use super::daytime::{Daytime, WallClock};
 use super::discard::Discard;
+use super::dns::{Dns, Zone};
 use super::echo::Echo;
 use super::http::{Boundaries, Http, Root};
+use super::per_connection::Named;
 use super::{Answer, CallError, Connection, Context, Datagram, EndpointId, Listen, Local, PerConnection, ResetReason, Service};
 use crate::error::SetupError;
 use crate::limits;
@@ -23,7 +26,7 @@ use crate::tcp::congestion::Algorithm;
 /// ```
 /// use ringway::service::catalog::Name;
 /// assert_eq!("echo".parse::<Name>().unwrap(), Name::Echo);
-/// assert!("ecko".parse::<Name>().unwrap_err().to_string().contains("echo, discard, chargen, daytime, http"));
+/// assert!("ecko".parse::<Name>().unwrap_err().to_string().contains("echo, discard, chargen, daytime, http, dns"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Name {
@@ -37,11 +40,40 @@ pub enum Name {
     Daytime,
     /// RFC 9110 and 9112: the files of a folder.
     Http,
+    /// RFC 1034 and 1035: the answers of a zone.
+    Dns,
+}
+
+/// What a service is about, which has to be named behind `=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A folder whose files it serves.
+    Folder,
+    /// A master file with the zone it answers for.
+    ZoneFile,
+}
+
+impl Argument {
+    /// What stands for it in a usage line.
+    pub const fn placeholder(self) -> &'static str {
+        match self {
+            Self::Folder => "DIR",
+            Self::ZoneFile => "ZONEFILE",
+        }
+    }
+
+    /// What it is, in words.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Folder => "the folder whose files it serves",
+            Self::ZoneFile => "the master file of the zone it answers for",
+        }
+    }
 }
 
 impl Name {
     /// All shipped services.
-    pub const ALL: [Self; 5] = [Self::Echo, Self::Discard, Self::Chargen, Self::Daytime, Self::Http];
+    pub const ALL: [Self; 6] = [Self::Echo, Self::Discard, Self::Chargen, Self::Daytime, Self::Http, Self::Dns];
 
     /// The name as it stands on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -51,6 +83,7 @@ impl Name {
             Self::Chargen => "chargen",
             Self::Daytime => "daytime",
             Self::Http => "http",
+            Self::Dns => "dns",
         }
     }
 
@@ -59,9 +92,13 @@ impl Name {
         !matches!((self, transport), (Self::Http, Transport::Udp))
     }
 
-    /// True when it serves a folder, which has to be named.
-    pub const fn needs_folder(self) -> bool {
-        matches!(self, Self::Http)
+    /// What it needs behind `=`, if it needs anything.
+    pub const fn argument(self) -> Option<Argument> {
+        match self {
+            Self::Echo | Self::Discard | Self::Chargen | Self::Daytime => None,
+            Self::Http => Some(Argument::Folder),
+            Self::Dns => Some(Argument::ZoneFile),
+        }
     }
 }
 
@@ -91,8 +128,8 @@ pub struct Entry {
     pub transport: Transport,
     /// Where.
     pub at: Local,
-    /// The folder it serves, if it is of that kind ([`Name::needs_folder`]).
-    pub folder: Option<PathBuf>,
+    /// The folder or file it serves, if it is of that kind ([`Name::argument`]).
+    pub path: Option<PathBuf>,
     /// Congestion control of its connections; `None` takes the setting `tcp.congestion`.
     pub congestion: Option<Algorithm>,
 }
@@ -124,6 +161,8 @@ pub struct Surroundings {
     pub boundaries: Boundaries,
     /// The time that daytime tells, and the date of http.
     pub clock: WallClock,
+    /// Most bytes of an answer of dns over UDP (the setting `dns.udp_payload`).
+    pub dns_udp_payload: usize,
 }
 
 /// Several services, each at ports of its own.
@@ -138,17 +177,19 @@ pub struct Catalog {
     chargen: Chargen,
     daytime: Daytime,
     http: Http,
+    dns: Dns,
 }
 
 impl Catalog {
     /// The services of `entries`; their ports are opened when the engine starts.
     ///
     /// # Errors
-    /// There is none, there are too many, a port is 0, or two of them meet at one port; or a folder cannot be served.
+    /// There is none, there are too many, a port is 0, or two of them meet at one port; or a folder or a zone cannot be served.
     pub fn new(entries: Vec<Entry>, surroundings: Surroundings) -> Result<Self, SetupError> {
         check(&entries)?;
-        let Surroundings { connections, seed, boundaries, clock } = surroundings;
+        let Surroundings { connections, seed, boundaries, clock, dns_udp_payload } = surroundings;
         let roots = entries.iter().map(root_of).collect::<Result<_, _>>()?;
+        let zones = zones_of(&entries)?;
         Ok(Self {
             entries,
             failure: None,
@@ -159,6 +200,7 @@ impl Catalog {
             chargen: Chargen::new(connections, seed),
             daytime: Daytime::new(connections, clock),
             http: Http::new(roots, connections, boundaries, clock),
+            dns: Dns::new(zones, connections, u16::try_from(dns_udp_payload).unwrap_or(u16::MAX)),
         })
     }
 
@@ -177,13 +219,22 @@ impl Catalog {
         Some(&self.http).filter(|http| http.is_used())
     }
 
+    /// The zones it answers for, if there are any.
+    pub fn dns(&self) -> Option<&Dns> {
+        Some(&self.dns).filter(|dns| dns.is_used())
+    }
+
     fn open(&mut self, cx: &mut impl Context, index: usize, entry: &Entry) -> Result<(), CallError> {
         match entry.transport {
             Transport::Tcp => {
                 cx.listen(entry.at, Listen { tag: index as u64, congestion: entry.congestion, ..Listen::default() }).map(|_| ())
             }
             Transport::Udp => {
-                let endpoint = usize::from(cx.open_udp(entry.at)?.0);
+                let id = cx.open_udp(entry.at)?;
+                if entry.service == Name::Dns {
+                    self.dns.opened(id, index);
+                }
+                let endpoint = usize::from(id.0);
                 if endpoint >= self.by_endpoint.len() {
                     self.by_endpoint.resize(endpoint + 1, None);
                 }
@@ -207,6 +258,7 @@ macro_rules! dispatch {
             Some(Name::Chargen) => $catalog.chargen.$method($($argument),*),
             Some(Name::Daytime) => $catalog.daytime.$method($($argument),*),
             Some(Name::Http) => $catalog.http.$method($($argument),*),
+            Some(Name::Dns) => $catalog.dns.$method($($argument),*),
             None => $otherwise,
         }
     };
@@ -258,20 +310,38 @@ impl Service for Catalog {
         dispatch!(self, *self.by_connection.of(connection), closed(cx, connection), ());
     }
 
-    /// Of the shipped services http alone sets timers.
+    /// Of the shipped services http and dns set timers, each for a connection. One that has outlived its connection is no harm: the service
+    /// of the slot's next connection knows its own.
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
-        self.http.timer(cx, token);
+        dispatch!(self, *self.by_connection.of(Named::by(token).connection), timer(cx, token), ());
     }
 }
 
 /// The folder of an entry that has one. Who names a file means the folder it lies in.
 fn root_of(entry: &Entry) -> Result<Option<Root>, SetupError> {
-    let Some(folder) = entry.folder.as_deref().filter(|_| entry.service.needs_folder()) else { return Ok(None) };
+    let is_folder = entry.service.argument() == Some(Argument::Folder);
+    let Some(folder) = entry.path.as_deref().filter(|_| is_folder) else { return Ok(None) };
     Root::open(folder).map(Some).map_err(|error| match folder.parent() {
         Some(parent) if folder.is_file() && parent == Path::new("") => error.mend(format!("{entry}=.")),
         Some(parent) if folder.is_file() => error.mend(format!("{entry}={}", parent.display())),
         _ => error,
     })
+}
+
+/// The zones of the entries that have one; the two transports of a service share theirs.
+fn zones_of(entries: &[Entry]) -> Result<Vec<Option<Arc<Zone>>>, SetupError> {
+    let mut zones: Vec<Option<Arc<Zone>>> = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let path = entry.path.as_deref().filter(|_| entry.service.argument() == Some(Argument::ZoneFile));
+        let same = |other: &Entry| other.service == entry.service && other.path.as_deref() == path;
+        let zone = match (path, entries[..index].iter().position(same)) {
+            (None, _) => None,
+            (Some(_), Some(before)) => zones[before].clone(),
+            (Some(path), None) => Some(Arc::new(Zone::load(path)?)),
+        };
+        zones.push(zone);
+    }
+    Ok(zones)
 }
 
 fn check(entries: &[Entry]) -> Result<(), SetupError> {
@@ -291,9 +361,11 @@ fn check(entries: &[Entry]) -> Result<(), SetupError> {
         if !entry.service.runs_over(entry.transport) {
             return Err(SetupError::usage(format!("cannot serve {entry}"), format!("{} runs over TCP alone", entry.service)));
         }
-        if entry.service.needs_folder() && entry.folder.is_none() {
-            return Err(SetupError::usage(format!("cannot serve {entry}"), "the folder with its files is not named")
-                .mend(format!("{entry}=DIR")));
+        if let Some(argument) = entry.service.argument().filter(|_| entry.path.is_none()) {
+            let why = format!("{} is not named", argument.what());
+            return Err(
+                SetupError::usage(format!("cannot serve {entry}"), why).mend(format!("{entry}={}", argument.placeholder()))
+            );
         }
         if let Some(other) = entries[..index].iter().find(|other| meet(other, entry)) {
             return Err(SetupError::usage(format!("cannot serve {entry}"), format!("{other} has the port already")));
@@ -314,17 +386,21 @@ mod tests {
     use super::*;
 
     fn surroundings() -> Surroundings {
-        Surroundings { connections: 8, seed: 1, boundaries: Boundaries::new(&[1; 16]), clock: || 0 }
+        Surroundings { connections: 8, seed: 1, boundaries: Boundaries::new(&[1; 16]), clock: || 0, dns_udp_payload: 1232 }
     }
 
     fn entry(service: Name, transport: Transport, port: u16) -> Entry {
-        let folder = service.needs_folder().then(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-        Entry { service, transport, at: port.into(), congestion: None, folder }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = service.argument().map(|argument| match argument {
+            Argument::Folder => root.to_owned(),
+            Argument::ZoneFile => root.join("examples/example.zone"),
+        });
+        Entry { service, transport, at: port.into(), congestion: None, path }
     }
 
     fn all() -> Catalog {
         let mut entries = Vec::new();
-        for (service, port) in Name::ALL.into_iter().zip([7, 9, 19, 13, 80]) {
+        for (service, port) in Name::ALL.into_iter().zip([7, 9, 19, 13, 80, 53]) {
             let both = [Transport::Tcp, Transport::Udp].into_iter().filter(|&transport| service.runs_over(transport));
             entries.extend(both.map(|transport| entry(service, transport, port)));
         }
@@ -335,8 +411,8 @@ mod tests {
     fn every_entry_is_opened_once() {
         let mut cx = Fake::default();
         all().start(&mut cx);
-        assert_eq!(cx.listening(), [7, 9, 19, 13, 80]);
-        assert_eq!(cx.endpoints(), [7, 9, 19, 13]);
+        assert_eq!(cx.listening(), [7, 9, 19, 13, 80, 53]);
+        assert_eq!(cx.endpoints(), [7, 9, 19, 13, 53]);
         assert!(!cx.stopped());
     }
 
@@ -406,11 +482,13 @@ mod tests {
             (two(entry(Name::Echo, Transport::Tcp, 7), entry(Name::Discard, Transport::Tcp, 7)), "echo/tcp:7 has the port"),
             (two(on(at("10.0.0.2", 7)), on(7.into())), "echo/tcp@10.0.0.2:7 has the port"),
             (vec![entry(Name::Http, Transport::Udp, 80)], "http runs over TCP alone"),
-            (vec![Entry { folder: None, ..entry(Name::Http, Transport::Tcp, 80) }], "the folder with its files is not named"),
             (
-                vec![Entry { folder: Some("/nonesuch".into()), ..entry(Name::Http, Transport::Tcp, 80) }],
-                "there is no such folder",
+                vec![Entry { path: None, ..entry(Name::Http, Transport::Tcp, 80) }],
+                "the folder whose files it serves is not named",
             ),
+            (vec![Entry { path: None, ..entry(Name::Dns, Transport::Udp, 53) }], "try: dns/udp:53=ZONEFILE"),
+            (vec![Entry { path: Some("/nonesuch".into()), ..entry(Name::Http, Transport::Tcp, 80) }], "there is no such folder"),
+            (vec![Entry { path: Some("/nonesuch".into()), ..entry(Name::Dns, Transport::Udp, 53) }], "No such file"),
             (vec![entry(Name::Echo, Transport::Tcp, 7); limits::LISTENERS + 1], "the limit is 1024"),
         ];
         for (entries, expected) in cases {
@@ -428,7 +506,7 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let error = "ecko".parse::<Name>().unwrap_err();
-        assert_eq!(error.to_string(), "unknown service 'ecko': the services are echo, discard, chargen, daytime, http");
+        assert_eq!(error.to_string(), "unknown service 'ecko': the services are echo, discard, chargen, daytime, http, dns");
         assert_eq!(error.exit_code(), 2);
         assert!(Name::ALL.iter().all(|name| name.as_str().parse() == Ok(*name)));
     }

@@ -14,6 +14,7 @@ pub mod context;
 pub mod datagram;
 pub mod daytime;
 pub mod discard;
+pub mod dns;
 pub mod echo;
 pub mod http;
 pub mod per_connection;
@@ -25,7 +26,7 @@ pub use catalog::Catalog;
 pub use context::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, TimerId};
 pub use datagram::{Answer, Assembled, Datagram, InFrame, Meta};
 pub use per_connection::PerConnection;
-pub use safety::safe_to_answer;
+pub use safety::{safe_to_answer, safe_to_answer_a_question};
 
 use std::net::SocketAddr;
 

@@ -24,12 +24,25 @@ pub const FIRST_ANSWERED_PORT: u16 = 1024;
 /// assert!(!safe_to_answer("10.0.0.1:19".parse().unwrap(), ours, false));
 /// ```
 pub fn safe_to_answer(remote: SocketAddr, local: SocketAddr, to_many: bool) -> bool {
+    remote.port() >= FIRST_ANSWERED_PORT && one_foreign_host(remote, local, to_many)
+}
+
+/// The same for a DNS question. Name servers also ask each other from their own port, and what goes back there is marked as a response, which no
+/// name server answers.
+pub fn safe_to_answer_a_question(remote: SocketAddr, local: SocketAddr, to_many: bool) -> bool {
+    let port = remote.port();
+    (port >= FIRST_ANSWERED_PORT || port == DNS_PORT) && one_foreign_host(remote, local, to_many)
+}
+
+fn one_foreign_host(remote: SocketAddr, local: SocketAddr, to_many: bool) -> bool {
     let one_host = match remote.ip() {
         IpAddr::V4(ip) => !(ip.is_broadcast() || ip.is_multicast() || ip.is_unspecified()),
         IpAddr::V6(ip) => !(ip.is_multicast() || ip.is_unspecified()),
     };
-    one_host && !to_many && remote.port() >= FIRST_ANSWERED_PORT && remote.ip() != local.ip()
+    one_host && !to_many && remote.ip() != local.ip()
 }
+
+const DNS_PORT: u16 = 53;
 
 #[cfg(test)]
 mod tests {
@@ -54,6 +67,14 @@ mod tests {
         let ours = "10.0.0.2:7".parse().unwrap();
         for (remote, to_many, expected) in cases {
             assert_eq!(safe_to_answer(remote.parse().unwrap(), ours, to_many), expected, "{remote} to_many={to_many}");
+            assert_eq!(safe_to_answer_a_question(remote.parse().unwrap(), ours, to_many), expected, "{remote} to_many={to_many}");
         }
+    }
+
+    #[test]
+    fn a_name_server_may_ask_from_its_own_port() {
+        let (asker, ours) = ("10.0.0.1:53".parse().unwrap(), "10.0.0.2:53".parse().unwrap());
+        assert!(safe_to_answer_a_question(asker, ours, false) && !safe_to_answer(asker, ours, false));
+        assert!(!safe_to_answer_a_question(ours, ours, false) && !safe_to_answer_a_question(asker, ours, true));
     }
 }

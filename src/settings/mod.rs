@@ -35,6 +35,8 @@ pub struct Settings {
     pub arp: Arp,
     /// Keys `address.*`.
     pub address: AddressClaim,
+    /// Keys `dns.*`.
+    pub dns: Dns,
 }
 
 /// Settings of the AF_XDP sockets.
@@ -68,6 +70,13 @@ pub struct AddressClaim {
     pub probe_wait: Duration,
 }
 
+/// Settings of the DNS service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Most bytes of an answer over UDP, whatever the client takes (RFC 6891 6.2.5); what is longer goes over TCP.
+    pub udp_payload: usize,
+}
+
 /// Which pages lie under the UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HugePages {
@@ -84,6 +93,8 @@ impl Default for Settings {
             xsk: Xsk { frames: 4096, frame_size: None, ring_size: 2048, busy_poll: false, huge_pages: HugePages::Auto },
             arp: Arp { expiry: Duration::from_secs(60) },
             address: AddressClaim { probes: 1, probe_wait: Duration::from_secs(1) },
+            // What passes nearly every path in one packet (dnsflagday.net/2020).
+            dns: Dns { udp_payload: 1232 },
         }
     }
 }
@@ -388,6 +399,7 @@ pub const KEYS: &[Key] = &[
         Duration::from_secs(10),
     ),
     span("arp.expiry", "life of a neighbour's address", |s| &mut s.arp.expiry, Duration::from_secs(1), HOUR.saturating_mul(24)),
+    bytes("dns.udp_payload", "most of an answer over UDP", |s| &mut s.dns.udp_payload, 512, 4 * K),
 ];
 
 const fn span(

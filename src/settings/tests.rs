@@ -38,6 +38,7 @@ fn every_key_has_an_effect() {
         let other = match key.name {
             _ if long => "5s",
             "tcp.keepalive_probes" => "7",
+            "dns.udp_payload" => "4K",
             _ => other,
         };
         let mut settings = defaults.clone();

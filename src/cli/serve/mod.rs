@@ -40,11 +40,13 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
     check_claimed(args, &entries)?;
     let secret = secret_from_system()
         .map_err(|error| SetupError::environment("cannot draw the secret of the http service", error.to_string()))?;
+    let settings = args.engine.settings()?;
     let surroundings = Surroundings {
-        connections: args.engine.settings()?.tcp.connections,
+        connections: settings.tcp.connections,
         seed: seed(),
         boundaries: Boundaries::new(&secret),
         clock: wall_clock,
+        dns_udp_payload: settings.dns.udp_payload,
     };
     let catalog = Catalog::new(entries, surroundings)?;
     if catalog.http().is_some() {
@@ -133,6 +135,9 @@ fn end(args: &ServeArgs, finished: &Finished<Catalog>, output: Output) {
     let mut summary = json!({ "stack": "ringway" });
     if let Some(http) = finished.service.http() {
         summary["http"] = json!(http.counts());
+    }
+    if let Some(dns) = finished.service.dns() {
+        summary["dns"] = json!(dns.counts());
     }
     if let (Some(summary), Ok(Value::Object(report))) = (summary.as_object_mut(), serde_json::to_value(&finished.report)) {
         summary.extend(report);
