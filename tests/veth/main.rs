@@ -15,6 +15,7 @@ mod compare_ends;
 mod congestion;
 mod connections;
 mod datagrams;
+mod dns;
 mod environment;
 mod example;
 mod flood;
