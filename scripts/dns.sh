@@ -102,7 +102,8 @@ CONF
 }
 
 start_ringway() {
-    inside "$server_netns" "${CARGO_TARGET_DIR:-target}/debug/ringway" serve --json -i veth0 -a 10.0.0.2/24 "dns:53=$zone" \
+    # Not by way of a function: the signal at the end has to reach the server.
+    "${root[@]}" ip netns exec "$server_netns" "${CARGO_TARGET_DIR:-target}/debug/ringway" serve --json -i veth0 -a 10.0.0.2/24 "dns:53=$zone" \
         >"$work/server.json" 2>"$work/server.log" &
     server=$!
     wait_for "ringway" inside "$client_netns" dig @10.0.0.2 +time=1 +tries=1 example.test SOA
