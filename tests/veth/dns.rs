@@ -20,7 +20,7 @@ fn site() -> Option<(World, Server)> {
 /// What dig prints for a question.
 fn dig(world: &World, question: &[&str]) -> String {
     let server = format!("@{SERVER}");
-    world.client.output("dig", &[&[server.as_str(), "+timeout=5", "+tries=1", "+nocookie"], question].concat())
+    world.client.run("dig", &[&[server.as_str(), "+timeout=5", "+tries=1", "+nocookie"], question].concat())
 }
 
 fn count(summary: &Summary, name: &str) -> u64 {
