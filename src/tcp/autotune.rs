@@ -168,3 +168,109 @@ const TICKS_NS: u64 = 2_000_000;
 const RTT_US_MAX: u64 = 60_000_000;
 /// The window of a connection that begins while buffers run short.
 const PRESSED_WINDOW: u32 = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tcp::Opening;
+    use crate::tcp::congestion::Algorithm;
+    use crate::wire::tcp::{Flags, Options};
+
+    const NOW: Instant = Instant::from_ns(1_000_000_000_000);
+    const MS: u64 = 1_000_000;
+
+    fn autotune() -> Autotune {
+        Autotune::new(&Config::default(), NOW)
+    }
+
+    fn tcb() -> Tcb {
+        let opening = Opening { iss: SeqNum(7), timestamp_offset: 500, mss: 1460, congestion: Algorithm::Reno };
+        Tcb::open(&Config::default(), opening, NOW)
+    }
+
+    fn segment(timestamps: Option<(u32, u32)>) -> Segment<'static> {
+        let options = Options { timestamps, ..Options::default() };
+        Segment { seq: SeqNum(0), ack: SeqNum(0), flags: Flags::ACK, window: 0, urgent: 0, ecn: 0, options, payload: &[] }
+    }
+
+    #[test]
+    fn a_round_may_end_once_an_eighth_of_the_window_has_come() {
+        let mut tcb = tcb();
+        tcb.rcv.nxt = SeqNum(u32::MAX - 100);
+        tcb.autotune.begin(tcb.rcv.nxt, NOW);
+        tcb.rcv.limit = 65_536;
+        tcb.rcv.nxt += 8_191;
+        assert!(!tcb.autotune_due());
+        tcb.rcv.nxt += 1;
+        assert!(tcb.autotune_due());
+    }
+
+    /// It ends when a round trip is over, and what was not offered to the service yet was not read.
+    #[test]
+    fn a_round_lasts_a_round_trip_and_counts_what_was_read() {
+        let config = Config { receive_buffer: 65_536, receive_buffer_max: 6 << 20, window_scaling: true, ..Config::default() };
+        for (elapsed_ms, offered, limit) in
+            [(19, 0, 65_536), (20, 0, 4 * 20_000 + 4 * 1_460), (20, 4_900, 4 * 15_100 + 4 * 1_460), (40, 0, 65_536)]
+        {
+            let opening = Opening { iss: SeqNum(7), timestamp_offset: 500, mss: 1460, congestion: Algorithm::Reno };
+            let mut tcb = Tcb::open(&config, opening, NOW);
+            tcb.rtt.sample(20 * MS, 1);
+            tcb.autotune.begin(tcb.rcv.nxt, NOW);
+            tcb.rcv.nxt += 20_000;
+            let later = NOW + Duration::from_millis(elapsed_ms);
+            tcb.autotune(&config, later, &segment(None), offered, &BufferPool::new(1 << 20));
+            assert_eq!(tcb.rcv.limit, limit, "after {elapsed_ms} ms, {offered} bytes on offer");
+        }
+    }
+
+    #[test]
+    fn a_full_segment_is_as_long_as_the_longest_that_came() {
+        let (mut autotune, config) = (autotune(), Config::default());
+        for (len, full) in [(10, 536), (1_000, 1_000), (900, 1_000), (9_000, 1_460)] {
+            autotune.on_data(&config, NOW, SeqNum(0), len);
+            assert_eq!(autotune.full_segment(1_460), full, "after {len} bytes");
+        }
+        assert_eq!(self::autotune().full_segment(300), 300, "our own limit is the lower one");
+    }
+
+    #[test]
+    fn the_shortest_window_stands_for_the_round_trip() {
+        let mut autotune = autotune();
+        assert_eq!(autotune.shortest_window(30 * MS), None);
+        assert_eq!(autotune.shortest_window(40 * MS), Some(30 * MS));
+        assert_eq!(autotune.shortest_window(30 * MS), Some(30 * MS));
+        assert_eq!(autotune.shortest_window(20 * MS), None);
+        assert_eq!(autotune.rtt_ns(), Some(20 * MS));
+        for (measured, kept) in [(1, 1_000), (u64::MAX, 60_000 * MS)] {
+            autotune.set_rtt(measured);
+            assert_eq!(autotune.rtt_ns(), Some(kept));
+        }
+    }
+
+    #[test]
+    fn the_round_trip_follows_each_sample_by_an_eighth() {
+        let mut tcb = tcb();
+        assert_eq!(tcb.smooth_round_trip(&segment(None), NOW), None, "nothing is known");
+        tcb.rtt.sample(80 * MS, 1);
+        assert_eq!(tcb.smooth_round_trip(&segment(None), NOW), Some(80 * MS));
+        tcb.autotune.set_rtt(16 * MS);
+        assert_eq!(tcb.smooth_round_trip(&segment(None), NOW), Some((16 - 2 + 10) * MS));
+        assert_eq!(tcb.autotune.rtt_ns(), Some(24 * MS));
+    }
+
+    #[test]
+    fn an_echo_counts_before_our_own_measurement_where_its_ticks_are_fine_enough() {
+        // Age of the echo and our own measurement, in microseconds; what is believed.
+        for (echo_ms, own_us, believed_us) in [(40, 80_000, 40_000), (2, 80_000, 2_000), (2, 500, 500), (3, 500, 3_000)] {
+            let mut tcb = tcb();
+            tcb.rtt.sample(own_us * 1_000, 1);
+            let echo = tcb.timestamps.value(NOW).wrapping_sub(echo_ms);
+            let believed = |tcb: &mut Tcb| tcb.smooth_round_trip(&segment(Some((1, echo))), NOW);
+            assert_eq!(believed(&mut tcb.clone()), Some(own_us * 1_000), "timestamps nobody agreed on say nothing");
+            tcb.timestamps.ok = true;
+            assert_eq!(believed(&mut tcb), Some(believed_us * 1_000), "{echo_ms} ms, {own_us} us");
+        }
+    }
+}

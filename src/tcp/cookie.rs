@@ -49,7 +49,7 @@ pub struct Seal<'a> {
 /// The SYN-ACK that answers a SYN and remembers it: what a TCB would have sent, with the cookie in place of its numbers.
 pub fn syn_ack(config: &Config, opening: Opening, now: Instant, syn: &Segment<'_>, seal: Seal<'_>) -> Option<Transmit<'static>> {
     let stamped = config.timestamps && syn.options.timestamps.is_some();
-    let mut syn = Segment { payload: &[], ..*syn };
+    let mut syn = *syn;
     if !stamped {
         // There is no place to remember them in.
         syn.options = Options { mss: syn.options.mss, ..Options::default() };
@@ -334,6 +334,18 @@ mod tests {
         assert!(!follows(1 << 26, NOW), "beyond the window that the SYN-ACK offered");
         let taken = (0..1u32 << 16).filter(|n| follows(n << 16, NOW)).count();
         assert!((512..=514).contains(&taken), "one in 128: {taken}");
+    }
+
+    /// The slot stands in the eight bits above the hidden ones, but what is added to it differs from flow to flow.
+    #[test]
+    fn a_cookie_does_not_show_its_slot() {
+        let top = |flow: u8| {
+            let flow = [flow; 40];
+            let cookie = syn_ack(&Config::default(), OPENING, NOW, &syn(all(1460)), Seal { flow: &flow, ..SEAL }).unwrap();
+            (cookie.seq - IRS) >> HASH_BITS
+        };
+        let tops: std::collections::BTreeSet<_> = (0..64).map(top).collect();
+        assert!(tops.len() > 32, "{tops:?}");
     }
 
     #[test]

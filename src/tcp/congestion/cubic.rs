@@ -444,6 +444,14 @@ mod tests {
         assert_eq!((cubic.window.w_max, cubic.window()), (76_500, 63_000));
     }
 
+    #[test]
+    fn a_peak_that_is_reached_again_stays() {
+        let mut cubic = reduced(100);
+        cubic.window.cwnd = 100_000;
+        cubic.on_congestion(Signal::Loss, 100_000, START);
+        assert_eq!((cubic.window.w_max, cubic.window()), (100_000, 70_000));
+    }
+
     //= type=test
     //= rfc8312#4.7
     //# K is set to 0, and W_max is set to the congestion window size at the beginning of the current congestion avoidance.

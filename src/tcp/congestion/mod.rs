@@ -5,6 +5,8 @@
 //! panics or allocates while a connection lives.
 
 pub mod bbr;
+#[cfg(test)]
+mod bounds;
 pub mod cubic;
 mod curve;
 mod hystart;

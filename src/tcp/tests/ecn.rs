@@ -308,3 +308,12 @@ fn bbr_does_not_ask_for_marks_it_would_not_answer() {
     peer.inject(data(b"y").seq(IRS + 1).ack(ISS + 2).marked());
     peer.expect(ack().with(ECE).seq(ISS + 2).ack(IRS + 2));
 }
+
+#[test]
+fn every_use_is_known_by_its_name() {
+    for (named, name) in [(Use::Passive, "passive"), (Use::On, "on"), (Use::Off, "off")] {
+        assert!(Use::NAMES.contains(&name));
+        assert_eq!((named.name(), Use::named(name)), (name, Some(named)));
+    }
+    assert_eq!(Use::named("always"), None);
+}

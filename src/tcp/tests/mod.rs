@@ -1,7 +1,9 @@
 //! The machine as scripts: what a peer sends, what must come back (style: RFC events as names, a dozen lines each).
 
+mod again;
 mod autotune;
 mod bottleneck;
+mod calls;
 mod chaos;
 mod close;
 mod ecn;
@@ -11,6 +13,7 @@ mod options;
 mod pair;
 mod path_mtu;
 mod patience;
+mod pool;
 mod rack;
 mod receive;
 mod repair;

@@ -131,3 +131,21 @@ fn ten_minutes_later_the_larger_size_is_tried_again() {
     too_big(&mut peer, ISS + 3661, 700);
     assert_eq!(sizes(&mut peer)[0], 660, "still as narrow");
 }
+
+/// One segment of the largest size got through: what comes after it proves nothing more.
+#[test]
+fn the_first_full_segment_that_is_acknowledged_shows_what_gets_through() {
+    let mut peer = in_flight();
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 1001));
+    too_big(&mut peer, ISS + 1001, 700);
+    peer.expect_nothing();
+}
+
+#[test]
+fn an_error_that_names_the_size_that_was_sent_changes_nothing() {
+    let mut peer = in_flight();
+    too_big(&mut peer, ISS + 1, 1040);
+    peer.expect_nothing();
+    too_big(&mut peer, ISS + 1, 1039);
+    assert_eq!(sizes(&mut peer)[0], 999);
+}

@@ -47,6 +47,21 @@ fn noted(peer: &mut Script, what: Happening) -> bool {
     peer.tcb.take_noted().contains(what)
 }
 
+/// Each block takes its eight bytes from the data beside it.
+#[test]
+fn data_makes_room_for_the_blocks_it_carries() {
+    for blocks in 0..=4 {
+        let mut peer = permitted();
+        for n in 0..blocks {
+            peer.inject(text(1000 * n + 500, 1000 * n + 600));
+            while peer.sent().is_some() {}
+        }
+        assert_eq!(peer.send(&[5; 2000]), 2000);
+        let options = if blocks > 0 { 4 + 8 * blocks as usize } else { 0 };
+        peer.expect(more(&vec![5; usize::from(MSS) - options]).seq(ISS + 1));
+    }
+}
+
 //= type=test
 //= rfc2018#4
 //# The first SACK block (i.e., the one immediately following the kind and length fields in the option) MUST specify the contiguous block of

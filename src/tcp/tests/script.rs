@@ -566,6 +566,7 @@ pub(super) fn segment(seg: &Seg) -> Segment<'_> {
 }
 
 pub(super) fn written(transmit: &Transmit<'_>) -> Seg {
+    assert_eq!(transmit.payload_len(), transmit.payload.concat().len());
     Seg {
         flags: transmit.flags,
         seq: transmit.seq,

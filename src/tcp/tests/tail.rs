@@ -137,6 +137,17 @@ fn a_probe_that_was_not_needed_costs_nothing() {
     assert!(peer.tcb.congestion.window() >= window);
 }
 
+/// The answer tells that the probe was not needed, and times nothing: until something is timed there is no other.
+#[test]
+fn after_a_probe_that_timed_nothing_the_next_flight_has_none() {
+    let mut peer = probed();
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 3001));
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 3001).sack(&[(ISS + 2001, ISS + 3001)]));
+    peer.flight(2, 2);
+    assert!(peer.next_timer() >= Duration::from_millis(200));
+    assert!(peer.noted().contains(Happening::RetransmissionTimeout));
+}
+
 //= type=test
 //= rfc8985#7.4.2
 //# If the receiver does not support DSACK, it would return a DupAck without any SACK option (Case 2).

@@ -1,3 +1,5 @@
+mod joins;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
