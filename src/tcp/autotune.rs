@@ -174,8 +174,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tcp::Opening;
     use crate::tcp::congestion::Algorithm;
+    use crate::tcp::{IpVersion, Opening};
     use crate::wire::tcp::{Flags, Options};
 
     const NOW: Instant = Instant::from_ns(1_000_000_000_000);
@@ -186,7 +186,8 @@ mod tests {
     }
 
     fn tcb() -> Tcb {
-        let opening = Opening { iss: SeqNum(7), timestamp_offset: 500, mss: 1460, congestion: Algorithm::Reno };
+        let opening =
+            Opening { iss: SeqNum(7), timestamp_offset: 500, ip: IpVersion::V4, mss: 1460, congestion: Algorithm::Reno };
         Tcb::open(&Config::default(), opening, NOW)
     }
 
@@ -214,7 +215,8 @@ mod tests {
         for (elapsed_ms, offered, limit) in
             [(19, 0, 65_536), (20, 0, 4 * 20_000 + 4 * 1_460), (20, 4_900, 4 * 15_100 + 4 * 1_460), (40, 0, 65_536)]
         {
-            let opening = Opening { iss: SeqNum(7), timestamp_offset: 500, mss: 1460, congestion: Algorithm::Reno };
+            let opening =
+                Opening { iss: SeqNum(7), timestamp_offset: 500, ip: IpVersion::V4, mss: 1460, congestion: Algorithm::Reno };
             let mut tcb = Tcb::open(&config, opening, NOW);
             tcb.rtt.sample(20 * MS, 1);
             tcb.autotune.begin(tcb.rcv.nxt, NOW);
