@@ -37,8 +37,11 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub fn claim_addresses(&mut self, clock: &impl Clock, mut wait: impl FnMut()) -> Vec<Duplicate> {
         self.core.now = clock.now();
         self.core.begin_addresses();
-        // Every probe and every wait is bounded, and so is their number; the turns are as many as fit in.
-        while self.core.links.iter().any(|link| link.candidates.iter().any(Candidate::is_tentative)) {
+        // By then every probe was sent and waited for, unless an interface has no port to send it by.
+        let plan = self.core.plan();
+        let end = self.core.now + plan.spacing.1 * u32::from(plan.probes) + plan.wait + plan.spacing.1;
+        let tentative = |core: &Core<D>| core.links.iter().any(|link| link.candidates.iter().any(Candidate::is_tentative));
+        while tentative(&self.core) && self.core.now < end {
             self.turn(clock);
             wait();
         }

@@ -20,13 +20,14 @@ use crate::link::arp::Defense;
 use crate::link::dad::Candidate;
 use crate::link::icmp::TokenBucket;
 use crate::link::interface::Interface;
-use crate::link::neighbor::{Hop, NeighborCache};
+use crate::link::neighbor::{Hop, NeighborCache, REACHABLE_TIME};
 use crate::service::Connection;
 use crate::tcp::State;
 use crate::tcp::pool::BufferPool;
 use crate::tcp::tally::{Happening, Tally};
 use crate::time::Instant;
 use crate::udp::{Endpoints, KeptDatagrams};
+use crate::wire::ipv6;
 
 /// One queue of one interface.
 #[derive(Debug)]
@@ -84,7 +85,13 @@ pub(super) struct Link<F> {
 
 impl<F> Link<F> {
     fn new(interface: Interface, config: &Config) -> Self {
-        let neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
+        let mut neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
+        //= rfc4861#6.3.4
+        //# Using a random
+        //# component eliminates the possibility that Neighbor Unreachability
+        //# Detection messages will synchronize with each other.
+        let dice = ipv6::flow_label(&config.secrets.flow_labels, interface.name.as_bytes()) % 1000;
+        neighbors.set_reachable_time(REACHABLE_TIME / 2 + REACHABLE_TIME * dice / 1000);
         Self {
             interface,
             candidates: Vec::new(),

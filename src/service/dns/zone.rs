@@ -350,9 +350,9 @@ impl FlattenInto<Name<Vec<u8>>> for Written {
 
 /// True when a file has such a label itself, escaped or with a dot behind it.
 fn has_label_of_one_at(text: &[u8]) -> bool {
-    let escaped = |at: &[u8]| at.starts_with(b"\\@") || at == b"\\064";
+    let escaped = text.windows(2).any(|at| at == b"\\@") || text.windows(4).any(|at| at == b"\\064");
     let dotted = |at: &[u8]| at[1..].starts_with(b"@.") && (at[0].is_ascii_whitespace() || at[0] == b'(');
-    text.starts_with(b"@.") || text.windows(4).any(escaped) || text.windows(3).any(dotted)
+    text.starts_with(b"@.") || escaped || text.windows(3).any(dotted)
 }
 
 fn size_of_data(data: &Data) -> usize {
