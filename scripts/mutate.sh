@@ -32,19 +32,30 @@ command -v cargo-mutants >/dev/null || PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PAT
 command -v cargo-mutants >/dev/null || cargo install --locked cargo-mutants || die "cargo could not install cargo-mutants"
 
 results=out/mutants/mutants.out
-count() { if [[ -f $results/$1.txt ]]; then wc -l <"$results/$1.txt"; else echo 0; fi; }
+# The mutants of the last run that ended so; after --again, of those alone that it was to try: cargo-mutants adds mutants of constants, whatever
+# is asked for.
+ended() {
+    [[ -f $results/$1.txt ]] || return 0
+    if [[ -n $again ]]; then grep -Fxf out/mutants/tried.txt "$results/$1.txt" || true; else cat "$results/$1.txt"; fi
+}
+count() { ended "$1" | wc -l; }
 
 before=0
 if [[ -n $again ]]; then
     [[ -z $sample ]] || die "--again takes the sample of the run before: leave out --shard"
     [[ -s $results/missed.txt ]] || die "no survivors of a run before in $results/missed.txt"
-    before=$(($(cat out/mutants/before 2>/dev/null || echo 0) + $(count caught) + $(count timeout)))
+    [[ -f out/mutants/tried.txt ]] || sort "$results"/{caught,timeout,missed}.txt >out/mutants/tried.txt
+    before=$(($(cat out/mutants/before) + $(count caught) + $(count timeout)))
     sample=$(cat out/mutants/sample)
+    ended missed >out/mutants/survivors.txt
+    mv out/mutants/survivors.txt out/mutants/tried.txt
     while IFS= read -r line; do
+        # shellcheck disable=SC2001
         choice+=(--re "^$(sed 's/[][\.*^$+?(){}|]/\\&/g' <<<"$line")\$")
-    done <"$results/missed.txt"
+    done <out/mutants/tried.txt
 fi
 mkdir -p out/mutants
+[[ -n $again ]] || rm -f out/mutants/tried.txt
 echo "$before" >out/mutants/before
 echo "$sample" >out/mutants/sample
 
@@ -72,7 +83,7 @@ while IFS= read -r line; do
     else
         echo "survived: $line"
     fi
-done < <(cat "$results/missed.txt" 2>/dev/null)
+done < <(ended missed)
 percent=$((100 * caught / all))
 interval=''
 if [[ -n $sample ]]; then

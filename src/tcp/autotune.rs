@@ -228,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn where_no_round_trip_is_known_a_round_lasts_a_whole_window() {
+        let mut tcb = tcb();
+        tcb.autotune.begin(tcb.rcv.nxt, NOW);
+        for (bytes, ended) in [(tcb.rcv.limit - 1, false), (1, true)] {
+            tcb.rcv.nxt += bytes;
+            tcb.autotune(&Config::default(), NOW + Duration::from_millis(5), &segment(None), 0, &BufferPool::new(1 << 20));
+            assert_eq!(tcb.autotune.rtt_ns(), ended.then_some(5 * MS));
+        }
+    }
+
+    #[test]
     fn a_full_segment_is_as_long_as_the_longest_that_came() {
         let (mut autotune, config) = (autotune(), Config::default());
         for (len, full) in [(10, 536), (1_000, 1_000), (900, 1_000), (9_000, 1_460)] {

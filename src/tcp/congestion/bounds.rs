@@ -63,7 +63,7 @@ fn a_filter_takes_its_candidates_from_the_quarters_of_its_window() {
 #[test]
 fn conservative_slow_start_grows_by_a_quarter() {
     let mut control = control(Algorithm::Cubic);
-    (0..10).for_each(|_| assert_eq!(growth(&mut control, 1_000, 10 * MS), 1_000));
+    (0..9).for_each(|_| assert_eq!(growth(&mut control, 1_000, 10 * MS), 1_000));
     let risen: Vec<_> = (0..12).map(|_| growth(&mut control, 1_000, 20 * MS)).collect();
     assert_eq!((risen[0], risen[11]), (1_000, 250), "{risen:?}");
 }
@@ -80,6 +80,22 @@ fn the_window_approaches_the_curve_and_does_not_jump() {
     growth(&mut control, 1_000, 100 * MS);
     let grown = growth(&mut control, 1_000, 100 * MS);
     assert!((1..100).contains(&grown), "{grown}");
+}
+
+/// However far ahead the curve is, a window of acknowledgments lets the window grow by half of it.
+#[test]
+fn the_target_is_half_a_window_away_at_most() {
+    let mut control = control(Algorithm::Cubic);
+    while control.window() < 100_000 {
+        growth(&mut control, 8_000, 100 * MS);
+    }
+    control.on_congestion(Signal::Loss, control.window(), START);
+    control.on_recovered(u32::MAX);
+    growth(&mut control, 1_000, 100 * MS);
+    let window = control.window();
+    let later = START + Duration::from_secs(30);
+    control.on_ack(&Acked { now: later, srtt_ns: Some(100 * MS), ..acked(window, window) });
+    assert!(control.window().abs_diff(window + window / 2) <= 1, "{window} became {}", control.window());
 }
 
 /// On a short path what is a gap is told by its round-trip time.

@@ -70,3 +70,17 @@ fn what_a_service_leaves_is_lost_only_when_it_has_closed_both_ways() {
         peer.expect_state(if lost { State::Closed } else { State::FinWait1 });
     }
 }
+
+#[test]
+fn what_was_lent_while_a_service_closed_both_ways_is_lost() {
+    let mut peer = Script::established();
+    peer.appetite = 0;
+    peer.inject(data(b"abc").seq(IRS + 1).ack(ISS + 1));
+    let lent = peer.tcb.lend_unread();
+    peer.tcb.close_both(&peer.config, peer.now, &mut peer.pool);
+    peer.expect_state(State::FinWait1);
+    peer.tcb.take_back(lent);
+    assert!(peer.tcb.lose_unreadable(0, &mut peer.pool));
+    peer.expect(rst().seq(ISS + 1));
+    peer.expect_state(State::Closed);
+}

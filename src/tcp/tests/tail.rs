@@ -178,6 +178,15 @@ fn a_loss_that_the_probe_repaired_counts_as_one() {
 }
 
 #[test]
+fn at_a_closed_window_there_is_no_probe_of_the_tail() {
+    let mut peer = in_flight(3);
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 1001).win(0));
+    peer.next_timer();
+    peer.expect_nothing();
+    assert!(!peer.noted().contains(Happening::TailLossProbe));
+}
+
+#[test]
 fn without_sack_there_are_no_probes() {
     let mut peer = Script::established();
     peer.flight(3, 1);
