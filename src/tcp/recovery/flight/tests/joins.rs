@@ -82,8 +82,9 @@ fn what_is_sent_again_in_one_turn_is_one_record() {
         (0, 100, &[100, 600][..]),
         (100, 200, &[200, 600]),
         (200, 300, &[300, 600]),
-        (300, 350, &[350, 600]),
-        (350, 450, &[350, 450, 600]),
+        // The rest of the segment that was cut is a record of its own, so that the grid goes on where segments began.
+        (300, 350, &[350, 400, 600]),
+        (350, 450, &[350, 450, 500, 600]),
         (450, 600, &[350, 450, 600]),
     ] {
         bench.send_again(left, right);
