@@ -22,11 +22,11 @@ tests_as_root
 
 for ((round = 1; round <= rounds; round++)); do
     say "== round $round of $rounds"
-    cargo test --locked --test veth -- --test-threads=1 connections:: bulk:: claims:: restart::
+    cargo test --locked --test veth --test veth6 -- --test-threads=1 connections:: bulk:: claims:: restart::
 done
 say "== integrity over a bad line"
 cargo build --locked --examples
-RINGWAY_INTEGRITY_MIB=64 cargo test --locked --test veth -- --test-threads=1 --nocapture integrity
+RINGWAY_INTEGRITY_MIB=64 cargo test --locked --test veth --test veth6 -- --test-threads=1 --nocapture integrity
 say "== property tests"
 PROPTEST_CASES=25600 cargo test --locked --lib
 say "== comparison"

@@ -1,10 +1,13 @@
 //! Claims of single ports on the kernel's own address: the kernel keeps everything else.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use tempfile::TempDir;
 
 use crate::client::{connect, echo_bulk, exchange, udp};
 use crate::server::Server;
@@ -132,4 +135,26 @@ fn claims_are_not_reached_from_the_host_itself() {
         assert_eq!(silence.expect_err("no answer").kind(), ErrorKind::TimedOut);
     });
     server.stop();
+}
+
+#[test]
+fn claims_of_a_killed_process_can_be_taken_at_once() {
+    let Some(world) = World::with_kernel_server() else { return };
+    for _ in 0..3 {
+        let server = Server::with(&world, CLAIM);
+        world.client.inside(|| exchange(&mut connect(7), b"hello"));
+        server.kill();
+    }
+    world.assert_untouched();
+}
+
+#[test]
+fn claims_let_a_folder_be_served_at_the_kernels_address() {
+    let Some(world) = World::with_kernel_server() else { return };
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("index.html"), "<p>here").expect("a file");
+    let server = Server::with(&world, &["--claim", "tcp:80", &format!("http:80={}", folder.path().display())]);
+    assert_eq!(world.client.run("curl", &["-s", "-S", "-m", "10", &format!("http://{SERVER}/")]), "<p>here");
+    server.stop();
+    world.assert_untouched();
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ringway::rng::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::family;
 use crate::world::SERVER;
 
 /// The server's address with a port.
@@ -40,7 +41,7 @@ pub(crate) fn exchange(stream: &mut TcpStream, bytes: &[u8]) {
 
 /// A UDP socket that talks to one port of the server and waits for a second at most.
 pub(crate) fn udp(port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("bind");
+    let socket = UdpSocket::bind((family::ANY, 0)).expect("bind");
     socket.connect(server(port)).expect("connect");
     socket.set_read_timeout(Some(Duration::from_secs(1))).expect("set a timeout");
     socket

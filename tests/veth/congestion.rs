@@ -5,8 +5,9 @@ use std::net::Shutdown;
 
 use ringway::service::chargen;
 
-use crate::client::{abort, connect};
+use crate::client::{abort, connect, server};
 use crate::common::Netns;
+use crate::family::{FREE_CIDR, KERNEL_COUNTS, NFT};
 use crate::server::{Server, ringway};
 use crate::world::{INTERFACE, SERVER_CIDR, World, kernel_count};
 
@@ -14,10 +15,10 @@ const MIB: usize = 1 << 20;
 
 /// Every fiftieth packet that allows it is marked, in each direction: as a router would whose queue builds up.
 fn mark_some(client: &Netns) {
-    let rule = "ip protocol tcp ip ecn != not-ect numgen inc mod 50 == 0 ip ecn set ce";
+    let rule = format!("meta l4proto tcp {NFT} ecn != not-ect numgen inc mod 50 == 0 {NFT} ecn set ce");
     for (family, chain) in [
         ("netdev", format!("{{ type filter hook ingress device {INTERFACE} priority 0; }}")),
-        ("ip", "{ type filter hook postrouting priority mangle; }".to_owned()),
+        (NFT, "{ type filter hook postrouting priority mangle; }".to_owned()),
     ] {
         client.run("nft", &["add", "table", family, "marks"]);
         client.run("nft", &["add", "chain", family, "marks", "marks", &chain]);
@@ -51,8 +52,8 @@ fn marks_are_asked_for_echoed_and_answered_by_both_sides() {
     exchange_bulk(&world.client, 8 * MIB);
     let summary = server.stop();
     // From Ringway to the kernel: asked for, marked on the way, echoed by the kernel, answered by Ringway.
-    assert!(kernel_count(&world.client, "IpExtInECT0Pkts") > 1000);
-    assert!(kernel_count(&world.client, "IpExtInCEPkts") > 20);
+    assert!(kernel_count(&world.client, &format!("{KERNEL_COUNTS}InECT0Pkts")) > 1000);
+    assert!(kernel_count(&world.client, &format!("{KERNEL_COUNTS}InCEPkts")) > 20);
     assert!(summary.happened("mark_answered") > 0, "{}", summary.value());
     assert_eq!(summary.happened("ecn_broken"), 0);
     // And back: the kernel counts deliveries that the other side says were marked.
@@ -67,16 +68,17 @@ fn without_ecn_nothing_asks_for_marks() {
     let server = Server::with(&world, &["-a", SERVER_CIDR, "--set", "tcp.ecn=off", "discard:9", "chargen:19"]);
     exchange_bulk(&world.client, MIB);
     server.stop();
-    assert_eq!(kernel_count(&world.client, "IpExtInECT0Pkts"), 0);
+    assert_eq!(kernel_count(&world.client, &format!("{KERNEL_COUNTS}InECT0Pkts")), 0);
 }
 
 #[test]
 fn ringway_as_a_client_agrees_with_a_kernel_server() {
     let Some(world) = World::with_kernel_server() else { return };
     world.server.run("sysctl", &["-qw", "net.ipv4.tcp_ecn=2"]);
+    let to = server(7).to_string();
     let mut command = world.server.command(crate::server::RINGWAY);
-    let mut kernel_server = command.args(["serve", "--stack", "kernel", "echo/tcp@10.0.0.2:7"]).spawn().expect("ip starts");
-    let engine = ["-i", INTERFACE, "-a", "10.0.0.9/24", "--to", "10.0.0.2:7", "-t", "500ms", "-O", "0s"];
+    let mut kernel_server = command.args(["serve", "--stack", "kernel", &format!("echo/tcp@{to}")]).spawn().expect("ip starts");
+    let engine = ["-i", INTERFACE, "-a", FREE_CIDR, "--to", &to, "-t", "500ms", "-O", "0s"];
     let mut asked = Vec::new();
     for ecn in ["off", "on"] {
         let setting = format!("tcp.ecn={ecn}");
@@ -91,7 +93,7 @@ fn ringway_as_a_client_agrees_with_a_kernel_server() {
             result = ringway(&world.client, &arguments);
         }
         assert_eq!(result.0, Some(0), "{}{}", result.1, result.2);
-        asked.push(kernel_count(&world.server, "IpExtInECT0Pkts"));
+        asked.push(kernel_count(&world.server, &format!("{KERNEL_COUNTS}InECT0Pkts")));
     }
     kernel_server.kill().expect("it runs");
     kernel_server.wait().expect("wait");
@@ -101,13 +103,14 @@ fn ringway_as_a_client_agrees_with_a_kernel_server() {
 #[test]
 fn every_algorithm_carries_a_stream_both_chosen_by_listener_and_by_connection() {
     let Some(world) = World::new() else { return };
+    let to = server(7).to_string();
     for algorithm in ["cubic", "bbr", "reno"] {
         let service = |name: &str| format!("{name},congestion={algorithm}");
         let server =
             Server::with(&world, &["-a", SERVER_CIDR, &service("discard:9"), &service("chargen:19"), &service("echo:7")]);
         exchange_bulk(&world.client, 8 * MIB);
-        for stack in [&["--stack", "kernel"][..], &["-i", INTERFACE, "-a", "10.0.0.9/24"]] {
-            let common = ["load", "tcp", "--to", "10.0.0.2:7", "-l", "64K", "-t", "500ms", "-O", "0s", "--congestion", algorithm];
+        for stack in [&["--stack", "kernel"][..], &["-i", INTERFACE, "-a", FREE_CIDR]] {
+            let common = ["load", "tcp", "--to", &to, "-l", "64K", "-t", "500ms", "-O", "0s", "--congestion", algorithm];
             let (code, out, log) = ringway(&world.client, &[&common, stack].concat());
             assert_eq!(code, Some(0), "{algorithm} {stack:?}: {out}{log}");
         }

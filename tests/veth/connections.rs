@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::client::{abort, allow_many_descriptors, connect, end, exchange};
+use crate::family::IN_SEQUENCE;
 use crate::server::Server;
 use crate::world::{SERVER_CIDR, World};
 
@@ -51,13 +52,13 @@ fn connections_a_thousand_that_open_in_one_burst() {
 }
 
 #[test]
-fn connections_twenty_thousand_one_after_another() {
+fn connections_thousands_one_after_another() {
     let Some(world) = World::new() else { return };
     // The server closes first, so no port of the client stays behind; its own TIME-WAIT is short enough to see it end.
     let server = Server::with(&world, &["-a", SERVER_CIDR, "--set", "tcp.msl=500ms", "daytime/tcp:13"]);
     world.client.inside(|| {
         let mut line = String::new();
-        for n in 0..20_000 {
+        for n in 0..IN_SEQUENCE {
             line.clear();
             let mut stream = connect(13);
             stream.read_to_string(&mut line).unwrap_or_else(|error| panic!("connection {n}: {error}"));
@@ -66,9 +67,9 @@ fn connections_twenty_thousand_one_after_another() {
     });
     thread::sleep(Duration::from_millis(1500));
     let summary = server.stop();
-    assert_eq!(summary.counter("tcp_accepted"), 20_000);
-    assert_eq!(summary.counter("tcp_closed"), 20_000);
-    assert_eq!(summary.counter("tcp_removed"), 20_000);
+    assert_eq!(summary.counter("tcp_accepted"), IN_SEQUENCE as u64);
+    assert_eq!(summary.counter("tcp_closed"), IN_SEQUENCE as u64);
+    assert_eq!(summary.counter("tcp_removed"), IN_SEQUENCE as u64);
     assert_eq!(summary.in_time_wait(), 0, "TIME-WAIT of 2 MSL is over");
 }
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use ringway::rng::Rng;
 
 use crate::client::{connect, end, exchange};
-use crate::frame::Builder;
+use crate::family::octets;
+use crate::frame::{Builder, IP, checksum, seal};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER_CIDR, World};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
 
 /// What is asked of the sender; it catches up after it was held up.
 const OFFERED_PER_S: u64 = 26_000;
@@ -103,7 +104,7 @@ impl Flood {
         for _ in 0..SYNS {
             let [.., a, b, c] = rng.next_u32().to_be_bytes();
             let port = 1024 + rng.below(60_000) as u16;
-            let frame = build.syn_from([10, 64 | (a & 63), b, c], port, 7, rng.next_u32());
+            let frame = syn_from(&build, [10, 64 | (a & 63), b, c], port, rng.next_u32());
             pipe.write_all(&frame).expect("the sender reads");
         }
         Self(sender)
@@ -146,3 +147,17 @@ while (now := time.monotonic() - begin) < seconds:
     time.sleep(0.0005)
 print(sent)
 "#;
+
+/// A SYN to echo with the options Linux sends, from any address, all fields right.
+fn syn_from(build: &Builder, source: [u8; 4], source_port: u16, seq: u32) -> Vec<u8> {
+    let mut segment = [&source_port.to_be_bytes()[..], &[0, 7], &seq.to_be_bytes()].concat();
+    segment.extend_from_slice(&[0, 0, 0, 0, 0xa0, 2, 0xfa, 0xf0, 0, 0, 0, 0]);
+    segment.extend_from_slice(&[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7]);
+    let pseudo = [&source[..], &octets(SERVER), &[0, 6], &(segment.len() as u16).to_be_bytes()].concat();
+    let sum = checksum(&[&pseudo[..], &segment].concat());
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    let mut frame = build.ip(6, &segment);
+    frame[IP + 12..IP + 16].copy_from_slice(&source);
+    seal(&mut frame);
+    frame
+}

@@ -5,7 +5,8 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::world::{CLIENT, INTERFACE, SERVER, World};
+use crate::family;
+use crate::world::{INTERFACE, World};
 
 /// Puts frames on the client's end of the pair through an AF_PACKET socket (Python's, which needs no unsafe code).
 pub(crate) struct Injector {
@@ -68,9 +69,9 @@ impl Builder {
         [&self.server_mac[..], &self.client_mac[..], &ethertype.to_be_bytes()[..], payload].concat()
     }
 
-    /// An IPv4 packet from the client to the server, all fields right.
-    pub(crate) fn ipv4(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
-        self.ethernet(0x0800, &ipv4(protocol, payload))
+    /// An IP packet from the client to the server, all fields right.
+    pub(crate) fn ip(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
+        self.ethernet(family::ETHERTYPE, &family::packet(protocol, payload))
     }
 
     /// A UDP datagram, all fields right.
@@ -80,21 +81,7 @@ impl Builder {
             [&source_port.to_be_bytes()[..], &target_port.to_be_bytes(), &len.to_be_bytes(), &[0; 2], payload].concat();
         let sum = transport_checksum(17, &datagram);
         datagram[6..8].copy_from_slice(&sum.to_be_bytes());
-        self.ipv4(17, &datagram)
-    }
-
-    /// A SYN with the options Linux sends, from any address, all fields right.
-    pub(crate) fn syn_from(&self, source: [u8; 4], source_port: u16, target_port: u16, seq: u32) -> Vec<u8> {
-        let mut segment = [&source_port.to_be_bytes()[..], &target_port.to_be_bytes(), &seq.to_be_bytes()].concat();
-        segment.extend_from_slice(&[0, 0, 0, 0, 0xa0, 2, 0xfa, 0xf0, 0, 0, 0, 0]);
-        segment.extend_from_slice(&[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7]);
-        let pseudo = [&source[..], &octets(SERVER), &[0, 6], &(segment.len() as u16).to_be_bytes()].concat();
-        let sum = checksum(&[&pseudo[..], &segment].concat());
-        segment[16..18].copy_from_slice(&sum.to_be_bytes());
-        let mut frame = self.ipv4(6, &segment);
-        frame[IPV4 + 12..IPV4 + 16].copy_from_slice(&source);
-        seal_ipv4(&mut frame);
-        frame
+        self.ip(17, &datagram)
     }
 
     /// A TCP segment without options, all fields right.
@@ -104,55 +91,35 @@ impl Builder {
         segment.extend_from_slice(payload);
         let sum = transport_checksum(6, &segment);
         segment[16..18].copy_from_slice(&sum.to_be_bytes());
-        self.ipv4(6, &segment)
+        self.ip(6, &segment)
     }
 
     /// An ICMP echo request, all fields right.
     pub(crate) fn ping(&self, payload: &[u8]) -> Vec<u8> {
-        let mut message = [&[8, 0, 0, 0, 0, 1, 0, 1][..], payload].concat();
-        let sum = checksum(&message);
+        let mut message = [&[family::PING, 0, 0, 0, 0, 1, 0, 1][..], payload].concat();
+        let sum = checksum(&[&family::icmp_pseudo_header(message.len())[..], &message].concat());
         message[2..4].copy_from_slice(&sum.to_be_bytes());
-        self.ipv4(1, &message)
+        self.ip(family::ICMP, &message)
     }
 }
 
-/// Offset of the IPv4 header in an untagged frame.
-pub(crate) const IPV4: usize = 14;
-/// Offset of what follows an IPv4 header without options.
-pub(crate) const TRANSPORT: usize = 34;
+/// Offset of the IP header in an untagged frame.
+pub(crate) const IP: usize = 14;
+/// Offset of what follows an IP header without options.
+pub(crate) const TRANSPORT: usize = IP + family::HEADER_LEN;
 
-/// Builds the sum of the IPv4 header anew after a change of it.
-pub(crate) fn seal_ipv4(frame: &mut [u8]) {
-    frame[IPV4 + 10..IPV4 + 12].fill(0);
-    let sum = checksum(&frame[IPV4..TRANSPORT]);
-    frame[IPV4 + 10..IPV4 + 12].copy_from_slice(&sum.to_be_bytes());
+/// Builds the sum of the IP header anew after a change of it.
+pub(crate) fn seal(frame: &mut [u8]) {
+    family::seal_header(&mut frame[IP..TRANSPORT]);
 }
 
 /// The pseudo-header's sum, not inverted: what an offload leaves in the field of a segment that it never fills in.
 pub(crate) fn unfilled(protocol: u8, len: usize) -> u16 {
-    !checksum(&pseudo_header(protocol, len))
-}
-
-fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let len = (20 + payload.len()) as u16;
-    let mut header = [&[0x45, 0][..], &len.to_be_bytes(), &[0x12, 0x34, 0x40, 0, 64, protocol, 0, 0]].concat();
-    header.extend_from_slice(&octets(CLIENT));
-    header.extend_from_slice(&octets(SERVER));
-    let sum = checksum(&header);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
-    [&header[..], payload].concat()
+    !checksum(&family::pseudo_header(protocol, len))
 }
 
 fn transport_checksum(protocol: u8, segment: &[u8]) -> u16 {
-    checksum(&[&pseudo_header(protocol, segment.len())[..], segment].concat())
-}
-
-fn pseudo_header(protocol: u8, len: usize) -> Vec<u8> {
-    [&octets(CLIENT)[..], &octets(SERVER), &[0, protocol], &(len as u16).to_be_bytes()].concat()
-}
-
-fn octets(address: &str) -> [u8; 4] {
-    address.parse::<std::net::Ipv4Addr>().expect("an address").octets()
+    checksum(&[&family::pseudo_header(protocol, segment.len())[..], segment].concat())
 }
 
 /// The Internet checksum (RFC 1071).

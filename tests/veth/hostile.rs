@@ -8,7 +8,8 @@ use std::time::Duration;
 use ringway::rng::Rng;
 
 use crate::client::{connect, echo_bulk, exchange, fill, server, udp};
-use crate::frame::{Builder, IPV4, Injector, TRANSPORT, seal_ipv4, unfilled};
+use crate::family::{ICMP, TARGET_AT, wrong_headers};
+use crate::frame::{Builder, IP, Injector, TRANSPORT, seal, unfilled};
 use crate::server::Server;
 use crate::world::{INTERFACE, SERVER_CIDR, World};
 
@@ -16,10 +17,10 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// A frame with some bytes changed and the IPv4 sum made right again.
+/// A frame with some bytes changed and the header's sum made right again.
 fn changed(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     frame[at..at + bytes.len()].copy_from_slice(bytes);
-    seal_ipv4(&mut frame);
+    seal(&mut frame);
     frame
 }
 
@@ -30,30 +31,15 @@ fn each_wrong_frame_is_counted_by_its_cause() {
     let build = Builder::new(&world);
     let udp = || build.udp(40_000, 7, b"datagram");
     let tcp = |flags| build.tcp(40_000, 7, flags, b"");
-    let short = |protocol, len| build.ipv4(protocol, &vec![0; len]);
-    let from = |octets: [u8; 4]| changed(udp(), IPV4 + 12, &octets);
+    let short = |protocol, len| build.ip(protocol, &vec![0; len]);
     let with = |mut frame: Vec<u8>, at: usize, bytes: &[u8]| {
         frame[at..at + bytes.len()].copy_from_slice(bytes);
         frame
     };
-    let cases = [
+    let mut cases = vec![
         ("ethernet_not_ours", with(udp(), 0, &[2, 0, 0, 0, 0, 9])),
-        ("ipv4_header_malformed", changed(udp(), IPV4, &[0x65])),
-        ("ipv4_header_malformed", changed(udp(), IPV4, &[0x44])),
-        ("ipv4_truncated", changed(udp(), IPV4, &[0x4f])),
-        ("ipv4_length_lies", changed(udp(), IPV4 + 2, &[0, 19])),
-        ("ipv4_length_lies", changed(udp(), IPV4 + 2, &[0xff, 0xff])),
-        ("ipv4_checksum", with(udp(), IPV4 + 10, &[0x12, 0x34])),
-        ("ipv4_fragment", changed(udp(), IPV4 + 6, &[0x20, 0])),
-        ("ipv4_fragment", changed(udp(), IPV4 + 6, &[0, 1])),
-        ("ipv4_source_invalid", from([127, 0, 0, 1])),
-        ("ipv4_source_invalid", from([224, 0, 0, 1])),
-        ("ipv4_source_invalid", from([255, 255, 255, 255])),
-        ("ipv4_source_invalid", from([0, 0, 0, 0])),
-        ("ipv4_source_invalid", from([10, 0, 0, 2])),
-        ("ipv4_source_invalid", from([10, 0, 0, 255])),
-        ("protocol_unknown", build.ipv4(132, &[0; 32])),
-        ("icmp_truncated", short(1, 7)),
+        ("protocol_unknown", build.ip(132, &[0; 32])),
+        ("icmp_truncated", short(ICMP, 7)),
         ("icmp_checksum", with(build.ping(b"ping"), TRANSPORT + 2, &[0x12, 0x34])),
         ("udp_truncated", short(17, 7)),
         ("udp_length_lies", changed(udp(), TRANSPORT + 4, &[0, 7])),
@@ -73,6 +59,7 @@ fn each_wrong_frame_is_counted_by_its_cause() {
         ("tcp_port_closed", build.tcp(40_000, 4242, RST, b"")),
         ("tcp_listen_ignored", tcp(RST)),
     ];
+    cases.extend(wrong_headers(&build));
     let mut injector = Injector::new(&world);
     for (_, frame) in &cases {
         injector.send(frame);
@@ -131,14 +118,14 @@ fn broken(build: &Builder, rng: &mut Rng) -> Vec<u8> {
         // Some bytes changed, the header's sum right or wrong.
         2 | 3 => {
             for _ in 0..=rng.below(8) {
-                let at = IPV4 + rng.below((frame.len() - IPV4) as u64) as usize;
+                let at = IP + rng.below((frame.len() - IP) as u64) as usize;
                 // The destination stays, so that the frame reaches the engine.
-                if !(IPV4 + 16..TRANSPORT).contains(&at) {
+                if !(IP + TARGET_AT..TRANSPORT).contains(&at) {
                     frame[at] = rng.next_u32() as u8;
                 }
             }
             if rng.below(2) == 0 {
-                seal_ipv4(&mut frame);
+                seal(&mut frame);
             }
         }
         // Noise behind the destination.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::connect;
+use crate::client::{connect, server};
 use crate::common::run;
 use crate::server::{Server, Summary, run_to_end};
 use crate::world::{SERVER, SERVER_CIDR, World};
@@ -80,7 +80,7 @@ fn service(folder: &Path) -> String {
 }
 
 fn url(name: &str) -> String {
-    format!("http://{SERVER}/{name}")
+    format!("http://{}/{name}", server(80))
 }
 
 fn count(summary: &Summary, name: &str) -> u64 {
@@ -270,17 +270,6 @@ function done(summary, latency, requests)
         summary.requests, errors.connect, errors.read, errors.write, errors.status, errors.timeout))
 end
 "#;
-
-#[test]
-fn http_is_served_at_a_port_of_the_kernels_address_too() {
-    let Some(world) = World::with_kernel_server() else { return };
-    let folder = TempDir::new().expect("a folder");
-    fs::write(folder.path().join("index.html"), "<p>here").expect("a file");
-    let server = Server::with(&world, &["--claim", "tcp:80", &service(folder.path())]);
-    assert_eq!(world.client.run("curl", &["-s", "-S", "-m", "10", &url("")]), "<p>here");
-    server.stop();
-    world.assert_untouched();
-}
 
 #[test]
 fn http_stops_in_order_in_the_middle_of_a_download() {

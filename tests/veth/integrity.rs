@@ -3,7 +3,7 @@
 //! The size is 8 MiB, or as many as `RINGWAY_INTEGRITY_MIB` says (scripts/soak.sh).
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use ringway::rng::Rng;
 
 use crate::client::{Sha256, echo_bulk, fill, patient};
+use crate::family::LOSSES;
 use crate::line::{Line, connect_over};
 use crate::server::{RINGWAY, Server, run_to_end_within};
 use crate::world::{CLIENT, INTERFACE, SERVER_CIDR};
 
-const LOSSES: [&str; 4] = ["0%", "0.1%", "1%", "5%"];
 /// Longest time of one transfer.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -35,7 +35,7 @@ fn integrity_over_a_bad_line_in_both_roles_and_directions() {
     let roles: [(&str, Transfer); 2] = [("server", ringway_as_server), ("client", ringway_as_client)];
     thread::scope(|scope| {
         for (role, transfer) in roles {
-            for (loss, seed) in LOSSES.into_iter().zip(1..) {
+            for (loss, seed) in LOSSES.iter().copied().zip(1..) {
                 let name = format!("Ringway as {role} at a loss of {loss}");
                 let work = move || over_a_bad_line(loss, seed, transfer);
                 thread::Builder::new().name(name).spawn_scoped(scope, work).expect("a thread");
@@ -84,7 +84,13 @@ fn ringway_as_client(line: &Line, seed: u64) {
             exchange(stream, seed + 100)
         });
         let mut client = line.world.server.command(example.to_str().expect("UTF-8"));
-        client.args([INTERFACE, SERVER_CIDR, &format!("{CLIENT}:7"), &to_send, &kept]);
+        client.args([
+            INTERFACE,
+            SERVER_CIDR,
+            &SocketAddr::new(CLIENT.parse().expect("an address"), 7).to_string(),
+            &to_send,
+            &kept,
+        ]);
         let (code, out, log) = run_to_end_within(client, PATIENCE);
         assert_eq!(code, Some(0), "{out}{log}");
         kernel.join().expect("the kernel's side")

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::client::patient;
 use crate::common::{Netns, join, root};
+use crate::family;
 use crate::server::{RINGWAY, Server, Summary};
-use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World};
+use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World};
 
 /// The cable's ends: interface A, on the way to the server side, and interface B, to the client side.
 pub(crate) const A: &str = "left";
@@ -35,14 +36,15 @@ impl Line {
         let line = Self { world: World { server: Netns::new("s"), client: Netns::new("c") }, middle: Netns::new("m") };
         for (side, far) in [(&line.world.server, A), (&line.world.client, B)] {
             join((side, &end(INTERFACE)), (&line.middle, &end(far)));
+            family::quiet(side, INTERFACE);
+            line.middle.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
             for (netns, interface) in [(side, INTERFACE), (&line.middle, far)] {
-                netns.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
                 netns.run("ethtool", &["-K", interface, "tx", "off", "txvlan", "off", "gso", "off", "gro", "off"]);
                 netns.ip(&["link", "set", "lo", "up"]);
                 netns.ip(&["link", "set", interface, "up"]);
             }
         }
-        line.world.client.ip(&["address", "add", &format!("{CLIENT}/24"), "dev", INTERFACE]);
+        line.world.client.ip(&["address", "add", family::CLIENT_CIDR, "dev", INTERFACE]);
         Some(line)
     }
 
@@ -60,7 +62,7 @@ impl Line {
         let fix = |side: &Netns, address: &str, mac: [u8; 6]| {
             side.ip(&["neighbor", "replace", address, "lladdr", &shown(mac), "dev", INTERFACE, "nud", "permanent"]);
         };
-        fix(client, SERVER_CIDR.trim_end_matches("/24"), line.world.server_mac());
+        fix(client, SERVER, line.world.server_mac());
         fix(server, CLIENT, line.world.client_mac());
         Some(line)
     }

@@ -18,12 +18,16 @@ mod datagrams;
 mod dns;
 mod environment;
 mod example;
+#[path = "family/v4.rs"]
+mod family;
 mod flood;
 mod frame;
 mod hostile;
 mod http;
 mod integrity;
+mod ipv4;
 mod line;
+mod neighbors;
 mod ping;
 mod queues;
 mod reports;

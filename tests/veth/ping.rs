@@ -1,28 +1,32 @@
-//! ARP and ICMP echo: the address answers although no kernel owns it.
+//! Who has the address, and ping: it answers although no kernel owns it.
 
+use crate::family::{DATAGRAM_MAX, FREE_CIDR, WHO_HAS_ANSWERS};
 use crate::server::Server;
-use crate::world::{SERVER, World};
+use crate::world::{INTERFACE, SERVER, World};
 
 #[test]
 fn ping_answers_whatever_the_size() {
     let Some(world) = World::new() else { return };
     let server = Server::start(&world);
-    for size in ["0", "1", "56", "1472"] {
-        let text = world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "2", "-s", size, SERVER]);
+    for size in [0, 1, 56, DATAGRAM_MAX] {
+        let text = world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "2", "-t", "3", "-s", &size.to_string(), SERVER]);
         assert!(text.contains("3 received"), "{size} bytes: {text}");
+        // An answer starts its way anew, wherever the question came from.
+        assert_eq!(text.matches(" ttl=64").count(), 3, "{text}");
     }
     let summary = server.stop();
     assert_eq!(summary.counter("icmp_echo_replies"), 12);
-    assert!(summary.counter("arp_replies") >= 1);
+    assert!(summary.counter(WHO_HAS_ANSWERS) >= 1);
     world.assert_untouched();
 }
 
 #[test]
 fn an_address_beside_the_claimed_one_stays_with_the_kernel() {
     let Some(world) = World::new() else { return };
-    world.server.ip(&["address", "add", "10.0.0.3/24", "dev", "veth0"]);
+    world.server.ip(&["address", "add", FREE_CIDR, "dev", INTERFACE]);
+    let beside = FREE_CIDR.split_once('/').expect("a prefix").0;
     let server = Server::start(&world);
-    for address in ["10.0.0.3", SERVER] {
+    for address in [beside, SERVER] {
         let text = world.client.run("ping", &["-c", "2", "-i", "0.05", "-W", "2", address]);
         assert!(text.contains("2 received"), "{address}: {text}");
     }

@@ -25,17 +25,6 @@ fn restart_after_kill_9_works_at_once() {
 }
 
 #[test]
-fn restart_after_kill_9_in_a_port_claim_works_at_once() {
-    let Some(world) = World::with_kernel_server() else { return };
-    for _ in 0..3 {
-        let server = Server::with(&world, &["--claim", "tcp:7,udp:7", "echo:7"]);
-        world.client.inside(|| exchange(&mut connect(7), b"hello"));
-        server.kill();
-    }
-    world.assert_untouched();
-}
-
-#[test]
 fn restart_is_not_needed_for_the_kernel_to_have_the_interface_back() {
     let Some(world) = World::new() else { return };
     let server = Server::start(&world);

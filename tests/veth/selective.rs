@@ -39,7 +39,7 @@ fn the_kernel_sends_again_what_was_lost_and_no_more() {
     // One frame a segment, so that one segment is lost and not a whole train.
     world.client.ip(&["link", "set", INTERFACE, "gso_max_segs", "1"]);
     let server = Server::start(&world);
-    lose_frames(&world, "egress", "ip protocol tcp ip length > 1000 numgen inc mod 100 == 7 counter fwd to lo");
+    lose_frames(&world, "egress", "meta l4proto tcp meta length > 1000 numgen inc mod 100 == 7 counter fwd to lo");
     world.client.inside(|| {
         let mut stream = connect(9);
         stream.write_all(&vec![7; 16 * MIB]).expect("write");
@@ -62,7 +62,7 @@ fn the_kernel_learns_what_came_twice() {
     world.client.inside(|| {
         let mut stream = connect(9);
         // The acknowledgments are lost for a while, so that what arrived is sent again.
-        lose_frames(&world, "ingress", "ip protocol tcp counter drop");
+        lose_frames(&world, "ingress", "meta l4proto tcp counter drop");
         stream.write_all(&[7; 3000]).expect("write");
         thread::sleep(Duration::from_millis(300));
         world.client.run("nft", &["delete", "table", "netdev", "faults"]);

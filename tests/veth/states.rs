@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::client::{abort, connect, exchange, patient, server};
 use crate::common::Netns;
 use crate::server::Server;
-use crate::world::{SERVER_CIDR, World};
+use crate::world::{CLIENT, SERVER_CIDR, World};
 
 /// The states of the client's connections, as `ss` names them.
 fn states(client: &Netns) -> Vec<String> {
@@ -33,9 +33,9 @@ fn expect_states(client: &Netns, expected: &[&str]) {
 
 /// A connection from a port of the test's choice, taken although an earlier connection used it.
 fn connect_from(port: u16, to: u16) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("socket");
+    let socket = Socket::new(Domain::for_address(server(to)), Type::STREAM, Some(Protocol::TCP)).expect("socket");
     socket.set_reuse_address(true).expect("reuse");
-    socket.bind(&SocketAddr::from(([10, 0, 0, 1], port)).into()).expect("bind");
+    socket.bind(&SocketAddr::new(CLIENT.parse().expect("an address"), port).into()).expect("bind");
     socket.connect_timeout(&server(to).into(), Duration::from_secs(5)).expect("connect");
     let stream = TcpStream::from(socket);
     patient(&stream);

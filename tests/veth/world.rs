@@ -4,15 +4,11 @@ use std::process::Command;
 use std::thread;
 
 use crate::common::{Netns, join, root, run};
+use crate::family;
+pub(crate) use crate::family::{CLIENT, SERVER, SERVER_CIDR};
 
 /// The interface, on both sides.
 pub(crate) const INTERFACE: &str = "veth0";
-/// The address that Ringway serves; the kernel of the server side does not own it unless the test asks for that.
-pub(crate) const SERVER: &str = "10.0.0.2";
-/// The same with its prefix.
-pub(crate) const SERVER_CIDR: &str = "10.0.0.2/24";
-/// The kernel's address on the client side.
-pub(crate) const CLIENT: &str = "10.0.0.1";
 
 /// A client side and a server side.
 pub(crate) struct World {
@@ -36,13 +32,12 @@ impl World {
         let end = format!("{INTERFACE} numtxqueues {queues} numrxqueues {queues}");
         join((&world.server, &end), (&world.client, &end));
         for side in [&world.server, &world.client] {
-            // Without IPv6 there is no traffic but the test's.
-            side.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
+            family::quiet(side, INTERFACE);
             side.run("ethtool", &["-K", INTERFACE, "tx", "off", "txvlan", "off"]);
             side.ip(&["link", "set", "lo", "up"]);
             side.ip(&["link", "set", INTERFACE, "up"]);
         }
-        world.client.ip(&["address", "add", "10.0.0.1/24", "dev", INTERFACE]);
+        world.client.ip(&["address", "add", family::CLIENT_CIDR, "dev", INTERFACE]);
         Some(world)
     }
 

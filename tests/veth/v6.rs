@@ -1,0 +1,38 @@
+//! The tests of `main.rs` over IPv6, those that only IPv6 has, and those of both families at once.
+//!
+//! What differs is in `family`; a test knows no addresses of its own. Left out are:
+//!
+//! - `ipv4`, for what IPv4 alone has, as [`ipv6`] is for IPv6;
+//! - `claims`, because ports are claimed on the kernel's IPv4 addresses alone;
+//! - `flood` and `source_ports`, whose packets are built by hand, with IPv4 addresses in their heads: what they show does not see the family;
+//! - `cable`, which carries frames of any kind;
+//! - `commands`, `compare_ends`, `dns`, `environment` and `example`, which are about the command line, the reports and the services.
+
+#![allow(dead_code, reason = "some helpers are only for what is left out")]
+
+mod bulk;
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod congestion;
+mod connections;
+mod datagrams;
+mod dual;
+#[path = "family/v6.rs"]
+mod family;
+mod frame;
+mod hostile;
+mod http;
+mod integrity;
+mod ipv6;
+mod line;
+mod neighbors;
+mod ping;
+mod queues;
+mod reports;
+mod restart;
+mod selective;
+mod server;
+mod states;
+mod tools;
+mod world;
