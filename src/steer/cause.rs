@@ -42,7 +42,7 @@ causes! {
     SteeredPort = "steered_port",
     /// ARP whose target protocol address is claimed, given to the queue's socket.
     SteeredArp = "steered_arp",
-    /// A Neighbor Solicitation to a multicast group whose target address is claimed, given to the queue's socket.
+    /// A Neighbor Solicitation or Advertisement to a multicast group whose target address is claimed, given to the queue's socket.
     SteeredNd = "steered_nd",
     /// UDP to a claimed port of a multicast group or broadcast address, given to the queue's socket.
     SteeredGroup = "steered_group",

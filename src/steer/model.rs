@@ -50,7 +50,9 @@ fn arp(packet: &[u8], vlan: Vlan, claims: &Claims) -> Option<Cause> {
     if packet.get(..6)? != [0, 1, 8, 0, 6, 4] {
         return None;
     }
-    claimed(claims.vlans_of_address(ipv4_address(packet, 24)?), vlan, Cause::SteeredArp)
+    let target = ipv4_address(packet, 24)?;
+    let about = if target.is_unspecified() { ipv4_address(packet, 14)? } else { target };
+    claimed(claims.vlans_of_address(about), vlan, Cause::SteeredArp)
 }
 
 fn ipv4(packet: &[u8], group: bool, vlan: Vlan, claims: &Claims) -> Option<Cause> {
@@ -90,7 +92,7 @@ fn ipv6(packet: &[u8], group_frame: bool, vlan: Vlan, claims: &Claims) -> Option
         && target.is_multicast()
         && next == ICMPV6
         && hop_limit == 255
-        && rest.first() == Some(&135)
+        && matches!(rest.first(), Some(135 | 136))
         && let Some(asked) = ipv6_address(rest, 8)
     {
         return claimed(claims.vlans_of_address(asked), vlan, Cause::SteeredNd);
@@ -256,6 +258,15 @@ mod tests {
         assert_eq!(of(&ethernet(US, &[&arp(2, 2)])), Cause::SteeredArp);
         assert_eq!(of(&ethernet([0xff; 6], &[&arp(1, 1)])), Cause::Passed);
         assert_eq!(of(&ethernet([0xff; 6], &[&arp(1, 2)[..29]])), Cause::Passed);
+        // The answer to a probe: its target has no address yet.
+        let answer = |sender: u8| {
+            let mut packet = arp(2, 0);
+            packet[16..20].copy_from_slice(&[10, 0, 0, sender]);
+            packet[26..].fill(0);
+            packet
+        };
+        assert_eq!(of(&ethernet(US, &[&answer(2)])), Cause::SteeredArp);
+        assert_eq!(of(&ethernet(US, &[&answer(1)])), Cause::Passed);
     }
 
     #[test]
@@ -330,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn of_ipv6_group_frames_only_solicitations_and_claimed_ports_are_steered() {
+    fn of_ipv6_group_frames_only_neighbour_discovery_and_claimed_ports_are_steered() {
         let claimed = "fd00::2".parse::<Ipv6Addr>().unwrap().octets();
         let asking = |kind: u8, target: [u8; 16]| [&[kind, 0, 1, 2, 0, 0, 0, 0][..], &target].concat();
         let group = [0x33, 0x33, 0xff, 0, 0, 2];
@@ -340,8 +351,10 @@ mod tests {
             // RFC 6085 again.
             (US, 58, 255, "ff02::1:ff00:2", asking(135, claimed), Cause::SteeredNd),
             (group, 58, 255, "ff02::1", asking(135, claimed), Cause::SteeredNd),
+            (group, 58, 255, "ff02::1", asking(136, claimed), Cause::SteeredNd),
+            (group, 58, 255, "ff02::1", asking(136, [0; 16]), Cause::Passed),
             (group, 58, 254, "ff02::1:ff00:2", asking(135, claimed), Cause::Passed),
-            (group, 58, 255, "ff02::1:ff00:2", asking(136, claimed), Cause::Passed),
+            (group, 58, 255, "ff02::1:ff00:2", asking(137, claimed), Cause::Passed),
             (group, 58, 255, "ff02::1:ff00:2", asking(135, [0; 16]), Cause::Passed),
             (group, 58, 255, "ff02::1:ff00:2", asking(135, claimed)[..23].to_vec(), Cause::Passed),
             (group, 0, 255, "ff02::1:ff00:2", asking(135, claimed), Cause::Passed),

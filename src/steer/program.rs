@@ -221,11 +221,15 @@ fn network(p: &mut Assembler, Kinds { ipv4: four, ipv6: six }: Kinds) {
     }
 }
 
-/// ARP for Ethernet and IPv4 (RFC 826) whose target protocol address is claimed.
+/// ARP for Ethernet and IPv4 (RFC 826) whose target protocol address is claimed; where it has none, its sender's: so is a probe for an address
+/// answered by the station that has it (RFC 5227 2.1.1).
 fn arp(p: &mut Assembler) {
     need(p, 28, "no room for an ARP packet");
     arp_format(p);
     p.load(Word, R1, PACKET, 24, "target protocol address");
+    p.jump_if(R1, NotEqual, 0, "arp_key", "somebody's");
+    p.load(Word, R1, PACKET, 14, "sender protocol address: the answer to a probe names no other");
+    p.label("arp_key");
     ipv4_key(p);
     set_cause(p, Cause::SteeredArp);
     p.jump("look", "is it claimed?");
@@ -352,7 +356,7 @@ fn port(p: &mut Assembler, offset: i16) {
     p.store(Half, FRAME, KEY_PORT, R3, "key.port; left 0 where the port is hidden");
 }
 
-/// IPv6: whole addresses, Neighbor Solicitations for them, then ports, of hosts or of groups. Ends in a jump.
+/// IPv6: whole addresses, neighbour discovery about them, then ports, of hosts or of groups. Ends in a jump.
 fn ipv6(p: &mut Assembler, sought: Sought) {
     let groups = if sought.addresses || sought.groups { "ipv6_group" } else { "pass" };
     need(p, 40, "no room for an IPv6 header: nothing can be said about it");
@@ -392,7 +396,7 @@ fn ipv6(p: &mut Assembler, sought: Sought) {
     }
 }
 
-/// A Neighbor Solicitation (RFC 4861 4.3) to a group, for a claimed address. Anything else goes on at `other`.
+/// A Neighbor Solicitation or Advertisement (RFC 4861 4.3, 4.4) to a group, about a claimed address. Anything else goes on at `other`.
 fn solicitation(p: &mut Assembler, other: &'static str) {
     p.load(Byte, R1, PACKET, 0, "version, and half of the traffic class");
     p.compute(And, R1, 0xf0, "version");
@@ -407,7 +411,9 @@ fn solicitation(p: &mut Assembler, other: &'static str) {
     p.compute(Add, R1, 64, "behind the IPv6 header and 24 bytes");
     p.jump_if(R1, Above, END, other, "cut off");
     p.load(Byte, R1, PACKET, 40, "type");
-    p.jump_if(R1, NotEqual, 135, other, "not a Neighbor Solicitation");
+    p.jump_if(R1, Equal, 135, "nd", "a Neighbor Solicitation");
+    p.jump_if(R1, NotEqual, 136, other, "not a Neighbor Advertisement: another station's, if it is about a claimed address");
+    p.label("nd");
     ipv6_key(p, 48);
     set_cause(p, Cause::SteeredNd);
     p.jump("look", "is the target claimed?");

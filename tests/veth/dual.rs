@@ -105,3 +105,15 @@ fn a_socket_of_ipv6_that_means_ipv4_is_served_over_ipv4() {
     assert_eq!(summary.counter("tcp_closed"), 1);
     assert!(summary.counter("arp_replies") > 0);
 }
+
+#[test]
+fn an_address_of_either_family_may_be_the_one_that_is_taken() {
+    let Some(world) = World::new() else { return };
+    world.client.ip(&["address", "add", "10.0.0.1/24", "dev", INTERFACE]);
+    for taken in [["10.0.0.1/24", SERVER_CIDR], ["10.0.0.2/24", crate::family::CLIENT_CIDR]] {
+        let arguments = ["serve", "-i", INTERFACE, "-a", taken[0], "-a", taken[1], "echo:7"];
+        let (code, out, log) = crate::server::ringway(&world.server, &arguments);
+        assert_eq!((code, out.as_str()), (Some(3), ""), "{taken:?}: {log}");
+        world.assert_untouched();
+    }
+}

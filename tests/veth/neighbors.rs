@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::client::{connect, end, exchange};
-use crate::family::SILENT;
-use crate::server::{RINGWAY, Server, run_to_end};
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
+use crate::family::{CLIENT_CIDR, SILENT};
+use crate::server::{RINGWAY, Server, ringway, run_to_end};
+use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World};
 
 fn shown(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
@@ -45,4 +45,18 @@ fn a_connection_to_nobody_ends_when_three_questions_are_unanswered() {
     // The questions are a second apart; before them the own address was looked for.
     assert!((3.0..10.0).contains(&took), "{took} s");
     world.assert_untouched();
+}
+
+#[test]
+fn an_address_that_another_station_has_is_refused_and_the_station_named() {
+    let Some(world) = World::new() else { return };
+    let (code, out, log) = ringway(&world.server, &["serve", "-i", INTERFACE, "-a", CLIENT_CIDR, "echo:7"]);
+    assert_eq!((code, out.as_str()), (Some(3), ""), "{log}");
+    for word in [&format!("cannot claim the address {CLIENT} on {INTERFACE}"), &shown(world.client_mac()), "address.probes=0"] {
+        assert!(log.contains(word), "'{word}' is missing: {log}");
+    }
+    world.assert_untouched();
+    // Who insists has both stations on it.
+    let summary = Server::with(&world, &["-a", CLIENT_CIDR, "--set", "address.probes=0", "echo:7"]).stop();
+    assert_eq!((summary.counter("arp_requests"), summary.counter("nd_solicitations")), (0, 0));
 }
