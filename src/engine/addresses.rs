@@ -143,6 +143,9 @@ impl<D: Device> Core<D> {
         let now = self.now;
         let link = &mut self.links[usize::from(self.ports[at].interface)];
         let candidate = link.candidates.iter_mut().find(|candidate| candidate.address() == address);
+        if candidate.as_ref().is_some_and(|candidate| candidate.is_duplicate()) {
+            return;
+        }
         if candidate.is_some_and(Candidate::conflict) {
             link.tentative_v6.retain(|&tentative| IpAddr::V6(tentative) != address);
             let interface = link.interface.name.clone();

@@ -266,7 +266,10 @@ impl<D: Device> Core<D> {
 
     /// A listener or endpoint must be at an address of ours and, in a port claim, at a claimed port.
     fn check_local(&self, at: Local, transport: Transport) -> Result<(), CallError> {
-        if at.address.is_some_and(|address| self.owner_of(address).is_none()) {
+        // One that is still to be found free is ours to listen at already.
+        let is_ours =
+            |address| self.links.iter().any(|link| link.interface.addresses().iter().any(|cidr| cidr.address == address));
+        if at.address.is_some_and(|address| !is_ours(address)) {
             return Err(CallError::NotOurAddress);
         }
         let port = PortClaim { transport, port: at.port };

@@ -12,7 +12,7 @@ use super::settle::Verdict;
 use crate::demux::{FlowKey, SlotId};
 use crate::device::{Device, Drop, Frame};
 use crate::link::arp::{self, Outcome};
-use crate::link::dad;
+use crate::link::dad::{self, Candidate};
 use crate::link::icmp::{self, Complaint, Reaction, Trouble};
 use crate::link::interface::Claim;
 use crate::link::neighbor::Lookup;
@@ -117,10 +117,11 @@ impl<D: Device> Core<D> {
             Err(why) => return Verdict::Drop(frame, why),
         };
         let link = self.link_of(at);
-        let wanted = link.interface.withheld.iter().find(
-            |&&withheld| matches!(withheld, IpAddr::V4(tentative) if dad::is_arp_conflict(&packet, tentative, link.interface.mac)),
+        let tentative = link.candidates.iter().filter(|candidate| candidate.is_tentative()).map(Candidate::address);
+        let mut lost = tentative.filter(
+            |address| matches!(address, IpAddr::V4(address) if dad::is_arp_conflict(&packet, *address, link.interface.mac)),
         );
-        if let Some(&address) = wanted {
+        if let Some(address) = lost.next() {
             self.conflict(at, address, packet.sender_mac);
             return Verdict::Drop(frame, Drop::ArpConflict);
         }

@@ -97,7 +97,7 @@ impl<D: Device> Core<D> {
         link: LinkHeader,
     ) -> Verdict<D::Frame> {
         let headroom = emit::udp_headroom(link, to.ip().into());
-        if len > self.udp_payload_limit(at, to.ip()) || received.payload_at + len > frame.bytes().len() {
+        if len > self.udp_payload_limit(at, to.ip()) || received.payload_at.max(headroom) + len > frame.bytes().len() {
             return Verdict::Drop(frame, Drop::UdpSendFull);
         }
         if headroom != received.payload_at {

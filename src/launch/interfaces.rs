@@ -121,7 +121,9 @@ fn with_link_local(name: &str, mut addresses: Vec<Cidr>, kernel: &[KernelAddress
 
 /// A key that is this machine's alone and stays the same: what RFC 7217 5 calls secret_key.
 fn machine_secret() -> [u8; 16] {
-    let id = std::fs::read("/etc/machine-id").or_else(|_| std::fs::read("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+    // In many containers the file is empty.
+    let id = std::fs::read("/etc/machine-id").ok().filter(|id| id.trim_ascii().len() >= 32);
+    let id = id.or_else(|| std::fs::read("/proc/sys/kernel/random/boot_id").ok()).unwrap_or_default();
     // The id itself is not to be told (machine-id(5)), and a hash of it for this use alone tells nothing of it.
     let hash = |key: &[u8; 16]| SipHasher24::new_with_key(key).hash(&id);
     (u128::from(hash(b"ringway linkloc0")) << 64 | u128::from(hash(b"ringway linkloc1"))).to_ne_bytes()

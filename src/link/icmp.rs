@@ -84,8 +84,9 @@ pub fn on_icmpv6(interface: &Interface, packet: &Packet, bytes: &[u8]) -> Reacti
         Ok(icmp) => icmp,
         Err(why) => return Reaction::Drop(why),
     };
-    // Who has no address yet may ask for one, and nothing else.
-    let nobody = packet.source.ip().is_unspecified();
+    // Who has no address yet, or one of ours, may take part in neighbour discovery, and in nothing else.
+    let source = packet.source.ip();
+    let nobody = source.is_unspecified() || interface.owns(source);
     match icmp.icmp_type {
         kind if nd::is_nd(kind) => Reaction::Discovery(icmp),
         _ if nobody => Reaction::Drop(Drop::Ipv6SourceInvalid),

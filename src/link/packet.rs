@@ -166,8 +166,10 @@ fn accept_ipv6(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Resul
         return Err(Drop::Ipv6NotOurs);
     }
     let packet = Packet::ipv6(ethernet, &ip, group || ethernet.target.is_group());
-    // Only who looks for an address has none yet (RFC 4862 5.4): what it may send is for neighbour discovery to check.
-    if !ip.source.is_unspecified() || ip.next_header != NEXT_HEADER_ICMPV6 {
+    // Who looks for an address has none yet, and who has one of ours says so from it (RFC 4862 5.4): neighbour discovery tells what either means,
+    // and nothing else takes such a source.
+    let discovery = ip.next_header == NEXT_HEADER_ICMPV6 && ip.hop_limit == ipv6::ON_LINK_HOP_LIMIT;
+    if !(discovery && (ip.source.is_unspecified() || interface.owns(IpAddr::V6(ip.source)))) {
         route::check_source(interface, IpAddr::V6(ip.source))?;
     }
     if matches!(ip.next_header, NEXT_HEADER_TCP | NEXT_HEADER_UDP | NEXT_HEADER_ICMPV6) {

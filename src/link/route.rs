@@ -25,10 +25,12 @@ pub fn next_hop(interface: &Interface, target: IpAddr) -> Option<IpAddr> {
     if is_many(interface, target) {
         return Some(target);
     }
-    let own = longest_own(interface, target);
+    // No router forwards to a link-local address (RFC 4291 2.5.6), whatever the default route is.
+    let scoped = matches!(target, IpAddr::V6(target) if is_link_local(target)).then_some(10);
+    let own = longest_own(interface, target).or(scoped);
     match interface.routes.find(target) {
         Some(route) if own.is_none_or(|prefix| route.to.prefix > prefix) => Some(route.via.unwrap_or(target)),
-        _ => (own.is_some() || on_link(interface, target)).then_some(target),
+        _ => own.map(|_| target),
     }
 }
 
