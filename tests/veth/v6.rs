@@ -8,7 +8,7 @@
 //! - `cable`, which carries frames of any kind;
 //! - `commands`, `compare_ends`, `dns`, `environment` and `example`, which are about the command line, the reports and the services.
 
-#![allow(dead_code, reason = "some helpers are only for what is left out")]
+#![expect(dead_code, reason = "some helpers are only for what is left out")]
 
 mod bulk;
 mod client;

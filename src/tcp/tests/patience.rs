@@ -309,7 +309,10 @@ fn after_the_linger_time_a_close_that_is_not_acknowledged_becomes_an_abort() {
     peer.send(b"slow");
     peer.close();
     peer.expect(data(b"slow").with(Flags::FIN).seq(ISS + 1));
-    peer.advance(SECOND / 2);
+    let moment = Duration::from_nanos(1);
+    peer.advance(SECOND / 2 - moment);
+    peer.expect_events(Events::NONE);
+    peer.advance(moment);
     peer.expect_events(Events::ABORTED);
     peer.expect(rst().seq(ISS + 6));
     peer.expect_finished();
