@@ -32,7 +32,7 @@ pub struct Duplicate {
 
 impl<D: Device, S: Service> Engine<D, S> {
     /// Probes for the claimed addresses and returns once each is ours or known to be another's: those are returned. What comes meanwhile for
-    /// a service is answered by nobody. `wait` is called between two looks. Without this [`Engine::start`] begins with the probes, and each address is
+    /// a service finds none: no port is open yet. `wait` is called between two looks. Without this [`Engine::start`] begins with the probes, and each address is
     /// served once it is ours.
     pub fn claim_addresses(&mut self, clock: &impl Clock, mut wait: impl FnMut()) -> Vec<Duplicate> {
         self.core.now = clock.now();

@@ -13,6 +13,7 @@ use crate::link::nd::{self, Ours, Outcome, Outgoing};
 use crate::link::neighbor::Advertised;
 use crate::link::packet::Packet;
 use crate::link::route;
+use crate::wire::checksum::PseudoHeader;
 use crate::wire::icmpv6::Icmp;
 use crate::wire::nd::{Nd, NeighborAdvertisement};
 use crate::wire::{ipv6, nd as wire_nd};
@@ -81,7 +82,7 @@ impl<D: Device> Core<D> {
         let Outgoing { source, target, target_mac, message } = outgoing;
         let link = LinkHeader { target: *target_mac, ..self.unresolved(at) };
         let ends = ((*source).into(), (*target).into());
-        let pseudo = crate::wire::checksum::PseudoHeader { source: ends.0, target: ends.1, protocol: ipv6::NEXT_HEADER_ICMPV6 };
+        let pseudo = PseudoHeader { source: ends.0, target: ends.1, protocol: ipv6::NEXT_HEADER_ICMPV6 };
         let mut bytes = [0; MESSAGE_MAX];
         let len = wire_nd::emit(&mut bytes, message, &pseudo);
         let Some(mut frame) = self.ports[at].device.allocate() else {

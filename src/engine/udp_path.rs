@@ -198,6 +198,9 @@ impl<D: Device> Core<D> {
 
     /// How a datagram travels that asks for nothing: over IPv6 with the label of its ends (RFC 6437).
     fn datagram_delivery(&self, at: usize, source: SocketAddr, target: SocketAddr) -> Delivery {
+        if target.is_ipv4() {
+            return Delivery::default();
+        }
         let key = FlowKey {
             local: source.ip().into(),
             remote: target.ip().into(),
