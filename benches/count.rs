@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ringway::device::{Device, DeviceStats, Frame, FrameCensus};
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
+use ringway::link::groups::Groups;
 use ringway::link::interface::{Claim, Interface};
 use ringway::link::routes::Routes;
 use ringway::service::{Answer, Connection, Context, Datagram, Listen, Service};
@@ -113,6 +114,7 @@ impl World {
             claim: Claim::Addresses(vec!["10.0.0.2/24".parse().expect("an address")]),
             routes: Routes::default(),
             withheld: Vec::new(),
+            groups: Groups::new(),
         };
         let mut config = Config::new(Secrets::fixed());
         config.tcp.connections = connections as usize + 16;

@@ -15,6 +15,12 @@ pub const NEIGHBOR_QUEUE: usize = 3;
 pub const NEIGHBOR_QUEUE_TOTAL: usize = 64;
 /// Listeners of one core.
 pub const LISTENERS: usize = 1024;
+/// UDP ports of groups on an interface.
+pub const GROUPS: usize = 256;
+/// Sources that a group may be limited to (the kernel allows 10 over IPv4, 64 over IPv6, unless told otherwise).
+pub const GROUP_SOURCES: usize = 64;
+/// Copies of datagrams that wait for endpoints of the core they were sent from.
+pub const LOOPED: usize = 64;
 /// UDP endpoints of one core.
 pub const ENDPOINTS: usize = 4096;
 /// Timers that services may have armed on one core.

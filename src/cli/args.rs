@@ -371,7 +371,9 @@ fn after_serve() -> String {
 Services: NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=PATH], IPv6 addresses
 in brackets; without a transport all it runs over. The congestion control is
 cubic, bbr or reno, and that of tcp.congestion unless it is said:
-echo:7,congestion=bbr.
+echo:7,congestion=bbr. ADDR may be a multicast group, which is joined, or a
+broadcast address; ,source=ADDR names the only senders (may be repeated):
+discard/udp@232.1.2.3:5000,source=10.0.0.1.
   echo:PORT          sends back what it receives (RFC 862)
   discard:PORT       receives and sends nothing (RFC 863)
   chargen:PORT       sends characters without end (RFC 864)

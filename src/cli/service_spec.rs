@@ -1,4 +1,4 @@
-//! A service on the command line: `NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=ARG]`.
+//! A service on the command line: `NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][,source=ADDR][=ARG]`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ringway::error::SetupError;
+use ringway::link::groups::{self, Group};
 use ringway::link::interface::Transport;
 use ringway::service::Local;
 use ringway::service::catalog::{Entry, Name};
@@ -37,14 +38,27 @@ pub(crate) struct AtPort {
     pub(crate) path: Option<PathBuf>,
     /// Congestion control of its connections, if it is not the setting's.
     pub(crate) congestion: Option<Algorithm>,
+    /// The only senders of a group, if they are named.
+    pub(crate) sources: Vec<IpAddr>,
 }
 
 impl AtPort {
     /// The transports it is served on.
     pub(crate) fn transports(&self) -> impl Iterator<Item = Transport> + use<> {
-        let (name, only) = (self.name, self.transport);
+        // A group is sent datagrams.
+        let (name, only) = (self.name, self.transport.or_else(|| self.is_at_group().then_some(Transport::Udp)));
         let wanted = move |&transport: &Transport| only.map_or(name.runs_over(transport), |only| only == transport);
         [Transport::Tcp, Transport::Udp].into_iter().filter(wanted)
+    }
+
+    /// True at a multicast group, or at the address that is broadcast on every link.
+    pub(crate) fn is_at_group(&self) -> bool {
+        self.address.is_some_and(groups::is_group)
+    }
+
+    /// The group that a service at this address hears.
+    pub(crate) fn group(&self) -> Option<Group> {
+        self.address.map(|address| Group::new(address, self.port).only_from(&self.sources))
     }
 
     /// What the catalog of services takes: an entry for each transport.
@@ -93,7 +107,7 @@ impl FromStr for ServiceSpec {
             return Err(bad(format!("{name} runs over {word} alone")).mend(format!("{name}/{word}{rest}")));
         }
         let (rest, options) = rest.split_at(rest.find([',', '=']).unwrap_or(rest.len()));
-        let (congestion, argument) = tail(options).map_err(|(why, mend)| match mend {
+        let Tail { congestion, sources, argument } = tail(options).map_err(|(why, mend)| match mend {
             Some(mend) => bad(why).mend(format!("{}{mend}", text.strip_suffix(options).unwrap_or_default())),
             None => bad(why),
         })?;
@@ -128,12 +142,22 @@ impl FromStr for ServiceSpec {
                 return Err(bad("the port is a number between 1 and 65535".to_owned()).mend(mend));
             }
         };
+        let at_group = address.is_some_and(groups::is_group);
+        if at_group && (transport == Some(Transport::Tcp) || !name.runs_over(Transport::Udp)) {
+            return Err(bad("a group is sent datagrams, and no TCP".to_owned()));
+        }
+        if !sources.is_empty() && !at_group {
+            return Err(bad("only a group is limited to sources".to_owned()));
+        }
+        if congestion.is_some() && at_group {
+            return Err(bad("only TCP controls its congestion".to_owned()));
+        }
         let path = argument.filter(|path| !path.is_empty()).map(PathBuf::from);
         if let Some(needed) = name.argument().filter(|_| path.is_none()) {
             let place = text.trim_end_matches('=');
             return Err(bad(format!("{name} needs {}", needed.what())).mend(format!("{place}={}", needed.placeholder())));
         }
-        Ok(Self::AtPort(AtPort { name, transport, address, port, congestion, path }))
+        Ok(Self::AtPort(AtPort { name, transport, address, port, congestion, sources, path }))
     }
 }
 
@@ -149,6 +173,9 @@ impl fmt::Display for AtPort {
         }
         if let Some(congestion) = self.congestion {
             write!(f, ",congestion={}", congestion.name())?;
+        }
+        for source in &self.sources {
+            write!(f, ",source={source}")?;
         }
         match &self.path {
             Some(path) => write!(f, "={}", path.display()),
@@ -167,15 +194,28 @@ impl fmt::Display for ServiceSpec {
     }
 }
 
+/// What follows the port.
+struct Tail<'a> {
+    congestion: Option<Algorithm>,
+    sources: Vec<IpAddr>,
+    argument: Option<&'a str>,
+}
+
 /// What follows the port: options, each behind a comma, and an argument behind `=`. An error is a reason and what would be right.
-#[expect(clippy::type_complexity, reason = "the parts are taken apart at the one place that calls it")]
-fn tail(mut text: &str) -> Result<(Option<Algorithm>, Option<&str>), (String, Option<String>)> {
-    let mut congestion = None;
+fn tail(mut text: &str) -> Result<Tail<'_>, (String, Option<String>)> {
+    let (mut congestion, mut sources) = (None, Vec::new());
     while let Some(option) = text.strip_prefix(',') {
+        if let Some(word) = option.strip_prefix("source=") {
+            let (word, rest) = word.split_at(word.find([',', '=']).unwrap_or(word.len()));
+            let source = word.parse::<IpAddr>();
+            sources.push(source.map_err(|_| (format!("the source '{word}' is not an IP address"), None))?);
+            text = rest;
+            continue;
+        }
         let Some(word) = option.strip_prefix("congestion=") else {
             let key = option.split(['=', ',']).next().unwrap_or_default();
             let mend = format!(",congestion={}", Algorithm::default().name());
-            return Err((format!("'{key}' is no option; there is congestion=NAME"), Some(mend)));
+            return Err((format!("'{key}' is no option; there are congestion=NAME and source=ADDR"), Some(mend)));
         };
         let (word, rest) = word.split_at(word.find([',', '=']).unwrap_or(word.len()));
         congestion = Some(Algorithm::named(word).ok_or_else(|| {
@@ -184,7 +224,7 @@ fn tail(mut text: &str) -> Result<(Option<Algorithm>, Option<&str>), (String, Op
         })?);
         text = rest;
     }
-    Ok((congestion, text.strip_prefix('=')))
+    Ok(Tail { congestion, sources, argument: text.strip_prefix('=') })
 }
 
 /// The address in front of the port: `10.0.0.2:7` or `[fd00::2]:7`, and the port behind it if there is one.
@@ -239,7 +279,7 @@ mod tests {
 
     fn at(name: Name, transport: Option<Transport>, address: Option<&str>, port: u16) -> ServiceSpec {
         let address = address.map(|text| text.parse().unwrap());
-        ServiceSpec::AtPort(AtPort { name, transport, address, port, congestion: None, path: None })
+        ServiceSpec::AtPort(AtPort { name, transport, address, port, congestion: None, sources: Vec::new(), path: None })
     }
 
     fn http(transport: Option<Transport>, address: Option<&str>, folder: &str) -> ServiceSpec {
@@ -306,6 +346,10 @@ mod tests {
             "echo/udp:7,congestion=bbr",
             "echo=7",
             "xdptx",
+            "echo/tcp@239.1.2.3:5000",
+            "http@239.1.2.3:80=.",
+            "echo@10.0.0.2:7,source=10.0.0.1",
+            "echo@232.1.2.3:5000,source=x",
         ];
         let shown: Vec<_> = lines.iter().map(|line| line.parse::<ServiceSpec>().unwrap_err().to_string()).collect();
         insta::assert_snapshot!(shown.join("\n"));
@@ -319,6 +363,21 @@ mod tests {
         let ServiceSpec::AtPort(both) = spec else { unreachable!("echo has a port") };
         let chosen: Vec<_> = both.entries().map(|entry| entry.congestion).collect();
         assert_eq!(chosen, [Some(Algorithm::Reno), None]);
+    }
+
+    #[test]
+    fn at_a_group_there_is_no_tcp() {
+        let text = "discard@232.1.2.3:5000,source=10.0.0.1,source=10.0.0.9";
+        let spec = text.parse::<ServiceSpec>().unwrap();
+        assert_eq!(spec.to_string(), text);
+        let ServiceSpec::AtPort(at) = spec else { unreachable!("discard has a port") };
+        let shown: Vec<_> = at.entries().map(|entry| entry.to_string()).collect();
+        assert_eq!(shown, ["discard/udp@232.1.2.3:5000"]);
+        assert_eq!(at.group().unwrap().to_string(), "232.1.2.3:5000,source=10.0.0.1,source=10.0.0.9");
+        for broadcast in ["echo@255.255.255.255:7", "echo/udp@[ff02::1234]:7"] {
+            let ServiceSpec::AtPort(at) = broadcast.parse().unwrap() else { unreachable!("echo has a port") };
+            assert_eq!(at.entries().count(), 1, "{broadcast}");
+        }
     }
 
     #[test]

@@ -123,12 +123,20 @@ drop_reasons! {
     UdpChecksum = "udp_checksum",
     /// A UDP destination port of zero.
     UdpPortZero = "udp_port_zero",
+    /// A datagram to a multicast group that nobody asked for, or to another port of one.
+    GroupNotJoined = "group_not_joined",
+    /// A datagram to a group from a source that it was not asked for.
+    GroupSource = "group_source",
     /// No endpoint at the UDP port.
     UdpPortClosed = "udp_port_closed",
+    /// A datagram to a connected endpoint from somebody else.
+    UdpNotConnected = "udp_not_connected",
     /// A datagram held back because answering it could loop or amplify (source port below 1024, broadcast, own address).
     UdpUnsafeToAnswer = "udp_unsafe_to_answer",
     /// A datagram that a service wanted to keep under a token in use, or beyond the bound of kept datagrams.
     UdpKeptFull = "udp_kept_full",
+    /// A copy of a datagram for this core's own endpoints, beyond the bound of those that wait.
+    UdpLoopFull = "udp_loop_full",
     /// A datagram to send for which no frame, buffer or ring slot was free.
     UdpSendFull = "udp_send_full",
     /// Shorter than a TCP header, or than its data offset says.

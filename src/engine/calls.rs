@@ -14,9 +14,10 @@ use crate::device::Device;
 use crate::limits;
 use crate::link::interface::{Claim, PortClaim, Transport};
 use crate::link::route;
-use crate::service::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, TimerId};
+use crate::service::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, Sending, TimerId};
 use crate::tcp::{State, Tcb, Tuning, isn};
 use crate::time::Instant;
+use crate::udp::Endpoint;
 
 /// Ports that are given out when a caller does not choose one: the dynamic ones of RFC 6335 and those Linux adds.
 const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 32_768..=65_535;
@@ -48,12 +49,15 @@ impl<D: Device> Context for Core<D> {
     }
 
     fn open_udp(&mut self, at: Local) -> Result<EndpointId, CallError> {
-        let port = match at.port {
-            0 => self.free_udp_port().ok_or(CallError::NoPort)?,
-            port => port,
-        };
-        self.check_local(Local { port, ..at }, Transport::Udp)?;
-        self.endpoints.open(at.address.map(Address::from), port, ()).map(EndpointId).map_err(CallError::from)
+        self.open_endpoint(at, Endpoint::default())
+    }
+
+    fn connect_udp(&mut self, at: Local, remote: SocketAddr) -> Result<EndpointId, CallError> {
+        let to_many = self.links.iter().any(|link| route::is_many(&link.interface, remote.ip()));
+        if to_many || remote.ip().is_unspecified() || remote.port() == 0 {
+            return Err(CallError::NoRoute);
+        }
+        self.open_endpoint(at, Endpoint { peer: Some((remote.ip().into(), remote.port())) })
     }
 
     fn connect(&mut self, remote: SocketAddr, options: Connect) -> Result<Connection, CallError> {
@@ -70,7 +74,7 @@ impl<D: Device> Context for Core<D> {
         //# MUST take precedence over a source route received in a datagram (MUST-52).
         // Source routes are dropped by nearly every router and host of today (RFC 7126 4.3.1); whoever could set one could lead
         // our answers anywhere.
-        let (interface, source) = self.source_for(remote.ip(), options.source)?;
+        let (interface, source) = self.source_for(remote.ip(), options.source, None)?;
         let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
         //= rfc9293#3.9.1.1
         //# A TCP implementation MUST reject as an error a local OPEN call for an invalid remote IP address (e.g., a broadcast or multicast
@@ -204,16 +208,12 @@ impl<D: Device> Context for Core<D> {
         }
     }
 
-    fn send_to(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
+    fn send_with(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8], how: Sending) -> Result<(), CallError> {
         let (address, port) = self.endpoints.name(from.0).ok_or(CallError::Stale)?;
-        let (interface, source) = self.source_for(to.ip(), address.map(Address::ip))?;
-        self.send_datagram(SocketAddr::new(source, port), to, interface, payload)
-    }
-
-    fn send_from(&mut self, from: EndpointId, source: IpAddr, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
-        let (_, port) = self.endpoints.name(from.0).ok_or(CallError::Stale)?;
-        let (interface, source) = self.source_for(to.ip(), Some(source))?;
-        self.send_datagram(SocketAddr::new(source, port), to, interface, payload)
+        // From a group nobody may send: an endpoint at one sends from an address of ours.
+        let own = || address.map(Address::ip).filter(|&address| !self.is_taken_group(address, port));
+        let (interface, source) = self.source_for(to.ip(), how.source.or_else(own), how.interface)?;
+        self.send_datagram(SocketAddr::new(source, port), to, interface, payload, how)
     }
 
     fn kept(&self, token: u64) -> Option<&[u8]> {
@@ -266,6 +266,9 @@ impl<D: Device> Core<D> {
 
     /// A listener or endpoint must be at an address of ours and, in a port claim, at a claimed port.
     fn check_local(&self, at: Local, transport: Transport) -> Result<(), CallError> {
+        if transport == Transport::Udp && at.address.is_some_and(|address| self.is_taken_group(address, at.port)) {
+            return Ok(());
+        }
         // One that is still to be found free is ours to listen at already.
         let is_ours =
             |address| self.links.iter().any(|link| link.interface.addresses().iter().any(|cidr| cidr.address == address));
@@ -277,6 +280,20 @@ impl<D: Device> Core<D> {
         if claimed { Ok(()) } else { Err(CallError::NotClaimed) }
     }
 
+    /// True for a port of a group that comes to us on some interface.
+    fn is_taken_group(&self, address: IpAddr, port: u16) -> bool {
+        self.links.iter().any(|link| link.interface.groups.contains(address, port))
+    }
+
+    fn open_endpoint(&mut self, at: Local, endpoint: Endpoint) -> Result<EndpointId, CallError> {
+        let port = match at.port {
+            0 => self.free_udp_port().ok_or(CallError::NoPort)?,
+            port => port,
+        };
+        self.check_local(Local { port, ..at }, Transport::Udp)?;
+        self.endpoints.open(at.address.map(Address::from), port, endpoint).map(EndpointId).map_err(CallError::from)
+    }
+
     /// True when packets to a port of ours on an interface come to us.
     fn claims(&self, interface: u16, port: PortClaim) -> bool {
         self.links.get(usize::from(interface)).is_some_and(|link| match &link.interface.claim {
@@ -285,12 +302,15 @@ impl<D: Device> Core<D> {
         })
     }
 
-    /// Interface and source address for a destination: the address asked for, else the one nearest to the destination.
-    fn source_for(&self, target: IpAddr, wanted: Option<IpAddr>) -> Result<(u16, IpAddr), CallError> {
-        let interfaces = || self.links.iter().enumerate().filter(|(position, _)| self.has_route(*position, target));
+    /// Interface and source address for a destination: those asked for, else those nearest to the destination.
+    fn source_for(&self, target: IpAddr, wanted: Option<IpAddr>, by: Option<u16>) -> Result<(u16, IpAddr), CallError> {
+        let may_leave = |position: usize| by.is_none_or(|by| usize::from(by) == position) && self.has_route(position, target);
+        let interfaces = || self.links.iter().enumerate().filter(|(position, _)| may_leave(*position));
         let Some(wanted) = wanted else {
             // In a port claim the neighbour was heard on that interface, and the answer comes from the kernel's address there.
-            let heard = interfaces().find(|(_, link)| matches!(link.interface.claim, Claim::Ports { .. }));
+            let heard = interfaces().find(|(_, link)| {
+                matches!(link.interface.claim, Claim::Ports { .. }) && !route::is_many(&link.interface, target)
+            });
             if let Some((position, link)) = heard {
                 let own = link.interface.addresses().iter().find(|cidr| cidr.address.is_ipv4() == target.is_ipv4());
                 return own.map(|cidr| (position as u16, cidr.address)).ok_or(CallError::NoRoute);
@@ -302,7 +322,7 @@ impl<D: Device> Core<D> {
             return Ok((position as u16, source));
         };
         let owner = self.owner_of(wanted).ok_or(CallError::NotOurAddress)?;
-        let routed = wanted.is_ipv4() == target.is_ipv4() && self.has_route(usize::from(owner), target);
+        let routed = wanted.is_ipv4() == target.is_ipv4() && may_leave(usize::from(owner));
         if routed { Ok((owner, wanted)) } else { Err(CallError::NoRoute) }
     }
 

@@ -21,7 +21,7 @@ use crate::link::dad::Candidate;
 use crate::link::icmp::TokenBucket;
 use crate::link::interface::Interface;
 use crate::link::neighbor::{Hop, NeighborCache, REACHABLE_TIME};
-use crate::service::Connection;
+use crate::service::{Connection, Meta};
 use crate::tcp::State;
 use crate::tcp::pool::BufferPool;
 use crate::tcp::tally::{Happening, Tally};
@@ -151,6 +151,8 @@ pub(super) struct Core<D: Device> {
     /// Frames that waited for a neighbour, while they are sent; empty between calls.
     pub(super) waiting: Vec<D::Frame>,
     pub(super) kept: KeptDatagrams<D::Frame>,
+    /// Copies of what was sent to groups of this core's own, until they are handed over.
+    pub(super) looped: VecDeque<(Meta, Box<[u8]>)>,
     pub(super) icmp_bucket: TokenBucket,
     /// Counters of TCP source ports, shared by destinations (RFC 6056 3.3.4).
     pub(super) next_ports: [u32; limits::PORT_COUNTERS],
@@ -200,6 +202,7 @@ impl<D: Device> Core<D> {
             offers: VecDeque::with_capacity(connections),
             waiting: Vec::with_capacity(limits::NEIGHBOR_QUEUE),
             kept: KeptDatagrams::new(frames / limits::KEPT_SHARE),
+            looped: VecDeque::with_capacity(limits::LOOPED),
             icmp_bucket: TokenBucket::for_icmp(),
             next_ports: [0; limits::PORT_COUNTERS],
             next_udp_port: 0,

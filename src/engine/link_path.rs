@@ -56,7 +56,12 @@ impl<D: Device, S: Service> Engine<D, S> {
         let (local, remote) = (quoted.source, quoted.target);
         match quoted.protocol {
             ipv4::PROTOCOL_UDP => {
-                if let Some(endpoint) = self.core.endpoints.find(local, quoted.source_port) {
+                let about = self.core.endpoints.find(local, quoted.source_port);
+                let concerns = |endpoint: &u16| {
+                    let endpoint = self.core.endpoints.at(*endpoint);
+                    endpoint.is_some_and(|endpoint| endpoint.hears((remote, quoted.target_port)))
+                };
+                if let Some(endpoint) = about.filter(concerns) {
                     let remote = SocketAddr::new(remote.ip(), quoted.target_port);
                     let error = IcmpError { endpoint: EndpointId(endpoint), remote, icmp_type, code };
                     self.service.icmp_error(&mut self.core, error);
@@ -177,7 +182,8 @@ impl<D: Device> Core<D> {
         let link = &self.links[interface];
         match link.interface.claim {
             Claim::Addresses(_) => route::next_hop(&link.interface, target).is_some(),
-            Claim::Ports { .. } => link.neighbors.known(link.hop(target)).is_some(),
+            // To many goes whatever is sent to no neighbour in particular.
+            Claim::Ports { .. } => route::is_many(&link.interface, target) || link.neighbors.known(link.hop(target)).is_some(),
         }
     }
 

@@ -26,6 +26,7 @@ use crate::time::Instant;
 /// ```
 /// use ringway::device::memory;
 /// use ringway::engine::{Config, Engine, MonotonicClock, Port, Secrets};
+/// use ringway::link::groups::Groups;
 /// use ringway::link::interface::{Claim, Interface};
 /// use ringway::link::routes::Routes;
 /// use ringway::service::Service;
@@ -45,6 +46,7 @@ use crate::time::Instant;
 ///     claim: Claim::Addresses(vec!["10.0.0.1/24".parse().unwrap()]),
 ///     routes: Routes::default(),
 ///     withheld: Vec::new(),
+///     groups: Groups::new(),
 /// };
 /// let mut engine = Engine::new(Config::new(Secrets::fixed()), vec![interface], vec![Port::new(device, 0, 0)], Silent)?;
 /// engine.start(&MonotonicClock::start());
@@ -326,6 +328,7 @@ impl<D: Device> Core<D> {
     pub(super) fn frames_wait(&mut self) -> bool {
         !self.ready.is_empty()
             || !self.offers.is_empty()
+            || !self.looped.is_empty()
             || self.ports.iter_mut().any(|port| port.device.readable() || port.device.pending())
     }
 

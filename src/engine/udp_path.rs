@@ -12,25 +12,29 @@ use super::run::Engine;
 use super::settle::Verdict;
 use crate::demux::FlowKey;
 use crate::device::{Device, Drop, Frame};
+use crate::limits;
 use crate::link::icmp::Complaint;
 use crate::link::packet::Packet;
 use crate::link::route;
 use crate::service::datagram::Meta;
-use crate::service::{Answer, CallError, Datagram, InFrame, Service};
+use crate::service::{Answer, Assembled, CallError, Datagram, EndpointId, InFrame, Sending, Service};
 use crate::udp::{Body, Kept, Received};
 use crate::wire::{reply, udp};
 
 impl<D: Device, S: Service> Engine<D, S> {
     pub(super) fn udp_path(&mut self, at: usize, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
-        let received = match Received::check(frame.bytes(), &packet, &self.core.endpoints) {
+        let place = self.core.ports[at].interface;
+        let groups = &self.core.link_of(at).interface.groups;
+        let received = match Received::check(frame.bytes(), &packet, &self.core.endpoints, place, groups) {
             Ok(received) => received,
             Err(Drop::ChecksumUnfilled) => {
                 self.core.report_unfilled(at);
                 return Verdict::Drop(frame, Drop::ChecksumUnfilled);
             }
-            Err(Drop::UdpPortClosed) => {
+            // For everybody but its peer the port of a connected endpoint is as good as closed.
+            Err(why @ (Drop::UdpPortClosed | Drop::UdpNotConnected)) => {
                 self.core.complain(at, frame.bytes(), &packet, Complaint::Port);
-                return Verdict::Drop(frame, Drop::UdpPortClosed);
+                return Verdict::Drop(frame, why);
             }
             Err(why) => return Verdict::Drop(frame, why),
         };
@@ -41,6 +45,23 @@ impl<D: Device, S: Service> Engine<D, S> {
         let answer = self.service.datagram(&mut self.core, &mut datagram);
         let written = datagram.written();
         self.core.answer(at, frame, received, answer, written)
+    }
+
+    /// Hands over what this core has sent to groups of its own. True when there was something. What a service sends meanwhile waits for the next turn.
+    pub(super) fn deliver_looped(&mut self) -> bool {
+        let waiting = self.core.looped.len();
+        for _ in 0..waiting {
+            let Some((meta, mut payload)) = self.core.looped.pop_front() else { break };
+            self.core.counters.udp_received += 1;
+            let len = payload.len();
+            let mut datagram = Datagram::Assembled(Assembled::new(meta, &mut payload, len));
+            match self.service.datagram(&mut self.core, &mut datagram) {
+                Answer::Ignore => self.core.counters.udp_consumed += 1,
+                // An answer would go to ourselves, and could go round for ever.
+                _ => self.core.drop(Drop::UdpUnsafeToAnswer),
+            }
+        }
+        waiting > 0
     }
 }
 
@@ -167,10 +188,18 @@ impl<D: Device> Core<D> {
         to: SocketAddr,
         interface: u16,
         payload: &[u8],
+        how: Sending,
     ) -> Result<(), CallError> {
         let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
         if payload.len() > self.udp_payload_limit(at, to.ip()) {
             return Err(CallError::TooLarge);
+        }
+        if how.hop_limit == Some(0) {
+            // So far that it does not leave the host (RFC 1112 6.1).
+            if how.looped {
+                self.loop_back(at, source, to, payload);
+            }
+            return Ok(());
         }
         let link = self.unresolved(at);
         let device = &mut self.ports[at].device;
@@ -186,17 +215,39 @@ impl<D: Device> Core<D> {
         if let Some(room) = frame.bytes_mut().get_mut(headroom..headroom + payload.len()) {
             room.copy_from_slice(payload);
         }
-        if !emit::udp_around(&mut frame, link, self.datagram_delivery(at, source, to), source, to, payload.len()) {
+        let mut delivery = self.datagram_delivery(at, source, to);
+        delivery.ttl = how.hop_limit.unwrap_or(delivery.ttl);
+        if !emit::udp_around(&mut frame, link, delivery, source, to, payload.len()) {
             self.settle(at, Verdict::Drop(frame, Drop::UdpSendFull));
             return Err(CallError::TooLarge);
         }
         self.counters.udp_sent += 1;
+        if how.looped {
+            self.loop_back(at, source, to, payload);
+        }
         let verdict = self.resolve(at, frame, to.ip());
         self.settle(at, verdict);
         Ok(())
     }
 
-    /// How a datagram travels that asks for nothing: over IPv6 with the label of its ends (RFC 6437).
+    /// Keeps a copy of what is sent to many for an endpoint of this core that hears it.
+    fn loop_back(&mut self, at: usize, source: SocketAddr, to: SocketAddr, payload: &[u8]) {
+        let interface = &self.link_of(at).interface;
+        let from = (source.ip().into(), source.port());
+        let heard = route::is_many(interface, to.ip()) && interface.groups.check(to.ip(), to.port(), source.ip()).is_ok();
+        let Some(endpoint) = self.endpoints.find(to.ip().into(), to.port()).filter(|_| heard) else { return };
+        if !self.endpoints.at(endpoint).is_some_and(|endpoint| endpoint.hears(from)) {
+            return;
+        }
+        if self.looped.len() >= limits::LOOPED {
+            return self.drop(Drop::UdpLoopFull);
+        }
+        let interface = self.ports[at].interface;
+        let meta = Meta { endpoint: EndpointId(endpoint), local: to, remote: source, to_many: true, interface };
+        self.looped.push_back((meta, payload.into()));
+    }
+
+    /// How a datagram travels that asks for nothing: over IPv6 with the label of its ends (RFC 6437), to a group no further than the link.
     fn datagram_delivery(&self, at: usize, source: SocketAddr, target: SocketAddr) -> Delivery {
         if target.is_ipv4() {
             return Delivery::default();
@@ -208,7 +259,12 @@ impl<D: Device> Core<D> {
             remote_port: target.port(),
             link: self.link_key(at),
         };
-        Delivery { flow_label: self.flow_label(&key), ..Delivery::default() }
+        //= rfc1112#6.1
+        //# If the upper-layer protocol chooses not to specify a time-to-live, it should
+        //# default to 1 for all multicast IP datagrams, so that an explicit
+        //# choice is required to multicast beyond a single network.
+        let ttl = if target.ip().is_multicast() { 1 } else { Delivery::default().ttl };
+        Delivery { flow_label: self.flow_label(&key), ttl, ..Delivery::default() }
     }
 
     /// The largest UDP payload for an address that fits into one packet of a port's link.

@@ -9,7 +9,9 @@ use siphasher::sip::SipHasher24;
 use super::{Launch, Wanted};
 use crate::error::SetupError;
 use crate::limits;
+use crate::link::groups::{Group, Groups};
 use crate::link::interface::{Cidr, Claim, Interface};
+use crate::link::route;
 use crate::link::routes::Route;
 use crate::link::stable;
 use crate::steer::Mode;
@@ -43,6 +45,7 @@ pub(super) fn check(launch: &Launch) -> Result<Vec<Checked>, SetupError> {
     let checked: Vec<Checked> =
         launch.interfaces.iter().map(|wanted| check_one(launch, wanted, &kernel, &mut claimed)).collect::<Result<_, _>>()?;
     check_routes(&launch.routes, &checked)?;
+    check_groups(&launch.groups, &checked)?;
     Ok(checked)
 }
 
@@ -58,7 +61,15 @@ fn check_one(
     let (queues, partial) = queues(launch, &nic)?;
     let routes = launch.routes.iter().copied().filter(|route| leads_out_of(route, &claim)).collect();
     let (mode, mtu) = mode(launch.mode, &nic);
-    let interface = Interface { name: wanted.name.clone(), mac: nic.mac(), mtu, vlan: None, claim, routes, withheld: Vec::new() };
+    let name = wanted.name.clone();
+    let (mac, withheld, groups) = (nic.mac(), Vec::new(), Groups::new());
+    let mut interface = Interface { name, mac, mtu, vlan: None, claim, routes, withheld, groups };
+    let asked = launch.groups.iter().filter(|(on, _)| on.as_ref().is_none_or(|on| *on == wanted.name));
+    for (_, group) in asked {
+        if route::is_many(&interface, group.address()) {
+            interface.groups.insert(group.clone())?;
+        }
+    }
     Ok(Checked { nic, interface, queues, partial, mode })
 }
 
@@ -184,6 +195,17 @@ fn check_routes(routes: &[Route], checked: &[Checked]) -> Result<(), SetupError>
         format!("cannot use the gateway {gateway}"),
         format!("it is not on the network of {}, so it cannot be reached", networks.join(", ")),
     ))
+}
+
+/// Every group is taken somewhere.
+fn check_groups(groups: &[(Option<String>, Group)], checked: &[Checked]) -> Result<(), SetupError> {
+    let taken = |group: &Group| checked.iter().any(|one| one.interface.groups.contains(group.address(), group.port()));
+    let Some((on, group)) = groups.iter().find(|(_, group)| !taken(group)) else { return Ok(()) };
+    let why = match on.as_ref().filter(|on| !checked.iter().any(|one| one.interface.name == **on)) {
+        Some(unknown) => format!("the interface {unknown} is not among those to run on"),
+        None => format!("{} is neither a multicast group nor the broadcast address of a network here", group.address()),
+    };
+    Err(SetupError::usage(format!("cannot take the group {group}"), why))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! # }
 //! ```
 //!
-//! Everything is taken in one order (rights, interface, addresses, ports, sockets, program, and only then traffic) and given back in the
+//! Everything is taken in one order (rights, interface, addresses, ports, groups, sockets, program, and only then traffic) and given back in the
 //! reverse one, on success and on failure alike: nothing is left behind. Errors are the operator's ([`SetupError`]). Nothing here runs
 //! per packet. Needs the feature `afxdp`.
 
@@ -33,6 +33,7 @@ use std::net::IpAddr;
 
 use crate::engine::Idle;
 use crate::error::SetupError;
+use crate::link::groups::Group;
 use crate::link::interface::{Cidr, PortClaim};
 use crate::link::routes::Route;
 use crate::service::Service;
@@ -51,6 +52,7 @@ pub struct Launch {
     queues: Option<Vec<u32>>,
     partial: bool,
     cores: Vec<u32>,
+    groups: Vec<(Option<String>, Group)>,
     idle: Idle,
     settings: Settings,
 }
@@ -88,6 +90,21 @@ impl Launch {
     #[must_use]
     pub fn claims(mut self, ports: &[PortClaim]) -> Self {
         self.claims.extend_from_slice(ports);
+        self
+    }
+
+    /// Takes a UDP port of a multicast group or of a broadcast address, on every interface; the broadcast address of a network, on those that are
+    /// on it. The kernel joins the group there for as long as the engine is open, and does not see what is sent to the port of the group.
+    #[must_use]
+    pub fn group(mut self, group: Group) -> Self {
+        self.groups.push((None, group));
+        self
+    }
+
+    /// The same on one interface.
+    #[must_use]
+    pub fn group_on(mut self, interface: &str, group: Group) -> Self {
+        self.groups.push((Some(interface.to_owned()), group));
         self
     }
 

@@ -18,15 +18,16 @@ use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
 use crate::steer::{Attached, Cause, Claims, Mode, Reservation, Steering, XdpMode};
 use crate::xsk::capability::{self, Right};
-use crate::xsk::{self, BusyPoll, Pages, XskQueue};
+use crate::xsk::{self, BusyPoll, Membership, Pages, XskQueue};
 
 /// What an open launch holds of the machine. Given back in the order of the fields: first no more packets come, then the programs go, and
-/// at last the ports are free again. Queues are given back by whoever drives them, before the ports.
+/// at last the ports are free again and the groups are left. Queues are given back by whoever drives them, before the ports.
 #[derive(Debug)]
 struct Held {
     attached: Vec<Attached>,
     steerings: Vec<Steering>,
     reservations: Vec<Reservation>,
+    memberships: Vec<Membership>,
 }
 
 /// Interfaces that were opened, before anything drives their queues.
@@ -90,7 +91,7 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
     let (checked, core) = prepare(launch)?;
     let claims = checked.iter().map(|one| Claims::of(&one.interface)).collect::<Result<Vec<_>, _>>()?;
     let mut opened = Opened {
-        held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new() },
+        held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new(), memberships: Vec::new() },
         ready: Vec::new(),
         interfaces: Vec::new(),
         ports: Vec::new(),
@@ -98,6 +99,10 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
     for one in &checked {
         if let Claim::Ports { addresses, ports } = &one.interface.claim {
             opened.held.reservations.push(Reservation::take(one.nic.index(), addresses, ports)?);
+        }
+        // A broadcast is for every host: there is nothing to join.
+        for group in one.interface.groups.iter().filter(|group| group.address().is_multicast()) {
+            opened.held.memberships.push(Membership::join(&one.nic, group.address(), group.sources())?);
         }
     }
     for (position, (one, claims)) in checked.into_iter().zip(claims).enumerate() {
@@ -209,7 +214,7 @@ pub(super) fn open_bare(launch: &Launch) -> Result<Bare, SetupError> {
 pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
     let (checked, core) = prepare(launch)?;
     let mut bare = Bare {
-        held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new() },
+        held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new(), memberships: Vec::new() },
         queues: Vec::new(),
         ready: Vec::new(),
     };
@@ -314,6 +319,7 @@ pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: 
         mac: one.interface.mac,
         address,
         claim,
+        group: one.interface.groups.iter().cloned().collect(),
         route: one.interface.routes.iter().copied().collect(),
         xdp: match mode {
             XdpMode::Native => "native",

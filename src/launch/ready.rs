@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::link::groups::Group;
 use crate::link::interface::{Cidr, PortClaim};
 use crate::link::routes::Route;
 use crate::settings::number::show_list;
@@ -25,6 +26,9 @@ pub struct Ready {
     /// Claimed ports; empty when the addresses are claimed whole.
     #[serde(serialize_with = "list")]
     pub claim: Vec<PortClaim>,
+    /// The groups whose datagrams are taken.
+    #[serde(serialize_with = "list")]
+    pub group: Vec<Group>,
     /// The ways off the networks of the addresses.
     #[serde(serialize_with = "list")]
     pub route: Vec<Route>,
@@ -55,6 +59,9 @@ impl fmt::Display for Ready {
         write!(f, "interface={} address={}", self.interface, joined(&self.address))?;
         if !self.claim.is_empty() {
             write!(f, " claim={}", joined(&self.claim))?;
+        }
+        if !self.group.is_empty() {
+            write!(f, " group={}", joined(&self.group))?;
         }
         write!(f, " xdp={} copy={} queues={}", self.xdp, self.copy, show_list(&self.queues))?;
         if self.partial {
@@ -91,6 +98,7 @@ mod tests {
             mac: Mac([2, 0, 0, 0, 0, 1]),
             address: vec!["10.0.0.2/24".parse().unwrap()],
             claim: Vec::new(),
+            group: Vec::new(),
             route: Vec::new(),
             xdp: "native",
             copy: "copy",
@@ -109,11 +117,12 @@ mod tests {
         assert_eq!(ready().to_string(), "interface=veth0 address=10.0.0.2/24 xdp=native copy=copy queues=0");
         let ports = Ready {
             claim: vec!["tcp:80".parse().unwrap(), "udp:53".parse().unwrap()],
+            group: vec![Group::new("239.1.2.3".parse().unwrap(), 53)],
             queues: vec![0, 1],
             partial: true,
             ..ready()
         };
-        let line = "interface=veth0 address=10.0.0.2/24 claim=tcp:80,udp:53 xdp=native copy=copy queues=0-1 partial=yes";
+        let line = "interface=veth0 address=10.0.0.2/24 claim=tcp:80,udp:53 group=239.1.2.3:53 xdp=native copy=copy queues=0-1 partial=yes";
         assert_eq!(ports.to_string(), line);
     }
 

@@ -9,6 +9,7 @@ use super::interfaces::Checked;
 use super::open::{describe, warn_of_hazards};
 use super::ready::Ready;
 use crate::error::SetupError;
+use crate::link::groups::Groups;
 use crate::link::interface::{Claim, Interface};
 use crate::link::routes::Routes;
 use crate::steer::addresses::{self, KernelAddress};
@@ -126,6 +127,7 @@ impl Pair {
             claim: Claim::Addresses(Vec::new()),
             routes: Routes::default(),
             withheld: Vec::new(),
+            groups: Groups::new(),
         };
         Checked { nic, interface, queues, partial: false, mode: self.mode }
     }

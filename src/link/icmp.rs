@@ -239,6 +239,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::link::groups::Groups;
     use crate::link::interface::Claim;
     use crate::link::routes::Routes;
     use crate::wire::checksum::checksum;
@@ -257,6 +258,7 @@ mod tests {
             claim: Claim::Addresses(vec!["10.0.0.2/24".parse().unwrap(), "10.0.0.9/24".parse().unwrap()]),
             routes: Routes::default(),
             withheld: Vec::new(),
+            groups: Groups::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::groups::Groups;
 use super::routes::Routes;
 use crate::error::SetupError;
 use crate::wire::ethernet::Mac;
@@ -206,6 +207,8 @@ pub struct Interface {
     pub routes: Routes,
     /// Those of its addresses that may not be used: not found free yet, or another station's ([`super::dad`]).
     pub withheld: Vec<IpAddr>,
+    /// The groups whose datagrams are taken.
+    pub groups: Groups,
 }
 
 impl Interface {

@@ -1,10 +1,11 @@
-//! What lies between IP and the wire: interfaces, neighbours (ARP, ND), addresses to be checked first, ICMP, routes.
+//! What lies between IP and the wire: interfaces, neighbours (ARP, ND), addresses to be checked first, ICMP, routes, groups.
 //!
 //! Called by the engine for everything that is neither TCP nor UDP, and to find the Ethernet address a packet goes to. State
 //! here is bounded ([`crate::limits`]); time is an argument; nothing panics on what a peer sends.
 
 pub mod arp;
 pub mod dad;
+pub mod groups;
 pub mod icmp;
 pub mod interface;
 pub mod nd;

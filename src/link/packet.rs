@@ -161,7 +161,10 @@ fn accept_ipv6(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Resul
     let bytes = bytes.get(ethernet.header_len()..).ok_or(Drop::Ipv6Truncated)?;
     let ip = ipv6::parse(bytes)?;
     let group = ip.target.is_multicast();
-    let heard = if group { route::listens(interface, ip.target) } else { interface.owns(IpAddr::V6(ip.target)) };
+    let heard = match group {
+        true => route::listens(interface, ip.target) || interface.groups.hears(IpAddr::V6(ip.target)),
+        false => interface.owns(IpAddr::V6(ip.target)),
+    };
     if !heard {
         return Err(Drop::Ipv6NotOurs);
     }
@@ -192,6 +195,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::link::groups::Groups;
     use crate::link::interface::Claim;
     use crate::link::routes::Routes;
     use crate::wire::ethernet::Mac;
@@ -209,6 +213,7 @@ mod tests {
             claim,
             routes: Routes::default(),
             withheld: Vec::new(),
+            groups: Groups::new(),
         }
     }
 

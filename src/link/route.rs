@@ -157,6 +157,7 @@ pub(super) const fn is_class_e(ip: Ipv4Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::groups::Groups;
     use crate::link::interface::Claim;
     use crate::link::routes::Route;
 
@@ -173,6 +174,7 @@ mod tests {
             claim: Claim::Addresses(addresses.iter().map(|text| text.parse().unwrap()).collect()),
             routes: gateway.map(|via| Route::default_via(ip(via))).into_iter().collect(),
             withheld: Vec::new(),
+            groups: Groups::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::service::{
     Answer, CallError, Connect, Connection, Context, Datagram, EndpointId, InFrame, Info, Listen, ListenerId, Local, ResetReason,
-    Service, TimerId, datagram::Meta,
+    Sending, Service, TimerId, datagram::Meta,
 };
 use crate::tcp::Tuning;
 use crate::time::Instant;
@@ -164,7 +164,7 @@ impl Fake {
         let mut frame = [0; 2000];
         frame[..bytes.len()].copy_from_slice(bytes);
         let local = ([10, 0, 0, 1], 40_000).into();
-        let meta = Meta { endpoint, local, remote: self.target, to_many: false };
+        let meta = Meta { endpoint, local, remote: self.target, to_many: false, interface: 0 };
         let mut datagram = Datagram::InFrame(InFrame::new(meta, &mut frame, bytes.len()));
         match service.datagram(self, &mut datagram) {
             Answer::Ignore => {}
@@ -311,18 +311,18 @@ impl Context for Fake {
         self.timers.retain(|&(_, _, id)| id != timer);
     }
 
-    fn send_to(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
+    fn connect_udp(&mut self, _: Local, _: SocketAddr) -> Result<EndpointId, CallError> {
+        panic!("a client does not connect its endpoints")
+    }
+
+    fn send_with(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8], how: Sending) -> Result<(), CallError> {
+        self.sources.extend(how.source.map(Some));
         assert_eq!(to, self.target);
         if self.congested && self.now.as_ns() / 1000 % 2 == 1 {
             return Err(CallError::WouldBlock);
         }
         self.carry(from, payload);
         Ok(())
-    }
-
-    fn send_from(&mut self, from: EndpointId, source: IpAddr, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
-        self.sources.push(Some(source));
-        self.send_to(from, to, payload)
     }
 
     fn kept(&self, _: u64) -> Option<&[u8]> {

@@ -30,7 +30,16 @@ pub trait Context {
     ///
     /// # Errors
     /// The port is taken on this core, not claimed, or the table of endpoints is full.
+    /// The address may be a group that the launch takes: then what is sent to the group arrives there, and otherwise at the endpoint for all
+    /// addresses. Two endpoints do not share a port of one address: a core has one service, and nothing to spread the load over.
     fn open_udp(&mut self, at: Local) -> Result<EndpointId, CallError>;
+
+    /// Opens a UDP endpoint for one peer: datagrams of others do not arrive ([`crate::device::Drop::UdpNotConnected`]), and of ICMP errors only those
+    /// about this peer. It may still send to anybody.
+    ///
+    /// # Errors
+    /// As [`Context::open_udp`]; also when `remote` is no single host's, or has no port.
+    fn connect_udp(&mut self, at: Local, remote: SocketAddr) -> Result<EndpointId, CallError>;
 
     /// Starts a connection; [`super::Service::connected`] or [`super::Service::reset`] follows.
     ///
@@ -86,13 +95,50 @@ pub trait Context {
     ///
     /// # Errors
     /// The endpoint is stale, no route or frame, the datagram is larger than the link carries.
-    fn send_to(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8]) -> Result<(), CallError>;
+    fn send_to(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
+        self.send_with(from, to, payload, Sending::default())
+    }
 
     /// The same from a chosen source address: for a core that owns several.
     ///
     /// # Errors
     /// As [`Context::send_to`]; also when `source` is not one of ours.
-    fn send_from(&mut self, from: EndpointId, source: IpAddr, to: SocketAddr, payload: &[u8]) -> Result<(), CallError>;
+    fn send_from(&mut self, from: EndpointId, source: IpAddr, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
+        self.send_with(from, to, payload, Sending { source: Some(source), ..Sending::default() })
+    }
+
+    /// The same with a say in how it travels: by which interface, how far, and whether endpoints of this core hear what is sent to their group.
+    ///
+    /// # Errors
+    /// As [`Context::send_from`].
+    fn send_with(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8], how: Sending) -> Result<(), CallError>;
+
+    /// Cuts a buffer into datagrams of `size` bytes, the last of them shorter, and sends as many as there is room for. Returns the bytes sent: those of
+    /// whole datagrams, so that the rest can be sent in a later turn.
+    ///
+    /// # Errors
+    /// As [`Context::send_with`], when not even the first could be sent; [`CallError::TooLarge`] for a `size` of 0.
+    fn send_segments(
+        &mut self,
+        from: EndpointId,
+        to: SocketAddr,
+        payload: &[u8],
+        size: usize,
+        how: Sending,
+    ) -> Result<usize, CallError> {
+        if size == 0 {
+            return Err(CallError::TooLarge);
+        }
+        let mut sent = 0;
+        for piece in payload.chunks(size) {
+            match self.send_with(from, to, piece, how) {
+                Ok(()) => sent += piece.len(),
+                Err(why) if sent == 0 => return Err(why),
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
 
     /// The bytes of a datagram kept with [`super::Answer::Keep`]; `None` when there is none under this token.
     fn kept(&self, token: u64) -> Option<&[u8]>;
@@ -166,6 +212,22 @@ impl From<SocketAddr> for Local {
     fn from(at: SocketAddr) -> Self {
         Self { address: (!at.ip().is_unspecified()).then(|| at.ip()), port: at.port() }
     }
+}
+
+/// How a datagram is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sending {
+    /// Our address; `None` chooses the endpoint's, else the one nearest to the target.
+    pub source: Option<IpAddr>,
+    /// The interface, by its position in the engine's list ([`super::Meta::interface`]); `None` chooses by the route. Groups and the limited broadcast
+    /// are behind every interface: there it is the first, or the one that has `source`.
+    pub interface: Option<u16>,
+    /// TTL, or hop limit; `None` is 1 to multicast groups (RFC 1112 6.1), and 64 otherwise. With 0 nothing
+    /// leaves the host.
+    pub hop_limit: Option<u8>,
+    /// What is sent to many also arrives at an endpoint of this core that hears it, with [`super::Datagram::Assembled`]. The copy cannot be answered
+    /// or kept. Sockets of the same machine's kernel do not hear it.
+    pub looped: bool,
 }
 
 /// How to listen.

@@ -17,6 +17,8 @@ pub struct Meta {
     pub remote: SocketAddr,
     /// True when it was sent to a broadcast or multicast address.
     pub to_many: bool,
+    /// The interface it came in by: its position in the engine's list, from 0.
+    pub interface: u16,
 }
 
 /// A datagram. `InFrame` lies in the frame it was received in and can be answered there without a copy; `Assembled` was put

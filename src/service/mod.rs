@@ -23,7 +23,7 @@ pub mod safety;
 pub(crate) mod testing;
 
 pub use catalog::Catalog;
-pub use context::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, TimerId};
+pub use context::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, Sending, TimerId};
 pub use datagram::{Answer, Assembled, Datagram, InFrame, Meta};
 pub use per_connection::PerConnection;
 pub use safety::{safe_to_answer, safe_to_answer_a_question};

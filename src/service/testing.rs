@@ -1,7 +1,7 @@
 //! A context for unit tests of services: it remembers what was called and gives out what the test tells it to.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
@@ -136,7 +136,7 @@ pub(crate) fn datagram_to(
     let mut room = vec![0; ROOM_BYTES];
     room[..payload.len()].copy_from_slice(payload);
     let local = SocketAddr::new(OURS.parse().unwrap(), 7);
-    let meta = Meta { endpoint: EndpointId(endpoint), local, remote: remote.parse().unwrap(), to_many: false };
+    let meta = Meta { endpoint: EndpointId(endpoint), local, remote: remote.parse().unwrap(), to_many: false, interface: 0 };
     let answer = service.datagram(cx, &mut Datagram::InFrame(InFrame::new(meta, &mut room, payload.len())));
     (answer, room)
 }
@@ -235,11 +235,11 @@ impl Context for Fake {
         self.timers.remove(&timer.slot);
     }
 
-    fn send_to(&mut self, _: EndpointId, _: SocketAddr, _: &[u8]) -> Result<(), CallError> {
-        Err(CallError::NoRoute)
+    fn connect_udp(&mut self, at: Local, _: SocketAddr) -> Result<EndpointId, CallError> {
+        self.open_udp(at)
     }
 
-    fn send_from(&mut self, _: EndpointId, _: IpAddr, _: SocketAddr, _: &[u8]) -> Result<(), CallError> {
+    fn send_with(&mut self, _: EndpointId, _: SocketAddr, _: &[u8], _: Sending) -> Result<(), CallError> {
         Err(CallError::NoRoute)
     }
 

@@ -17,6 +17,7 @@ use crate::demux::{Address, FlowKey, Link};
 use crate::device::Device;
 use crate::device::memory::MemoryDevice;
 use crate::engine::{Clock, Config, Engine, Port, Secrets};
+use crate::link::groups::Groups;
 use crate::link::interface::{Claim, Interface};
 use crate::link::routes::Routes;
 use crate::tcp::inspect::View;
@@ -55,6 +56,7 @@ impl Host {
             claim: Claim::Addresses(vec![format!("{}/24", frames::address(end)).parse().expect("an address")]),
             routes: Routes::default(),
             withheld: Vec::new(),
+            groups: Groups::new(),
         };
         let mut config = Config::new(secrets);
         config.tcp = scenario.configs[end];

@@ -114,6 +114,9 @@ impl Claims {
     pub fn of(interface: &Interface) -> Result<Self, SetupError> {
         let mut claims = Self::new();
         claims.add(&interface.claim, interface.vlan)?;
+        for group in interface.groups.iter() {
+            claims.add_group(group.address(), group.port(), interface.vlan)?;
+        }
         Ok(claims)
     }
 

@@ -9,7 +9,22 @@ pub mod received;
 pub use kept::{Body, Kept, KeptDatagrams};
 pub use received::Received;
 
-use crate::demux::PortTable;
+use crate::demux::{Address, PortTable};
 
 /// The UDP endpoints of a core; their position in the table is what a service calls [`crate::service::EndpointId`].
-pub type Endpoints = PortTable<()>;
+pub type Endpoints = PortTable<Endpoint>;
+
+/// What an endpoint is, beside its address and port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The only peer that it hears; `None` for all.
+    pub peer: Option<(Address, u16)>,
+}
+
+impl Endpoint {
+    /// True when what comes from a peer is for this endpoint.
+    #[inline]
+    pub fn hears(&self, peer: (Address, u16)) -> bool {
+        self.peer.is_none_or(|only| only == peer)
+    }
+}

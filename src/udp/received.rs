@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Endpoints;
 use crate::device::Drop;
+use crate::link::groups::Groups;
 use crate::link::packet::Packet;
 use crate::service::EndpointId;
 use crate::service::datagram::Meta;
@@ -31,20 +32,27 @@ pub struct Received {
 }
 
 impl Received {
-    /// Checks length, checksum and ports, and finds the endpoint.
+    /// Checks length, checksum and ports, and finds the endpoint. `interface` is the position of the interface, and `groups` are its own.
     ///
     /// # Errors
     /// The check that failed; [`Drop::UdpPortClosed`] when nobody has the port.
-    pub fn check(bytes: &[u8], packet: &Packet, endpoints: &Endpoints) -> Result<Self, Drop> {
+    pub fn check(bytes: &[u8], packet: &Packet, endpoints: &Endpoints, interface: u16, groups: &Groups) -> Result<Self, Drop> {
         let Range { start, end } = packet.payload();
         let pseudo = PseudoHeader { source: packet.source, target: packet.target, protocol: PROTOCOL_UDP };
         let header = udp::parse(bytes.get(start..end).ok_or(Drop::UdpTruncated)?, &pseudo)?;
+        if packet.to_many {
+            groups.check(packet.target.ip(), header.target_port, packet.source.ip())?;
+        }
         let endpoint = endpoints.find(packet.target, header.target_port).ok_or(Drop::UdpPortClosed)?;
+        if !endpoints.at(endpoint).is_some_and(|endpoint| endpoint.hears((packet.source, header.source_port))) {
+            return Err(Drop::UdpNotConnected);
+        }
         let meta = Meta {
             endpoint: EndpointId(endpoint),
             local: SocketAddr::new(packet.target.ip(), header.target_port),
             remote: SocketAddr::new(packet.source.ip(), header.source_port),
             to_many: packet.to_many,
+            interface,
         };
         Ok(Self {
             ethernet: packet.ethernet,

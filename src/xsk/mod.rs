@@ -17,7 +17,7 @@
 //!
 //! In the order of the path: [`nic`], [`capability`], `config` (what is chosen), `open` (in which order), `socket` (the system calls),
 //! `queue` (the device), `pool` (who owns which frame), `frame`, `umem`, `ring`, `cursor` (index arithmetic), `mapping`, `abi`; beside them [`bpf`], which loads and
-//! attaches programs for `steer`, and `promiscuous`.
+//! attaches programs for `steer`, `promiscuous` and `membership`.
 #![allow(unsafe_code)]
 
 // Offsets of the rings and addresses in the UMEM are 64 bits wide.
@@ -31,6 +31,7 @@ mod config;
 mod cursor;
 mod frame;
 mod mapping;
+mod membership;
 pub mod nic;
 mod open;
 mod pool;
@@ -43,6 +44,7 @@ mod umem;
 pub use config::{BusyPoll, Config, LARGEST_MTU, ZeroCopy};
 pub use frame::UmemFrame;
 pub use mapping::Pages;
+pub use membership::Membership;
 pub use open::open;
 pub use promiscuous::Promiscuous;
 pub use queue::XskQueue;

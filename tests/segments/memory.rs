@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringway::device::memory::{self, MemoryDevice};
 use ringway::device::{Device, Drop, Frame};
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
+use ringway::link::groups::Groups;
 use ringway::link::interface::{Claim, Interface};
 use ringway::link::routes::Routes;
 use ringway::service::{Connect, Connection, Context, Info, Listen, Notice, ResetReason, Service};
@@ -63,6 +64,7 @@ impl Memory {
             claim: Claim::Addresses(vec![format!("{HOST}/24").parse().expect("an address")]),
             routes: Routes::default(),
             withheld: Vec::new(),
+            groups: Groups::new(),
         };
         let config = Config { tcp: script.settings, ..Config::new(Secrets::fixed()) };
         let ports = vec![Port::new(device, 0, 0)];

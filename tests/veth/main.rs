@@ -27,6 +27,7 @@ mod http;
 mod integrity;
 mod ipv4;
 mod line;
+mod many;
 mod neighbors;
 mod ping;
 mod queues;

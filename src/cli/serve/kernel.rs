@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringway::error::SetupError;
 use ringway::launch::Signals;
+use ringway::link::groups::is_group;
 use ringway::load::kernel_server::{Binding, Counters, KernelServer, Kind};
 use ringway::metrics::conditions::Side;
 use ringway::service::catalog::Entry;
@@ -67,6 +68,10 @@ fn bindings(args: &ServeArgs) -> Result<Vec<Binding>, SetupError> {
         .into_iter()
         .map(|entry| {
             let address = entry.at.address.unwrap_or_else(any_address);
+            if is_group(address) {
+                let what = format!("cannot serve {entry}");
+                return Err(SetupError::usage(what, "only Ringway's own engine takes groups").mend("--stack ringway"));
+            }
             let kind = Kind::named(entry.service.as_str()).ok_or_else(|| unknown(&entry))?;
             let at = SocketAddr::new(address, entry.at.port);
             Ok(Binding { kind, transport: entry.transport, at, congestion: entry.congestion })

@@ -5,11 +5,13 @@
 mod kernel;
 mod raw;
 
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway::engine::config::secret_from_system;
 use ringway::error::SetupError;
-use ringway::launch::{Finished, Ready, Signals};
+use ringway::launch::{Finished, Launch, Ready, Signals};
+use ringway::link::groups::{Group, is_group};
 use ringway::link::interface::PortClaim;
 use ringway::load::kernel_client::raise_descriptor_limit;
 use ringway::metrics::conditions::Conditions;
@@ -21,7 +23,7 @@ use super::args::{ServeArgs, ServeStack};
 use super::conditions;
 use super::failure::Failure;
 use super::output::Output;
-use super::service_spec::ServiceSpec;
+use super::service_spec::{AtPort, ServiceSpec};
 use super::summary;
 
 /// Serves until a signal comes.
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &ServeArgs, output: Output) -> Result<(), Failure> {
 
 fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
     let entries = entries(args)?;
-    let launch = args.engine.launch()?;
+    let launch = groups(args).into_iter().fold(args.engine.launch()?, Launch::group);
     check_claimed(args, &entries)?;
     let secret = secret_from_system()
         .map_err(|error| SetupError::environment("cannot draw the secret of the http service", error.to_string()))?;
@@ -91,6 +93,23 @@ fn entries(args: &ServeArgs) -> Result<Vec<Entry>, SetupError> {
     Ok(entries)
 }
 
+/// The groups that services are at: those of every link, and the broadcast addresses of the networks of -a.
+fn groups(args: &ServeArgs) -> Vec<Group> {
+    let at_port = args.services.iter().filter_map(|spec| match spec {
+        ServiceSpec::AtPort(at) => Some(at),
+        ServiceSpec::Reflect | ServiceSpec::XdpTx => None,
+    });
+    at_port
+        .filter(|at| at.is_at_group() || at.address.is_some_and(|address| is_broadcast(args, address)))
+        .filter_map(AtPort::group)
+        .collect()
+}
+
+/// True for the broadcast address of a network of -a.
+fn is_broadcast(args: &ServeArgs, address: IpAddr) -> bool {
+    args.engine.addresses.iter().any(|own| own.cidr.broadcast() == Some(address))
+}
+
 /// A service at an address or port that nothing claims would never see a packet.
 fn check_claimed(args: &ServeArgs, entries: &[Entry]) -> Result<(), SetupError> {
     let engine = &args.engine;
@@ -106,6 +125,8 @@ fn check_claimed(args: &ServeArgs, entries: &[Entry]) -> Result<(), SetupError> 
             }
         } else if let Some(address) = entry.at.address
             && !engine.addresses.iter().any(|own| own.cidr.address == address)
+            && !is_group(address)
+            && !is_broadcast(args, address)
         {
             return Err(unclaimed(format!("{address} is not among the addresses of -a")).mend(format!("-a {address}/24")));
         }

@@ -3,6 +3,7 @@
 use super::wire::{Peer, serve};
 use super::*;
 use crate::device::memory;
+use crate::link::groups::Groups;
 use crate::tcp::seq::SeqNum;
 use crate::wire::ipv4;
 use crate::wire::tcp::Flags;
@@ -47,6 +48,7 @@ fn with_two_addresses(service: Opener) -> (Engine<MemoryDevice, Opener>, Peer, M
         claim,
         routes: Routes::default(),
         withheld: Vec::new(),
+        groups: Groups::new(),
     };
     let mut engine = Engine::new(Config::new(Secrets::fixed()), vec![interface], vec![Port::new(far, 0, 0)], service).unwrap();
     engine.start(&clock);

@@ -4,6 +4,7 @@ mod close_both;
 mod congestion;
 mod cookies;
 mod interface;
+mod many;
 mod notices;
 mod pair;
 mod smoltcp_peer;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use super::{Clock, Config, Engine, Port, Secrets};
 use crate::device::memory::MemoryDevice;
 use crate::device::{Device, Frame as _};
+use crate::link::groups::Groups;
 use crate::link::interface::{Claim, Interface};
 use crate::link::routes::Routes;
 use crate::service::{Answer, Connect, Connection, Context, Datagram, Listen, ResetReason, Service};
@@ -57,6 +59,7 @@ pub(super) fn engine_with<S: Service>(
         claim: Claim::Addresses(vec![format!("10.0.0.{last}/24").parse().unwrap(), format!("fd00::{last}/64").parse().unwrap()]),
         routes: Routes::default(),
         withheld: Vec::new(),
+        groups: Groups::new(),
     };
     let mut config = Config::new(Secrets::fixed());
     config.tcp.connections = 4096;

@@ -5,6 +5,7 @@ use super::*;
 use crate::demux::{Address, FlowKey, key};
 use crate::device::{Drop, memory};
 use crate::engine::emit::{self, Delivery, LinkHeader};
+use crate::link::groups::Groups;
 use crate::link::interface::{PortClaim, Transport};
 use crate::link::routes::Routes;
 use crate::service::{CallError, EndpointId};
@@ -358,6 +359,7 @@ fn in_a_port_claim_a_sender_can_be_answered_from_its_first_datagram_on() {
         claim,
         routes: Routes::default(),
         withheld: Vec::new(),
+        groups: Groups::new(),
     };
     let config = Config::new(Secrets::fixed());
     let mut engine = Engine::new(config, vec![interface], vec![Port::new(far, 0, 0)], Sender::default()).unwrap();
