@@ -43,7 +43,7 @@
 //! - `xsk`: the AF_XDP queue, with the feature `afxdp`
 //! - [`steer`]: the XDP program that steers claimed frames into the queues
 //! - [`wire`]: headers and checksums, bytes in and views out
-//! - [`link`]: neighbours, ICMP, routes
+//! - [`link`]: neighbours, ICMP, routes, fragments
 //! - [`demux`]: which flow a packet belongs to
 //! - [`tcp`]: the machine of RFC 9293, without clock, chance or socket
 //! - [`udp`]: endpoints and the in-place reply

@@ -92,3 +92,13 @@ pub const EXTENSION_HEADERS: usize = 8;
 pub const EXTENSION_BYTES: usize = 512;
 /// Prefixes of one router advertisement that are read.
 pub const ROUTER_PREFIXES: usize = 8;
+/// Datagrams that came in fragments and that services may keep: 4 MiB at most.
+pub const KEPT_WHOLE: usize = 64;
+/// Fragmented datagrams in work on one core.
+pub const FRAGMENTED_DATAGRAMS: usize = 256;
+/// Pieces of 2 KiB that hold their fragments: 2 MiB, taken when the first one comes.
+pub const FRAGMENT_PIECES: usize = 1024;
+/// The share of both that one sender may have: one of this many. The longest datagram fits into it several times on a usual link.
+pub const FRAGMENT_SHARE: usize = 4;
+/// Fragments of one datagram: the longest one comes in 119 over a link of 576 bytes, the smallest MTU in use.
+pub const FRAGMENTS_PER_DATAGRAM: usize = 128;

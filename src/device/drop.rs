@@ -57,8 +57,10 @@ drop_reasons! {
     Ipv4LengthLies = "ipv4_length_lies",
     /// The IPv4 header checksum is wrong.
     Ipv4Checksum = "ipv4_checksum",
-    /// An IPv4 fragment (reassembly is not there yet).
+    /// An IPv4 fragment where none is reassembled: in a port claim.
     Ipv4Fragment = "ipv4_fragment",
+    /// An IPv4 fragment of a length or at an offset that no fragment may have.
+    Ipv4FragmentMalformed = "ipv4_fragment_malformed",
     /// An IPv4 destination that is not claimed.
     Ipv4NotOurs = "ipv4_not_ours",
     /// An IPv4 source no host may have: multicast, broadcast, unspecified, loopback or our own.
@@ -87,12 +89,28 @@ drop_reasons! {
     Ipv6RoutingRefused = "ipv6_routing_refused",
     /// An IPv6 packet that says that nothing is in it (RFC 8200 4.7).
     Ipv6NoNextHeader = "ipv6_no_next_header",
-    /// An IPv6 fragment where none is reassembled.
+    /// An IPv6 fragment where none is reassembled: in a port claim.
     Ipv6Fragment = "ipv6_fragment",
     /// An IPv6 fragment of a length or at an offset that no fragment may have (RFC 8200 4.5).
     Ipv6FragmentMalformed = "ipv6_fragment_malformed",
     /// A first IPv6 fragment that does not hold all headers (RFC 8200 4.5).
     Ipv6FragmentHeadless = "ipv6_fragment_headless",
+    /// A fragment that has come before, byte for byte.
+    FragmentDuplicate = "fragment_duplicate",
+    /// A fragment that overlaps another one; its datagram goes with it (RFC 5722).
+    FragmentOverlap = "fragment_overlap",
+    /// A fragment beyond the end of its datagram, or that gives it another end; the datagram goes with it.
+    FragmentEndLies = "fragment_end_lies",
+    /// A fragment beyond the bound of those of one datagram, which goes with it.
+    FragmentTooMany = "fragment_too_many",
+    /// The last fragment of a datagram of which some are marked and others cannot be (RFC 3168 5.3).
+    FragmentEcnMixed = "fragment_ecn_mixed",
+    /// An unfinished datagram that gave way to a newer one of the same sender, which had its share of the memory.
+    FragmentShareFull = "fragment_share_full",
+    /// An unfinished datagram that gave way to a newer one.
+    FragmentGaveWay = "fragment_gave_way",
+    /// An unfinished datagram whose time was over.
+    FragmentTimeout = "fragment_timeout",
     /// An IP protocol that Ringway does not serve.
     ProtocolUnknown = "protocol_unknown",
     /// An ICMP message that is too short.

@@ -57,7 +57,13 @@ impl<D: Device> Context for Core<D> {
         if to_many || remote.ip().is_unspecified() || remote.port() == 0 {
             return Err(CallError::NoRoute);
         }
-        self.open_endpoint(at, Endpoint { peer: Some((remote.ip().into(), remote.port())) })
+        self.open_endpoint(at, Endpoint { peer: Some((remote.ip().into(), remote.port())), ..Endpoint::default() })
+    }
+
+    fn allow_fragments(&mut self, endpoint: EndpointId, allowed: bool) {
+        if let Some(endpoint) = self.endpoints.at_mut(endpoint.0) {
+            endpoint.fragments = allowed;
+        }
     }
 
     fn connect(&mut self, remote: SocketAddr, options: Connect) -> Result<Connection, CallError> {
@@ -213,7 +219,7 @@ impl<D: Device> Context for Core<D> {
         // From a group nobody may send: an endpoint at one sends from an address of ours.
         let own = || address.map(Address::ip).filter(|&address| !self.is_taken_group(address, port));
         let (interface, source) = self.source_for(to.ip(), how.source.or_else(own), how.interface)?;
-        self.send_datagram(SocketAddr::new(source, port), to, interface, payload, how)
+        self.send_datagram(from, SocketAddr::new(source, port), to, interface, payload, how)
     }
 
     fn kept(&self, token: u64) -> Option<&[u8]> {

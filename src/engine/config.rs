@@ -54,6 +54,8 @@ pub struct Secrets {
     pub cookies: [u8; 16],
     /// Of IPv6 flow labels (RFC 6437).
     pub flow_labels: [u8; 16],
+    /// Of the identifications of fragmented packets (RFC 7739).
+    pub fragments: [u8; 16],
     /// Of the neighbour caches.
     pub neighbors: [u64; 2],
 }
@@ -64,19 +66,27 @@ impl Secrets {
     /// # Errors
     /// The system has no randomness to give (`getrandom` fails).
     pub fn from_system() -> std::io::Result<Self> {
-        let mut bytes = [[0; 16]; 6];
+        let mut bytes = [[0; 16]; 7];
         for secret in &mut bytes {
             *secret = secret_from_system()?;
         }
-        let [directory, isn, ports, cookies, flow_labels, neighbors] = bytes;
+        let [directory, isn, ports, cookies, flow_labels, fragments, neighbors] = bytes;
         let both = u128::from_ne_bytes(neighbors);
         let neighbors = [both as u64, (both >> 64) as u64];
-        Ok(Self { directory, isn, ports, cookies, flow_labels, neighbors })
+        Ok(Self { directory, isn, ports, cookies, flow_labels, fragments, neighbors })
     }
 
     /// Secrets that anybody can know: for tests and benches, whose runs must repeat.
     pub const fn fixed() -> Self {
-        Self { directory: [1; 16], isn: [2; 16], ports: [3; 16], cookies: [5; 16], flow_labels: [6; 16], neighbors: [4; 2] }
+        Self {
+            directory: [1; 16],
+            isn: [2; 16],
+            ports: [3; 16],
+            cookies: [5; 16],
+            flow_labels: [6; 16],
+            fragments: [7; 16],
+            neighbors: [4; 2],
+        }
     }
 }
 

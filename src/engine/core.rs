@@ -19,8 +19,10 @@ use crate::limits;
 use crate::link::arp::Defense;
 use crate::link::dad::Candidate;
 use crate::link::icmp::TokenBucket;
+use crate::link::identification::Identifications;
 use crate::link::interface::Interface;
 use crate::link::neighbor::{Hop, NeighborCache, REACHABLE_TIME};
+use crate::link::reassembly::Reassembly;
 use crate::service::{Connection, Meta};
 use crate::tcp::State;
 use crate::tcp::pool::BufferPool;
@@ -153,6 +155,13 @@ pub(super) struct Core<D: Device> {
     pub(super) kept: KeptDatagrams<D::Frame>,
     /// Copies of what was sent to groups of this core's own, until they are handed over.
     pub(super) looped: VecDeque<(Meta, Box<[u8]>)>,
+    /// Datagrams that have come in part.
+    pub(super) reassembly: Reassembly,
+    /// Where they are put together: room for the longest one, once the first fragment has come.
+    pub(super) whole: Box<[u8]>,
+    pub(super) identifications: Identifications,
+    /// The frames of a packet that leaves in fragments; empty between calls.
+    pub(super) fragments: Vec<D::Frame>,
     pub(super) icmp_bucket: TokenBucket,
     /// Counters of TCP source ports, shared by destinations (RFC 6056 3.3.4).
     pub(super) next_ports: [u32; limits::PORT_COUNTERS],
@@ -180,6 +189,7 @@ impl<D: Device> Core<D> {
     pub(super) fn new(config: Config, interfaces: Vec<Interface>, ports: Vec<Port<D>>) -> Self {
         let connections = config.tcp.connections;
         let addresses: usize = interfaces.iter().map(|interface| interface.addresses().len()).sum();
+        let core = ports.first().map_or(0, |port| u64::from(port.queue) << 16 | u64::from(port.interface));
         let frames: usize = ports.iter().map(|port| port.device.frames().total).sum();
         Self {
             now: Instant::ZERO,
@@ -203,6 +213,10 @@ impl<D: Device> Core<D> {
             waiting: Vec::with_capacity(limits::NEIGHBOR_QUEUE),
             kept: KeptDatagrams::new(frames / limits::KEPT_SHARE),
             looped: VecDeque::with_capacity(limits::LOOPED),
+            reassembly: Reassembly::default(),
+            whole: Box::default(),
+            identifications: Identifications::new(&config.secrets.fragments, core),
+            fragments: Vec::new(),
             icmp_bucket: TokenBucket::for_icmp(),
             next_ports: [0; limits::PORT_COUNTERS],
             next_udp_port: 0,

@@ -25,6 +25,10 @@ pub struct Counters {
     pub icmp_errors_sent: u64,
     /// ICMP errors received about something we sent.
     pub icmp_errors_received: u64,
+    /// IP packets put together from fragments.
+    pub ip_reassembled: u64,
+    /// IP packets sent in fragments.
+    pub ip_fragmented: u64,
     /// Datagrams handed to a service.
     pub udp_received: u64,
     /// Datagrams a service took without an answer.

@@ -12,7 +12,7 @@ use crate::wire::checksum::PseudoHeader;
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
-use crate::wire::{arp, icmpv6, tcp, udp};
+use crate::wire::{arp, extension, icmpv6, tcp, udp};
 
 /// Ethernet addresses and VLAN of a packet to be built.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +169,84 @@ pub(super) fn echo_moved<F: Frame>(frame: &mut F, link: LinkHeader, ends: (Addre
     frame.bytes_mut().copy_within(message, to);
     let Some(at) = ip_around(frame, link, ends, ipv6::NEXT_HEADER_ICMPV6, Delivery::default(), len) else { return false };
     icmpv6::echo_reply_in_place(&mut frame.bytes_mut()[at..]);
+    true
+}
+
+/// Which part of a packet a fragment is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fragment {
+    pub(super) identification: u32,
+    /// Where it begins in the payload; a multiple of 8.
+    pub(super) offset: usize,
+    pub(super) len: usize,
+    pub(super) more: bool,
+}
+
+/// Bytes in front of a fragment's data.
+pub(super) const fn fragment_header_len(target: Address) -> usize {
+    if target.v4().is_some() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN + extension::FRAGMENT_HEADER_LEN }
+}
+
+/// Builds one fragment of a packet whose payload is `data`, one part behind the other. False when it does not fit.
+pub(super) fn fragment<F: Frame>(
+    frame: &mut F,
+    link: LinkHeader,
+    ends: (Address, Address),
+    protocol: u8,
+    delivery: Delivery,
+    fragment: Fragment,
+    data: [&[u8]; 2],
+) -> bool {
+    let Fragment { identification, offset, len, more } = fragment;
+    let Ok(offset_field) = u16::try_from(offset) else { return false };
+    let ipv4 = ends.1.v4().is_some();
+    let extra = if ipv4 { 0 } else { extension::FRAGMENT_HEADER_LEN };
+    let carried = if ipv4 { protocol } else { ipv6::NEXT_HEADER_FRAGMENT };
+    let Some(at) = ip_around(frame, link, ends, carried, delivery, extra + len) else { return false };
+    let ip_at = link.len();
+    if ipv4 {
+        let Some(header) = frame.bytes_mut().get_mut(ip_at..) else { return false };
+        let Ok(whole) = ipv4::parse(header) else { return false };
+        let part = Ipv4 {
+            // 16 bits were drawn.
+            identification: identification as u16,
+            dont_fragment: false,
+            more_fragments: more,
+            fragment_offset: offset_field,
+            ..whole
+        };
+        ipv4::emit(header, &part);
+    } else {
+        let Some(header) = frame.bytes_mut().get_mut(at..at + extra) else { return false };
+        extension::emit_fragment_header(header, protocol, offset_field, more, identification);
+    }
+    let Some(room) = frame.bytes_mut().get_mut(at + extra..) else { return false };
+    let split = data[0].len();
+    let first = data[0].get(offset.min(split)..(offset + len).min(split)).unwrap_or_default();
+    let second = data[1].get(offset.saturating_sub(split)..(offset + len).saturating_sub(split)).unwrap_or_default();
+    if first.len() + second.len() != room.len() {
+        return false;
+    }
+    let (to_first, to_second) = room.split_at_mut(first.len());
+    to_first.copy_from_slice(first);
+    to_second.copy_from_slice(second);
+    true
+}
+
+/// Builds Ethernet and IP headers in front of `data`, one part behind the other. False when it does not fit.
+pub(super) fn packet_of<F: Frame>(
+    frame: &mut F,
+    link: LinkHeader,
+    ends: (Address, Address),
+    protocol: u8,
+    delivery: Delivery,
+    data: [&[u8]; 2],
+) -> bool {
+    let len = data[0].len() + data[1].len();
+    let Some(at) = ip_around(frame, link, ends, protocol, delivery, len) else { return false };
+    let (first, second) = frame.bytes_mut()[at..].split_at_mut(data[0].len());
+    first.copy_from_slice(data[0]);
+    second.copy_from_slice(data[1]);
     true
 }
 

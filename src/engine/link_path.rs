@@ -29,12 +29,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// ICMP to a claimed address: echo is answered in its frame, an error reaches whoever sent the packet it quotes.
     pub(super) fn icmp_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let Some(message) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::IcmpTruncated) };
-        let interface = &self.core.link_of(at).interface;
-        let reaction = match packet.is_ipv4() {
-            true => icmp::on_icmp(interface, &packet, message),
-            false => icmp::on_icmpv6(interface, &packet, message),
-        };
-        match reaction {
+        match self.core.icmp_reaction(at, &packet, message) {
             Reaction::Echo => self.core.echo(at, frame, &packet),
             Reaction::Error { trouble, quoted } => {
                 self.core.counters.icmp_errors_received += 1;
@@ -51,7 +46,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// An error about a packet of ours, if the quotation is true: nothing in it is trusted before an endpoint or a TCB confirms it (RFC 5927 4).
-    fn icmp_error(&mut self, at: usize, trouble: Trouble, quoted: &icmpv4::Quoted) {
+    pub(super) fn icmp_error(&mut self, at: usize, trouble: Trouble, quoted: &icmpv4::Quoted) {
         let Trouble { icmp_type, code, .. } = trouble;
         let (local, remote) = (quoted.source, quoted.target);
         match quoted.protocol {
@@ -115,6 +110,15 @@ impl<D: Device, S: Service> Engine<D, S> {
 }
 
 impl<D: Device> Core<D> {
+    /// What an ICMP message of either family deserves.
+    pub(super) fn icmp_reaction(&self, at: usize, packet: &Packet, message: &[u8]) -> Reaction {
+        let interface = &self.link_of(at).interface;
+        match packet.is_ipv4() {
+            true => icmp::on_icmp(interface, packet, message),
+            false => icmp::on_icmpv6(interface, packet, message),
+        }
+    }
+
     /// ARP to or about a claimed address (RFC 826).
     pub(super) fn arp_path(&mut self, at: usize, mut frame: D::Frame, header: Ethernet) -> Verdict<D::Frame> {
         let packet = match frame.bytes().get(header.header_len()..).map_or(Err(Drop::ArpMalformed), wire_arp::parse) {
@@ -244,7 +248,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Asks the link who has an address.
-    fn ask(&mut self, at: usize, hop: IpAddr) {
+    pub(super) fn ask(&mut self, at: usize, hop: IpAddr) {
         match hop {
             IpAddr::V4(_) => self.ask_by_arp(at, hop),
             IpAddr::V6(hop) => self.solicit(at, hop),

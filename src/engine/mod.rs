@@ -14,6 +14,7 @@ mod deliver;
 mod discovery;
 mod emit;
 mod flow;
+mod fragment_path;
 pub mod idle;
 #[cfg(test)]
 mod inspect;

@@ -334,6 +334,6 @@ impl<D: Device> Core<D> {
 
     pub(super) fn next_deadline(&self) -> Instant {
         let neighbors = self.links.iter().map(|link| link.neighbors.deadline()).min().unwrap_or(Instant::NEVER);
-        self.wheel.next_deadline().min(neighbors)
+        self.wheel.next_deadline().min(neighbors).min(self.reassembly.deadline())
     }
 }

@@ -32,15 +32,34 @@ impl<D: Device, S: Service> Engine<D, S> {
             //# A TCP implementation MUST silently discard an incoming SYN segment that is addressed to a broadcast or multicast address (MUST-57).
             return Verdict::Drop(frame, Drop::TcpNotUnicast);
         }
-        let pseudo = PseudoHeader { source: packet.source, target: packet.target, protocol: PROTOCOL_TCP };
         let Some(bytes) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::TcpTruncated) };
+        let answered = self.segment(at, &packet, bytes);
+        self.core.settle_segment(at, frame, &packet, answered)
+    }
+
+    /// The same for a segment that came in fragments and lies in `whole`; `frame` may carry the answer.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tcp_bytes(&mut self, at: usize, frame: D::Frame, packet: &Packet, whole: &[u8]) -> Verdict<D::Frame> {
+        if packet.to_many {
+            return Verdict::Drop(frame, Drop::TcpNotUnicast);
+        }
+        let Some(bytes) = whole.get(packet.payload()) else { return Verdict::Drop(frame, Drop::TcpTruncated) };
+        let answered = self.segment(at, packet, bytes);
+        self.core.settle_segment(at, frame, packet, answered)
+    }
+
+    /// Who a segment is for, and what goes back at once.
+    #[inline(always)]
+    fn segment(&mut self, at: usize, packet: &Packet, bytes: &[u8]) -> Result<(FlowKey, Answer), Drop> {
+        let pseudo = PseudoHeader { source: packet.source, target: packet.target, protocol: PROTOCOL_TCP };
         let (ports, mut segment) = match tcp::parse(bytes, &pseudo) {
             Ok(parsed) => parsed,
             Err(why) => {
                 if why == Drop::ChecksumUnfilled {
                     self.core.report_unfilled(at);
                 }
-                return Verdict::Drop(frame, why);
+                return Err(why);
             }
         };
         segment.ecn = packet.dscp_ecn & ECN_MASK;
@@ -53,22 +72,14 @@ impl<D: Device, S: Service> Engine<D, S> {
             link: self.core.link_key(at),
         };
         let answer = match self.core.find_flow_again(&key) {
-            Some(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
-            None => match self.core.accept_cookie(at, &packet, &key, &segment) {
-                Cookie::Opens(id) => self.segment_for_flow(id, at, &packet, &key, &segment),
+            Some(id) => self.segment_for_flow(id, at, packet, &key, &segment),
+            None => match self.core.accept_cookie(at, packet, &key, &segment) {
+                Cookie::Opens(id) => self.segment_for_flow(id, at, packet, &key, &segment),
                 Cookie::Refused => Answer::refusal(&segment, Drop::TcpCookieInvalid),
-                Cookie::No => self.core.segment_without_flow(at, &packet, &key, &segment, None),
+                Cookie::No => self.core.segment_without_flow(at, packet, &key, &segment, None),
             },
         };
-        match answer {
-            Answer::None => Verdict::Done(frame),
-            Answer::Drop(why) => Verdict::Drop(frame, why),
-            Answer::Reset(reset, why) => {
-                self.core.drop(why);
-                self.core.reset_in_frame(at, frame, &packet, &key, reset)
-            }
-            Answer::Cookie(syn_ack) => self.core.cookie_in_frame(at, frame, &packet, &key, &syn_ack),
-        }
+        Ok((key, answer))
     }
 
     fn segment_for_flow(&mut self, id: SlotId, at: usize, packet: &Packet, key: &FlowKey, segment: &Segment<'_>) -> Answer {
@@ -130,6 +141,26 @@ enum Cookie {
 }
 
 impl<D: Device> Core<D> {
+    /// What becomes of the frame of a segment.
+    #[inline(always)]
+    fn settle_segment(
+        &mut self,
+        at: usize,
+        frame: D::Frame,
+        packet: &Packet,
+        answered: Result<(FlowKey, Answer), Drop>,
+    ) -> Verdict<D::Frame> {
+        match answered {
+            Ok((_, Answer::None)) => Verdict::Done(frame),
+            Ok((_, Answer::Drop(why))) | Err(why) => Verdict::Drop(frame, why),
+            Ok((key, Answer::Reset(reset, why))) => {
+                self.drop(why);
+                self.reset_in_frame(at, frame, packet, &key, reset)
+            }
+            Ok((key, Answer::Cookie(syn_ack))) => self.cookie_in_frame(at, frame, packet, &key, &syn_ack),
+        }
+    }
+
     /// A segment that no TCB owns: for a listener, or for a closed port (RFC 9293 3.10.7.1 and 3.10.7.2).
     fn segment_without_flow(
         &mut self,

@@ -1,4 +1,4 @@
-//! Expired timers: of TCBs, of services, of neighbours.
+//! Expired timers: of TCBs, of services, of neighbours, of unfinished datagrams.
 //!
 //! Called once a turn. Nothing here panics.
 
@@ -33,6 +33,10 @@ impl<D: Device, S: Service> Engine<D, S> {
                 worked = true;
                 self.neighbor_timer(interface);
             }
+        }
+        if self.core.reassembly.deadline() <= now {
+            worked = true;
+            self.core.expire_fragments();
         }
         worked
     }

@@ -82,6 +82,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 ipv6::NEXT_HEADER_ICMPV6 if !packet.is_ipv4() => self.icmp_path(at, frame, packet),
                 _ => self.core.unknown_protocol(at, frame, packet),
             },
+            Ok(Accepted::Fragment(packet)) => self.fragment_path(at, frame, &packet),
             Ok(Accepted::Refused(packet, refused)) => self.core.refused_header(at, frame, &packet, refused),
             Ok(Accepted::Arp(header)) => self.core.arp_path(at, frame, header),
             Err(why) => Verdict::Drop(frame, why),

@@ -19,6 +19,8 @@ use crate::link::route;
 use crate::service::datagram::Meta;
 use crate::service::{Answer, Assembled, CallError, Datagram, EndpointId, InFrame, Sending, Service};
 use crate::udp::{Body, Kept, Received};
+use crate::wire::checksum::PseudoHeader;
+use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::{reply, udp};
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -65,7 +67,79 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 }
 
+impl<D: Device, S: Service> Engine<D, S> {
+    /// A datagram that came in fragments and lies in `whole`; its answer leaves in fragments, if it must.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn udp_whole(&mut self, at: usize, packet: &Packet, whole: &mut [u8]) -> Result<(), Drop> {
+        let place = self.core.ports[at].interface;
+        let groups = &self.core.link_of(at).interface.groups;
+        let received = match Received::check(whole, packet, &self.core.endpoints, place, groups) {
+            Ok(received) => received,
+            Err(why) => {
+                match why {
+                    Drop::ChecksumUnfilled => self.core.report_unfilled(at),
+                    Drop::UdpPortClosed | Drop::UdpNotConnected => self.core.complain(at, whole, packet, Complaint::Port),
+                    _ => {}
+                }
+                return Err(why);
+            }
+        };
+        self.core.counters.udp_received += 1;
+        let room = whole.get_mut(received.payload_at..).unwrap_or_default();
+        let mut datagram = Datagram::Assembled(Assembled::new(received.meta, room, received.payload_len));
+        let answer = self.service.datagram(&mut self.core, &mut datagram);
+        self.core.answer_whole(at, &received, answer, whole)
+    }
+}
+
 impl<D: Device> Core<D> {
+    #[cold]
+    fn answer_whole(&mut self, at: usize, received: &Received, answer: Answer, whole: &[u8]) -> Result<(), Drop> {
+        let room = whole.get(received.payload_at..).unwrap_or_default();
+        let payload = |len: usize| room.get(..len).ok_or(Drop::UdpSendFull);
+        let (to, link, payload) = match answer {
+            Answer::Ignore => {
+                self.counters.udp_consumed += 1;
+                return Ok(());
+            }
+            Answer::Unsafe => return Err(Drop::UdpUnsafeToAnswer),
+            Answer::Reply { len } => (received.meta.remote, self.back_to_sender(at, received), payload(len)?),
+            Answer::Forward { len, to } => (to, self.link_to(at, to.ip()).map_err(|_| Drop::UdpSendFull)?, payload(len)?),
+            Answer::Keep { token } => {
+                if !self.kept.may_keep(token) || !self.kept.may_keep_whole() {
+                    return Err(Drop::UdpKeptFull);
+                }
+                self.counters.udp_kept += 1;
+                self.counters.udp_copies += 1;
+                let body = Body::Whole(whole.get(..received.frame_len()).unwrap_or_default().into());
+                self.kept.insert(token, Kept { body, port: at, received: *received });
+                return Ok(());
+            }
+        };
+        let source = SocketAddr::new(self.reply_source(at, &received.meta), received.meta.local.port());
+        self.counters.udp_copies += 1;
+        let delivery = self.datagram_delivery(at, source, to);
+        self.send_udp_parts(at, link, delivery, source, to, payload).map_err(|_| Drop::UdpSendFull)
+    }
+
+    /// Sends a datagram whose next hop is known, in fragments if it must.
+    #[cold]
+    fn send_udp_parts(
+        &mut self,
+        at: usize,
+        link: LinkHeader,
+        delivery: Delivery,
+        source: SocketAddr,
+        to: SocketAddr,
+        payload: &[u8],
+    ) -> Result<(), CallError> {
+        let ends = (source.ip().into(), to.ip().into());
+        let pseudo = PseudoHeader { source: ends.0, target: ends.1, protocol: PROTOCOL_UDP };
+        let header = udp::header_of(payload, source.port(), to.port(), &pseudo).ok_or(CallError::TooLarge)?;
+        self.send_parts(at, link, ends, PROTOCOL_UDP, delivery, [&header, payload])
+    }
+
     /// Makes the frame as long as the link allows and returns where the service may write.
     fn open_room(&self, at: usize, frame: &mut D::Frame, received: &Received) -> Range<usize> {
         let longest = received.ip_at + self.link_of(at).interface.mtu;
@@ -154,6 +228,7 @@ impl<D: Device> Core<D> {
         let Kept { body, port: at, received } = self.kept.remove(token).ok_or(CallError::Stale)?;
         let mut frame = match body {
             Body::Frame(frame) => frame,
+            Body::Whole(bytes) => return self.answer_kept_whole(token, bytes, at, received, write),
             Body::Copy(bytes) => {
                 let Some(mut frame) = self.ports[at].device.allocate() else {
                     self.kept.insert(token, Kept { body: Body::Copy(bytes), port: at, received });
@@ -174,6 +249,37 @@ impl<D: Device> Core<D> {
         if refused { Err(CallError::TooLarge) } else { Ok(()) }
     }
 
+    /// The same for one that came in fragments.
+    #[cold]
+    fn answer_kept_whole(
+        &mut self,
+        token: u64,
+        bytes: Box<[u8]>,
+        at: usize,
+        received: Received,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Result<(), CallError> {
+        let mut whole = self.take_whole();
+        if let Some(copy) = whole.get_mut(..bytes.len()) {
+            copy.copy_from_slice(&bytes);
+        }
+        let len = write(whole.get_mut(received.payload_at..).unwrap_or_default());
+        let source = SocketAddr::new(self.reply_source(at, &received.meta), received.meta.local.port());
+        let link = self.back_to_sender(at, &received);
+        let sent = match whole.get(received.payload_at..).and_then(|room| room.get(..len)) {
+            Some(payload) => {
+                let delivery = self.datagram_delivery(at, source, received.meta.remote);
+                self.send_udp_parts(at, link, delivery, source, received.meta.remote, payload)
+            }
+            None => Err(CallError::TooLarge),
+        };
+        self.whole = whole;
+        if sent == Err(CallError::WouldBlock) {
+            self.kept.insert(token, Kept { body: Body::Whole(bytes), port: at, received });
+        }
+        sent
+    }
+
     /// Gives a kept datagram up.
     pub(super) fn release(&mut self, kept: Option<Kept<D::Frame>>) {
         if let Some(Kept { body: Body::Frame(frame), port, .. }) = kept {
@@ -184,6 +290,7 @@ impl<D: Device> Core<D> {
     /// Sends a datagram of a service; the payload is copied once, into the frame.
     pub(super) fn send_datagram(
         &mut self,
+        from: EndpointId,
         source: SocketAddr,
         to: SocketAddr,
         interface: u16,
@@ -191,15 +298,15 @@ impl<D: Device> Core<D> {
         how: Sending,
     ) -> Result<(), CallError> {
         let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
-        if payload.len() > self.udp_payload_limit(at, to.ip()) {
-            return Err(CallError::TooLarge);
-        }
         if how.hop_limit == Some(0) {
             // So far that it does not leave the host (RFC 1112 6.1).
             if how.looped {
                 self.loop_back(at, source, to, payload);
             }
             return Ok(());
+        }
+        if payload.len() > self.udp_payload_limit(at, to.ip()) {
+            return self.send_large(from, at, source, to, payload, how);
         }
         let link = self.unresolved(at);
         let device = &mut self.ports[at].device;
@@ -245,6 +352,32 @@ impl<D: Device> Core<D> {
         let interface = self.ports[at].interface;
         let meta = Meta { endpoint: EndpointId(endpoint), local: to, remote: source, to_many: true, interface };
         self.looped.push_back((meta, payload.into()));
+    }
+
+    /// A datagram larger than the link carries: in fragments, when its endpoint allows them.
+    #[cold]
+    #[inline(never)]
+    fn send_large(
+        &mut self,
+        from: EndpointId,
+        at: usize,
+        source: SocketAddr,
+        to: SocketAddr,
+        payload: &[u8],
+        how: Sending,
+    ) -> Result<(), CallError> {
+        if !self.endpoints.at(from.0).is_some_and(|endpoint| endpoint.fragments) {
+            return Err(CallError::TooLarge);
+        }
+        let link = self.link_to(at, to.ip())?;
+        let mut delivery = self.datagram_delivery(at, source, to);
+        delivery.ttl = how.hop_limit.unwrap_or(delivery.ttl);
+        self.send_udp_parts(at, link, delivery, source, to, payload)?;
+        self.counters.udp_sent += 1;
+        if how.looped {
+            self.loop_back(at, source, to, payload);
+        }
+        Ok(())
     }
 
     /// How a datagram travels that asks for nothing: over IPv6 with the label of its ends (RFC 6437), to a group no further than the link.

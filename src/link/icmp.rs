@@ -114,6 +114,8 @@ pub enum Complaint {
     Port,
     /// Nobody serves the protocol.
     Protocol,
+    /// The other fragments of the datagram did not come in time; what is quoted is the first one.
+    Reassembly,
     /// An IPv6 header says what cannot be done (RFC 8200 4).
     Header(Problem),
 }
@@ -126,6 +128,7 @@ impl Complaint {
             return match self {
                 Self::Port => icmpv4::emit_unreachable(bytes, icmpv4::CODE_PORT, quoted),
                 Self::Protocol => icmpv4::emit_unreachable(bytes, icmpv4::CODE_PROTOCOL, quoted),
+                Self::Reassembly => icmpv4::emit_error(bytes, TIME_EXCEEDED, icmpv4::CODE_REASSEMBLY, quoted),
                 Self::Header(_) => 0,
             };
         }
@@ -145,6 +148,7 @@ impl Complaint {
                     .map_or(0, |walked| walked.named_at);
                 icmpv6::emit_error(bytes, icmpv6::PARAMETER_PROBLEM, icmpv6::CODE_NEXT_HEADER, pointer, quoted, &pseudo)
             }
+            Self::Reassembly => icmpv6::emit_error(bytes, icmpv6::TIME_EXCEEDED, icmpv6::CODE_REASSEMBLY, 0, quoted, &pseudo),
             Self::Header(Problem { code, pointer, .. }) => {
                 icmpv6::emit_error(bytes, icmpv6::PARAMETER_PROBLEM, code, pointer, quoted, &pseudo)
             }

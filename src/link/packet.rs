@@ -21,6 +21,8 @@ pub enum Accepted {
     Arp(Ethernet),
     /// An IP packet to an address of ours, or to many.
     Ip(Packet),
+    /// A part of such a packet; its payload is that of IP, for IPv6 with the extension headers.
+    Fragment(Packet),
     /// An IPv6 packet to us whose extension headers are refused; its payload begins with them.
     Refused(Packet, Refused),
 }
@@ -129,7 +131,7 @@ pub fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
         return Err(Drop::VlanUnclaimed);
     }
     match header.ethertype {
-        ETHERTYPE_IPV4 => accept_ipv4(interface, header, bytes).map(Accepted::Ip),
+        ETHERTYPE_IPV4 => accept_ipv4(interface, header, bytes),
         ETHERTYPE_IPV6 => accept_ipv6(interface, header, bytes),
         ETHERTYPE_ARP => Ok(Accepted::Arp(header)),
         _ => Err(Drop::EtherTypeUnknown),
@@ -137,7 +139,7 @@ pub fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
 }
 
 #[inline]
-fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Packet, Drop> {
+fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Accepted, Drop> {
     let ip_at = ethernet.header_len();
     let ip = ipv4::parse(bytes.get(ip_at..).ok_or(Drop::Ipv4Truncated)?)?;
     let target = IpAddr::V4(ip.target);
@@ -149,10 +151,8 @@ fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Resul
     //= rfc9293#3.9.2.3
     //# An incoming SYN with an invalid source address MUST be ignored either by TCP or by the IP layer [(MUST-63)]
     route::check_source(interface, IpAddr::V4(ip.source))?;
-    if ip.is_fragment() {
-        return Err(Drop::Ipv4Fragment);
-    }
-    Ok(Packet::ipv4(ethernet, &ip, to_many))
+    let packet = Packet::ipv4(ethernet, &ip, to_many);
+    Ok(if ip.is_fragment() { Accepted::Fragment(packet) } else { Accepted::Ip(packet) })
 }
 
 // Kept out of line: the common path of IPv4 is shorter without it.
@@ -183,11 +183,29 @@ fn accept_ipv6(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Resul
         Err(refused) => return Ok(Accepted::Refused(packet, refused)),
     };
     if walked.fragment.is_some() {
-        return Err(Drop::Ipv6Fragment);
+        return Ok(Accepted::Fragment(packet));
     }
     let payload_at = packet.payload_at + walked.at;
     let (plain, atomic) = (!walked.extended, walked.fragment_header);
     Ok(Accepted::Ip(Packet { protocol: walked.protocol, payload_at, plain, atomic, ..packet }))
+}
+
+/// What a packet put together from fragments carries; it begins with its IP header.
+///
+/// # Errors
+/// An IPv6 packet in which there is a further fragment header, or that cannot be read.
+#[cold]
+pub fn accept_whole(packet: Packet, bytes: &[u8]) -> Result<Accepted, Drop> {
+    if packet.is_ipv4() {
+        return Ok(Accepted::Ip(packet));
+    }
+    let ip = ipv6::parse(bytes)?;
+    let walked = match extension::walk(ip.next_header, ip.payload(bytes)) {
+        Ok(walked) if walked.fragment_header => return Err(Drop::Ipv6ExtensionMisplaced),
+        Ok(walked) => walked,
+        Err(refused) => return Ok(Accepted::Refused(packet, refused)),
+    };
+    Ok(Accepted::Ip(Packet { protocol: walked.protocol, payload_at: ipv6::HEADER_LEN + walked.at, ..packet }))
 }
 
 #[cfg(test)]
@@ -249,6 +267,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn first_middle_and_last_fragments_are_told_from_whole_packets() {
+        let cases: [fn(&mut Ipv4); 3] = [
+            |ip| ip.more_fragments = true,
+            |ip| (ip.more_fragments, ip.fragment_offset) = (true, 8),
+            |ip| ip.fragment_offset = 8,
+        ];
+        for change in cases {
+            assert!(matches!(accept(&interface(), &frame(|_, ip| change(ip))), Ok(Accepted::Fragment(_))));
+        }
+    }
+
     //= type=test
     //= rfc9293#3.9.2.3
     //# An incoming SYN with an invalid source address MUST be ignored either by TCP or by the IP layer [(MUST-63)]
@@ -262,7 +292,6 @@ mod tests {
             (frame(|_, ip| ip.target = Ipv4Addr::new(10, 0, 0, 3)), Drop::Ipv4NotOurs),
             (frame(|_, ip| ip.source = Ipv4Addr::new(10, 0, 0, 255)), Drop::Ipv4SourceInvalid),
             (frame(|_, ip| ip.source = Ipv4Addr::new(10, 0, 0, 2)), Drop::Ipv4SourceInvalid),
-            (frame(|_, ip| ip.more_fragments = true), Drop::Ipv4Fragment),
             (frame(|_, _| {})[..20].to_vec(), Drop::Ipv4Truncated),
             (frame(|_, _| {})[..10].to_vec(), Drop::EthernetTruncated),
         ];

@@ -221,6 +221,8 @@ impl Context for Fake {
         Ok(EndpointId(self.endpoints + 10))
     }
 
+    fn allow_fragments(&mut self, _: EndpointId, _: bool) {}
+
     fn connect(&mut self, remote: SocketAddr, options: Connect) -> Result<Connection, CallError> {
         assert_eq!(remote, self.target);
         if self.ports_left == 0 {

@@ -41,6 +41,11 @@ pub trait Context {
     /// As [`Context::open_udp`]; also when `remote` is no single host's, or has no port.
     fn connect_udp(&mut self, at: Local, remote: SocketAddr) -> Result<EndpointId, CallError>;
 
+    /// Whether datagrams larger than the link's MTU leave an endpoint in fragments; at first they do not ([`CallError::TooLarge`]). One lost fragment
+    /// is a lost datagram, and many firewalls let none pass (RFC 8085 3.2). What came in fragments may be answered in fragments all the
+    /// same. Does nothing when the endpoint is stale.
+    fn allow_fragments(&mut self, endpoint: EndpointId, allowed: bool);
+
     /// Starts a connection; [`super::Service::connected`] or [`super::Service::reset`] follows.
     ///
     /// # Errors
@@ -94,7 +99,8 @@ pub trait Context {
     /// Sends one datagram from an endpoint. The payload is copied once, into the frame it leaves in.
     ///
     /// # Errors
-    /// The endpoint is stale, no route or frame, the datagram is larger than the link carries.
+    /// The endpoint is stale, no route or frame, the datagram is larger than the link carries, or, in fragments, than IP does. What would leave in
+    /// fragments is [`CallError::WouldBlock`] also while the neighbour's address is being asked for.
     fn send_to(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
         self.send_with(from, to, payload, Sending::default())
     }

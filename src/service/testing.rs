@@ -159,6 +159,8 @@ impl Context for Fake {
         Ok(EndpointId(self.endpoints.len() as u16 - 1))
     }
 
+    fn allow_fragments(&mut self, _: EndpointId, _: bool) {}
+
     fn connect(&mut self, _: SocketAddr, _: Connect) -> Result<Connection, CallError> {
         Err(CallError::NoRoute)
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::Received;
 use crate::device::Frame;
+use crate::limits::KEPT_WHOLE;
 
 /// The kept datagrams of a core, by the token the service chose.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub enum Body<F> {
     Frame(F),
     /// Copied, because services hold their share of the frames already.
     Copy(Box<[u8]>),
+    /// Copied, because it came in fragments: from its IP header on.
+    Whole(Box<[u8]>),
 }
 
 impl<F: Frame> KeptDatagrams<F> {
@@ -62,6 +65,12 @@ impl<F: Frame> KeptDatagrams<F> {
         self.datagrams.len() < 2 * self.limit && !self.datagrams.contains_key(&token)
     }
 
+    /// True when a further datagram may be kept that came in fragments: each takes up to 64 KiB.
+    pub fn may_keep_whole(&self) -> bool {
+        let whole = self.datagrams.values().filter(|kept| matches!(kept.body, Body::Whole(_)));
+        whole.count() < KEPT_WHOLE
+    }
+
     /// True when a further frame may be held; otherwise the datagram is to be copied.
     pub const fn may_hold_frame(&self) -> bool {
         self.frames < self.limit
@@ -85,7 +94,7 @@ impl<F: Frame> KeptDatagrams<F> {
         let kept = self.datagrams.get(&token)?;
         let bytes = match &kept.body {
             Body::Frame(frame) => frame.bytes(),
-            Body::Copy(bytes) => bytes,
+            Body::Copy(bytes) | Body::Whole(bytes) => bytes,
         };
         bytes.get(kept.received.payload_at..kept.received.frame_len())
     }

@@ -19,6 +19,8 @@ pub type Endpoints = PortTable<Endpoint>;
 pub struct Endpoint {
     /// The only peer that it hears; `None` for all.
     pub peer: Option<(Address, u16)>,
+    /// Datagrams larger than the link's MTU leave in fragments.
+    pub fragments: bool,
 }
 
 impl Endpoint {

@@ -257,6 +257,14 @@ fn upper_layer(here: Walked, payload: &[u8]) -> Result<Walked, Refused> {
     if whole { Ok(here) } else { Err(cut(here)) }
 }
 
+/// Writes a fragment header to the begin of `bytes`; of the offset, in bytes, a multiple of 8. Does nothing when it does not fit.
+pub fn emit_fragment_header(bytes: &mut [u8], protocol: u8, offset: u16, more: bool, identification: u32) {
+    let Some(header) = bytes.first_chunk_mut::<FRAGMENT_HEADER_LEN>() else { return };
+    let [high, low] = (offset & !0b111 | u16::from(more)).to_be_bytes();
+    let [a, b, c, d] = identification.to_be_bytes();
+    *header = [protocol, 0, high, low, a, b, c, d];
+}
+
 const fn silent(why: Drop) -> Refused {
     Refused { why, problem: None }
 }

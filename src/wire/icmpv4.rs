@@ -37,6 +37,8 @@ pub const CODE_PROTOCOL: u8 = 2;
 pub const CODE_PORT: u8 = 3;
 /// Code of [`UNREACHABLE`]: the packet is too large and must not be fragmented (RFC 1191).
 pub const CODE_FRAGMENTATION_NEEDED: u8 = 4;
+/// Code of [`TIME_EXCEEDED`]: a fragment did not come in time.
+pub const CODE_REASSEMBLY: u8 = 1;
 
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 8;
@@ -98,6 +100,11 @@ pub fn echo_reply_in_place(icmp: &mut [u8]) {
 /// delivered, from its IP header on; as much of it is quoted as makes the IP packet of the error at most 576 bytes long
 /// (RFC 1812 4.3.2.3), and nothing behind its total length. Returns 0, and writes nothing, when not even its header and 8 bytes fit.
 pub fn emit_unreachable(bytes: &mut [u8], code: u8, quoted: &[u8]) -> usize {
+    emit_error(bytes, UNREACHABLE, code, quoted)
+}
+
+/// The same for an error of any type whose second word is 0.
+pub fn emit_error(bytes: &mut [u8], icmp_type: u8, code: u8, quoted: &[u8]) -> usize {
     let Ok((ip, _)) = ipv4::Raw::ref_from_prefix(quoted) else { return 0 };
     let header_len = usize::from(ip.version_ihl & 0x0f) * 4;
     let total_len = usize::from(ip.total_len.get()).min(quoted.len());
@@ -112,7 +119,7 @@ pub fn emit_unreachable(bytes: &mut [u8], code: u8, quoted: &[u8]) -> usize {
     }
     let Some(message) = bytes.get_mut(..HEADER_LEN + quoted_len) else { return 0 };
     let Ok((raw, copy)) = Raw::mut_from_prefix(message) else { return 0 };
-    *raw = Raw { icmp_type: UNREACHABLE, code, checksum: 0.into(), rest: [0; 4] };
+    *raw = Raw { icmp_type, code, checksum: 0.into(), rest: [0; 4] };
     copy.copy_from_slice(&quoted[..quoted_len]);
     let sum = checksum::checksum(message);
     if let Ok((raw, _)) = Raw::mut_from_prefix(message) {

@@ -168,6 +168,23 @@ pub fn emit(bytes: &mut [u8], header: &Ipv4) -> usize {
     HEADER_LEN
 }
 
+/// Makes the header at the begin of `bytes`, once a fragment's, that of a whole packet as long as `bytes`: no offset, no flags, the bits of `mark` set in the ECN field, the
+/// checksum built. Options stay. Does nothing to bytes too short or too long.
+#[cold]
+pub fn make_whole(bytes: &mut [u8], mark: u8) {
+    let Ok(total_len) = u16::try_from(bytes.len()) else { return };
+    let Ok((raw, _)) = Raw::mut_from_prefix(bytes) else { return };
+    raw.total_len = total_len.into();
+    raw.fragment = 0.into();
+    raw.dscp_ecn |= mark & ECN_MASK;
+    raw.checksum = 0.into();
+    let header_len = usize::from(raw.version_ihl & 0x0f) * 4;
+    let sum = bytes.get(..header_len).map_or(0, checksum::checksum);
+    if let Ok((raw, _)) = Raw::mut_from_prefix(bytes) {
+        raw.checksum = sum.into();
+    }
+}
+
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 /// The fragment offset, in units of 8 bytes.

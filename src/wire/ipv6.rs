@@ -120,6 +120,16 @@ pub fn emit(bytes: &mut [u8], header: &Ipv6) -> usize {
     HEADER_LEN
 }
 
+/// Makes the header at the begin of `bytes` that of a packet as long as `bytes`, the bits of `mark` set in the ECN field. Does nothing to bytes too short or
+/// too long.
+#[cold]
+pub fn make_whole(bytes: &mut [u8], mark: u8) {
+    let Ok(payload_len) = u16::try_from(bytes.len().saturating_sub(HEADER_LEN)) else { return };
+    let Ok((raw, _)) = Raw::mut_from_prefix(bytes) else { return };
+    raw.payload_len = payload_len.into();
+    raw.version_class_label = (raw.version_class_label.get() | u32::from(mark & ECN_MASK) << 20).into();
+}
+
 /// The label of a flow: a keyed hash of whatever identifies it, 20 bits and never 0, which would say that there is none.
 pub fn flow_label(secret: &[u8; 16], flow: &[u8]) -> u32 {
     //= rfc6437#3

@@ -73,6 +73,19 @@ pub fn emit(bytes: &mut [u8], source_port: u16, target_port: u16, pseudo: &Pseud
     total
 }
 
+/// The header, checksum included, of a datagram whose payload lies elsewhere; `None` when its length field cannot say how long it is.
+pub fn header_of(payload: &[u8], source_port: u16, target_port: u16, pseudo: &PseudoHeader) -> Option<[u8; HEADER_LEN]> {
+    let total = HEADER_LEN + payload.len();
+    let len = u16::try_from(total).ok()?;
+    let mut header = [0; HEADER_LEN];
+    let (raw, _) = Raw::mut_from_prefix(&mut header).ok()?;
+    *raw = Raw { source_port: source_port.into(), target_port: target_port.into(), len: len.into(), checksum: 0.into() };
+    let sum = checksum::sum(raw.as_bytes(), pseudo.sum(total));
+    let sum = !checksum::fold(checksum::sum(payload, sum));
+    raw.checksum = if sum == 0 { 0xffff } else { sum }.into();
+    Some(header)
+}
+
 #[inline]
 fn verify(datagram: &[u8], field: u16, pseudo: &PseudoHeader) -> Result<(), Drop> {
     //= rfc8200#8.1

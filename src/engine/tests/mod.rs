@@ -3,6 +3,7 @@
 mod close_both;
 mod congestion;
 mod cookies;
+mod fragments;
 mod interface;
 mod many;
 mod notices;
