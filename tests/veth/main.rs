@@ -21,6 +21,7 @@ mod example;
 #[path = "family/v4.rs"]
 mod family;
 mod flood;
+mod fragments;
 mod frame;
 mod hostile;
 mod http;
