@@ -382,8 +382,13 @@ impl<D: Device> Core<D> {
 
     /// How a datagram travels that asks for nothing: over IPv6 with the label of its ends (RFC 6437), to a group no further than the link.
     fn datagram_delivery(&self, at: usize, source: SocketAddr, target: SocketAddr) -> Delivery {
+        //= rfc1112#6.1
+        //# If the upper-layer protocol chooses not to specify a time-to-live, it should
+        //# default to 1 for all multicast IP datagrams, so that an explicit
+        //# choice is required to multicast beyond a single network.
+        let ttl = if target.ip().is_multicast() { 1 } else { Delivery::default().ttl };
         if target.is_ipv4() {
-            return Delivery::default();
+            return Delivery { ttl, ..Delivery::default() };
         }
         let key = FlowKey {
             local: source.ip().into(),
@@ -392,11 +397,6 @@ impl<D: Device> Core<D> {
             remote_port: target.port(),
             link: self.link_key(at),
         };
-        //= rfc1112#6.1
-        //# If the upper-layer protocol chooses not to specify a time-to-live, it should
-        //# default to 1 for all multicast IP datagrams, so that an explicit
-        //# choice is required to multicast beyond a single network.
-        let ttl = if target.ip().is_multicast() { 1 } else { Delivery::default().ttl };
         Delivery { flow_label: self.flow_label(&key), ttl, ..Delivery::default() }
     }
 

@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use crate::frame::{Builder, IPV4, Injector, seal_ipv4};
+use crate::frame::{Builder, IP, Injector, seal};
 use crate::server::Server;
 use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, kernel_count};
 
@@ -59,10 +59,10 @@ fn datagrams_of_many_fragments_are_echoed() {
 
 /// A fragment of a packet, its header sealed.
 fn fragment(mut frame: Vec<u8>, id: u16, offset: u16, more: bool) -> Vec<u8> {
-    frame[IPV4 + 4..IPV4 + 6].copy_from_slice(&id.to_be_bytes());
+    frame[IP + 4..IP + 6].copy_from_slice(&id.to_be_bytes());
     let field = (offset / 8) | if more { 0x2000 } else { 0 };
-    frame[IPV4 + 6..IPV4 + 8].copy_from_slice(&field.to_be_bytes());
-    seal_ipv4(&mut frame);
+    frame[IP + 6..IP + 8].copy_from_slice(&field.to_be_bytes());
+    seal(&mut frame);
     frame
 }
 
@@ -72,8 +72,8 @@ fn fragments_in_any_order_are_one_ping_and_overlapping_ones_none() {
     let server = Server::start(&world);
     let build = Builder::new(&world);
     let replies = || kernel_count(&world.client, "IcmpInEchoReps");
-    let ping = build.ping(&[7; 3000])[IPV4 + 20..].to_vec();
-    let part = |id, from: usize, to: usize| fragment(build.ipv4(1, &ping[from..to]), id, from as u16, to < ping.len());
+    let ping = build.ping(&[7; 3000])[IP + 20..].to_vec();
+    let part = |id, from: usize, to: usize| fragment(build.ip(1, &ping[from..to]), id, from as u16, to < ping.len());
     let before = replies();
     let mut wire = Injector::new(&world);
     for (from, to) in [(2000, ping.len()), (0, 1000), (0, 1000), (1000, 2000)] {

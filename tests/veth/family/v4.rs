@@ -89,6 +89,10 @@ pub(crate) fn wrong_headers(build: &Builder) -> Vec<(&'static str, Vec<u8>)> {
         frame
     };
     let from = |octets: [u8; 4]| changed(IP + 12, &octets);
+    // Not the last fragment, and of a length that is no multiple of eight.
+    let mut odd = build.ping(b"ping");
+    odd[IP + 6] = 0x20;
+    seal(&mut odd);
     let mut sum = udp();
     sum[IP + 10..IP + 12].copy_from_slice(&[0x12, 0x34]);
     vec![
@@ -98,7 +102,7 @@ pub(crate) fn wrong_headers(build: &Builder) -> Vec<(&'static str, Vec<u8>)> {
         ("ipv4_length_lies", changed(IP + 2, &[0, 19])),
         ("ipv4_length_lies", changed(IP + 2, &[0xff, 0xff])),
         ("ipv4_checksum", sum),
-        ("ipv4_fragment_malformed", changed(IP + 6, &[0x20, 0])),
+        ("ipv4_fragment_malformed", odd),
         ("ipv4_fragment_malformed", changed(IP + 6, &[0x1f, 0xff])),
         ("ipv4_source_invalid", from([127, 0, 0, 1])),
         ("ipv4_source_invalid", from([224, 0, 0, 1])),
