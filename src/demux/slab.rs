@@ -64,13 +64,14 @@ impl<T> Slab<T> {
             return Err(value);
         }
         self.len += 1;
-        if let Some(slot) = self.free.pop() {
-            let entry = &mut self.slots[slot as usize];
-            entry.value = Some(value);
-            return Ok(SlotId { slot, generation: entry.generation });
-        }
-        self.slots.push(Slot { generation: 0, value: Some(value) });
-        Ok(SlotId { slot: (self.slots.len() - 1) as u32, generation: 0 })
+        let slot = self.free.pop().unwrap_or_else(|| {
+            // Empty at first: the value, which may be large, is moved once, to where it stays.
+            self.slots.push(Slot { generation: 0, value: None });
+            (self.slots.len() - 1) as u32
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.value = Some(value);
+        Ok(SlotId { slot, generation: entry.generation })
     }
 
     /// Takes a value out; ids that name it are stale from now on.
