@@ -234,19 +234,26 @@ impl<D: Device> Core<D> {
     }
 
     /// The flow of a received segment. Segments of one flow come in rows: the one found last is compared before anything is hashed.
-    pub(super) fn find_flow_again(&mut self, key: &FlowKey) -> Option<SlotId> {
+    ///
+    /// # Errors
+    /// Without a flow the hash of the key.
+    pub(super) fn find_flow_again(&mut self, key: &FlowKey) -> Result<SlotId, u64> {
         if self.flows.find(self.recent).is_some_and(|flow| flow.key == *key) {
-            return Some(self.recent);
+            return Ok(self.recent);
         }
-        let found = self.find_flow(key)?;
+        let hash = self.hash.of(key);
+        let found = self.find_hashed(key, hash).ok_or(hash)?;
         self.recent = found;
-        Some(found)
+        Ok(found)
     }
 
     /// The flow of a key, if there is one.
     pub(super) fn find_flow(&self, key: &FlowKey) -> Option<SlotId> {
-        let slot =
-            self.directory.find(self.hash.of(key), |slot| self.flows.at(slot).is_some_and(|(_, flow)| flow.key == *key))?;
+        self.find_hashed(key, self.hash.of(key))
+    }
+
+    fn find_hashed(&self, key: &FlowKey, hash: u64) -> Option<SlotId> {
+        let slot = self.directory.find(hash, |slot| self.flows.at(slot).is_some_and(|(_, flow)| flow.key == *key))?;
         self.flows.at(slot).map(|(id, _)| id)
     }
 

@@ -21,37 +21,35 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Happening;
 use crate::tcp::{Disposition, Events, IpVersion, Opening, Reset, Tcb, Transmit, isn};
 use crate::wire::checksum::PseudoHeader;
+use crate::wire::ethernet::{Ethernet, Mac};
 use crate::wire::ipv4::{ECN_MASK, PROTOCOL_TCP};
 use crate::wire::ipv6;
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
 
 impl<D: Device, S: Service> Engine<D, S> {
+    #[inline(always)]
     pub(super) fn tcp_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
-        if packet.to_many {
-            //= rfc9293#3.9.2.3
-            //# A TCP implementation MUST silently discard an incoming SYN segment that is addressed to a broadcast or multicast address (MUST-57).
-            return Verdict::Drop(frame, Drop::TcpNotUnicast);
-        }
-        let Some(bytes) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::TcpTruncated) };
-        let answered = self.segment(at, &packet, bytes);
-        self.core.settle_segment(at, frame, &packet, answered)
+        self.segment(at, frame, &packet, None)
     }
 
     /// The same for a segment that came in fragments and lies in `whole`; `frame` may carry the answer.
     #[cold]
     #[inline(never)]
     pub(super) fn tcp_bytes(&mut self, at: usize, frame: D::Frame, packet: &Packet, whole: &[u8]) -> Verdict<D::Frame> {
-        if packet.to_many {
-            return Verdict::Drop(frame, Drop::TcpNotUnicast);
-        }
-        let Some(bytes) = whole.get(packet.payload()) else { return Verdict::Drop(frame, Drop::TcpTruncated) };
-        let answered = self.segment(at, packet, bytes);
-        self.core.settle_segment(at, frame, packet, answered)
+        self.segment(at, frame, packet, Some(whole))
     }
 
-    /// Who a segment is for, and what goes back at once.
+    /// A segment that lies in `whole`, or else in its frame: who it is for, and what goes back at once.
     #[inline(always)]
-    fn segment(&mut self, at: usize, packet: &Packet, bytes: &[u8]) -> Result<(FlowKey, Answer), Drop> {
+    fn segment(&mut self, at: usize, frame: D::Frame, packet: &Packet, whole: Option<&[u8]>) -> Verdict<D::Frame> {
+        if packet.to_many {
+            //= rfc9293#3.9.2.3
+            //# A TCP implementation MUST silently discard an incoming SYN segment that is addressed to a broadcast or multicast address (MUST-57).
+            return Verdict::Drop(frame, Drop::TcpNotUnicast);
+        }
+        let Some(bytes) = whole.unwrap_or_else(|| frame.bytes()).get(packet.payload()) else {
+            return Verdict::Drop(frame, Drop::TcpTruncated);
+        };
         let pseudo = PseudoHeader { source: packet.source, target: packet.target, protocol: PROTOCOL_TCP };
         let (ports, mut segment) = match tcp::parse(bytes, &pseudo) {
             Ok(parsed) => parsed,
@@ -59,7 +57,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 if why == Drop::ChecksumUnfilled {
                     self.core.report_unfilled(at);
                 }
-                return Err(why);
+                return Verdict::Drop(frame, why);
             }
         };
         segment.ecn = packet.dscp_ecn & ECN_MASK;
@@ -71,18 +69,30 @@ impl<D: Device, S: Service> Engine<D, S> {
             remote_port: ports.source,
             link: self.core.link_key(at),
         };
+        let from = packet.ethernet.source;
         let answer = match self.core.find_flow_again(&key) {
-            Some(id) => self.segment_for_flow(id, at, packet, &key, &segment),
-            None => match self.core.accept_cookie(at, packet, &key, &segment) {
-                Cookie::Opens(id) => self.segment_for_flow(id, at, packet, &key, &segment),
-                Cookie::Refused => Answer::refusal(&segment, Drop::TcpCookieInvalid),
-                Cookie::No => self.core.segment_without_flow(at, packet, &key, &segment, None),
-            },
+            Ok(id) => self.segment_for_flow(id, at, from, &segment),
+            Err(hash) => {
+                let stranger = Stranger { key, hash, at, from };
+                match self.core.accept_cookie(&stranger, &segment) {
+                    Cookie::Opens(id) => self.segment_for_flow(id, at, from, &segment),
+                    Cookie::Refused => Answer::refusal(&segment, Drop::TcpCookieInvalid),
+                    Cookie::No => self.core.segment_without_flow(&stranger, &segment, None),
+                }
+            }
         };
-        Ok((key, answer))
+        match answer {
+            Answer::None => Verdict::Done(frame),
+            Answer::Drop(why) => Verdict::Drop(frame, why),
+            Answer::Reset(reset, why) => {
+                self.core.drop(why);
+                self.core.reset_in_frame(at, frame, packet.ethernet, &key, reset)
+            }
+            Answer::Cookie(syn_ack) => self.core.cookie_in_frame(at, frame, packet.ethernet, &key, &syn_ack),
+        }
     }
 
-    fn segment_for_flow(&mut self, id: SlotId, at: usize, packet: &Packet, key: &FlowKey, segment: &Segment<'_>) -> Answer {
+    fn segment_for_flow(&mut self, id: SlotId, at: usize, from: Mac, segment: &Segment<'_>) -> Answer {
         let Core { config, now, flows, pool, tally, .. } = &mut self.core;
         let Some(flow) = flows.find_mut(id) else { return Answer::Drop(Drop::TcpPortClosed) };
         flow.port = at;
@@ -94,12 +104,13 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         flow.progress |= flow.tcb.unacknowledged() < unacknowledged;
         if let Disposition::Reopen { iss_after } = arrival.then {
+            let stranger = Stranger { key: flow.key, hash: flow.hash, at, from };
             if !self.core.may_reopen(id) {
                 return Answer::Drop(Drop::TcpSynInTimeWait);
             }
             self.core.remove_flow(id);
             self.core.counters.tcp_reopened += 1;
-            return self.core.segment_without_flow(at, packet, key, segment, Some(iss_after));
+            return self.core.segment_without_flow(&stranger, segment, Some(iss_after));
         }
         if arrival.events.contains(Events::CLOSED) {
             self.core.note_time_wait(id);
@@ -130,6 +141,17 @@ impl Answer {
     }
 }
 
+/// The other end of a flow that has no TCB.
+struct Stranger {
+    key: FlowKey,
+    /// Of the key.
+    hash: u64,
+    /// The port its segment came in by.
+    at: usize,
+    /// Where the frame came from.
+    from: Mac,
+}
+
 /// What an acknowledgment is that no TCB owns.
 enum Cookie {
     /// None of a cookie.
@@ -141,35 +163,9 @@ enum Cookie {
 }
 
 impl<D: Device> Core<D> {
-    /// What becomes of the frame of a segment.
-    #[inline(always)]
-    fn settle_segment(
-        &mut self,
-        at: usize,
-        frame: D::Frame,
-        packet: &Packet,
-        answered: Result<(FlowKey, Answer), Drop>,
-    ) -> Verdict<D::Frame> {
-        match answered {
-            Ok((_, Answer::None)) => Verdict::Done(frame),
-            Ok((_, Answer::Drop(why))) | Err(why) => Verdict::Drop(frame, why),
-            Ok((key, Answer::Reset(reset, why))) => {
-                self.drop(why);
-                self.reset_in_frame(at, frame, packet, &key, reset)
-            }
-            Ok((key, Answer::Cookie(syn_ack))) => self.cookie_in_frame(at, frame, packet, &key, &syn_ack),
-        }
-    }
-
     /// A segment that no TCB owns: for a listener, or for a closed port (RFC 9293 3.10.7.1 and 3.10.7.2).
-    fn segment_without_flow(
-        &mut self,
-        at: usize,
-        packet: &Packet,
-        key: &FlowKey,
-        segment: &Segment<'_>,
-        iss_after: Option<SeqNum>,
-    ) -> Answer {
+    fn segment_without_flow(&mut self, stranger: &Stranger, segment: &Segment<'_>, iss_after: Option<SeqNum>) -> Answer {
+        let key = &stranger.key;
         let Some(listener) = self.listeners.find(key.local, key.local_port).filter(|_| !self.stopping) else {
             return Answer::refusal(segment, Drop::TcpPortClosed);
         };
@@ -177,7 +173,7 @@ impl<D: Device> Core<D> {
             listen::Listen::Ignore(why) => Answer::Drop(why),
             listen::Listen::Reset(_) if self.may_follow_cookie(listener, key, segment) => Answer::Drop(Drop::TcpCookieMissing),
             listen::Listen::Reset(reset) => Answer::Reset(reset, self.no_cookie(listener)),
-            listen::Listen::Syn => match self.accept(at, packet, key, listener, segment, iss_after) {
+            listen::Listen::Syn => match self.accept(stranger, listener, segment, iss_after) {
                 Ok(answer) => answer,
                 Err(why) => Answer::Drop(why),
             },
@@ -193,9 +189,7 @@ impl<D: Device> Core<D> {
 
     fn accept(
         &mut self,
-        at: usize,
-        packet: &Packet,
-        key: &FlowKey,
+        stranger: &Stranger,
         listener: u16,
         segment: &Segment<'_>,
         iss_after: Option<SeqNum>,
@@ -210,7 +204,7 @@ impl<D: Device> Core<D> {
         let full = entry.half_open >= entry.backlog;
         if full || scarce {
             if cookies {
-                return self.answer_with_cookie(at, key, listener, segment).ok_or(Drop::TcpBacklogFull);
+                return self.answer_with_cookie(stranger, listener, segment).ok_or(Drop::TcpBacklogFull);
             }
             if full {
                 return Err(Drop::TcpBacklogFull);
@@ -222,7 +216,7 @@ impl<D: Device> Core<D> {
         let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
         entry.half_open += 1;
         let (tag, congestion) = (entry.tag, entry.congestion);
-        let mut opening = self.opening(at, key, Some(congestion));
+        let mut opening = self.opening(stranger.at, &stranger.key, Some(congestion));
         if let Some(after) = iss_after
             && !opening.iss.after(after)
         {
@@ -230,7 +224,7 @@ impl<D: Device> Core<D> {
             opening.iss = after + 64_000;
         }
         let tcb = Tcb::accept(&self.config.tcp, opening, self.now, segment);
-        let mut flow = self.accepted(at, packet, key, listener, tag, tcb);
+        let mut flow = self.accepted(stranger, listener, tag, tcb);
         flow.in_backlog = true;
         if self.insert_flow(flow).is_none() {
             self.leave_backlog(listener);
@@ -242,15 +236,19 @@ impl<D: Device> Core<D> {
 
     /// A connection of a listener, as it begins.
     #[inline]
-    fn accepted(&self, at: usize, packet: &Packet, key: &FlowKey, listener: u16, tag: u64, tcb: Tcb) -> Flow {
-        let flow = Flow::new(*key, self.hash.of(key), self.flow_label(key), tcb, at, Hop::Fixed(packet.ethernet.source));
-        Flow { listener: Some(ListenerId(listener)), tag, ..flow }
+    fn accepted(&self, stranger: &Stranger, listener: u16, tag: u64, tcb: Tcb) -> Flow {
+        let Stranger { key, hash, at, from } = *stranger;
+        let mut flow = Flow::new(key, hash, self.flow_label(&key), tcb, at, Hop::Fixed(from));
+        flow.listener = Some(ListenerId(listener));
+        flow.tag = tag;
+        flow
     }
 
     /// A SYN-ACK for a SYN that gets no TCB; from now on the listener takes acknowledgments of cookies.
-    fn answer_with_cookie(&mut self, at: usize, key: &FlowKey, listener: u16, syn: &Segment<'_>) -> Option<Answer> {
+    fn answer_with_cookie(&mut self, stranger: &Stranger, listener: u16, syn: &Segment<'_>) -> Option<Answer> {
         // The TCB that is asked for its SYN-ACK controls nothing; this algorithm needs no memory for that.
-        let (octets, opening) = (key.octets(), self.opening(at, key, Some(Algorithm::Reno)));
+        let key = &stranger.key;
+        let (octets, opening) = (key.octets(), self.opening(stranger.at, key, Some(Algorithm::Reno)));
         let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
         let syn_ack = cookie::syn_ack(&self.config.tcp, opening, self.now, syn, seal)?;
         self.listeners.at_mut(listener)?.overflowed = Some(self.now);
@@ -258,37 +256,31 @@ impl<D: Device> Core<D> {
     }
 
     /// Looks at an acknowledgment that no TCB owns: it may be that of a cookie.
-    fn accept_cookie(&mut self, at: usize, packet: &Packet, key: &FlowKey, segment: &Segment<'_>) -> Cookie {
+    fn accept_cookie(&mut self, stranger: &Stranger, segment: &Segment<'_>) -> Cookie {
         if !segment.flags.contains(Flags::ACK) || self.stopping {
             return Cookie::No;
         }
-        let listener = self.listeners.find(key.local, key.local_port);
+        let listener = self.listeners.find(stranger.key.local, stranger.key.local_port);
         let entry = listener.and_then(|listener| Some((listener, self.listeners.at(listener)?)));
         match entry.filter(|(_, entry)| entry.takes_cookies(self.now)) {
-            Some((listener, &entry)) => self.open_by_cookie(at, packet, key, (listener, entry), segment),
+            Some((listener, &entry)) => self.open_by_cookie(stranger, (listener, entry), segment),
             None => Cookie::No,
         }
     }
 
     /// The connection that an acknowledgment of a cookie makes, if it is one, has made none before, and there is room.
-    fn open_by_cookie(
-        &mut self,
-        at: usize,
-        packet: &Packet,
-        key: &FlowKey,
-        (listener, entry): (u16, Listener),
-        segment: &Segment<'_>,
-    ) -> Cookie {
+    fn open_by_cookie(&mut self, stranger: &Stranger, (listener, entry): (u16, Listener), segment: &Segment<'_>) -> Cookie {
         let (tag, congestion) = (entry.tag, entry.congestion);
-        let (octets, opening) = (key.octets(), self.opening(at, key, Some(congestion)));
+        let key = &stranger.key;
+        let (octets, opening) = (key.octets(), self.opening(stranger.at, key, Some(congestion)));
         let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
         let Some(mut tcb) = cookie::accept(&self.config.tcp, opening, self.now, segment, seal) else { return Cookie::No };
-        let spent = SpentCookies::mark(self.hash.of(key), segment.ack);
+        let spent = SpentCookies::mark(stranger.hash, segment.ack);
         if self.spent_cookies.contains(spent) || !self.make_room() {
             tcb.release(&mut self.pool);
             return Cookie::Refused;
         }
-        let Some(id) = self.insert_flow(self.accepted(at, packet, key, listener, tag, tcb)) else { return Cookie::Refused };
+        let Some(id) = self.insert_flow(self.accepted(stranger, listener, tag, tcb)) else { return Cookie::Refused };
         self.spent_cookies.insert(spent);
         self.counters.tcp_accepted += 1;
         self.tally.count(Happening::SynCookieAccepted);
@@ -350,12 +342,12 @@ impl<D: Device> Core<D> {
         &mut self,
         at: usize,
         mut frame: D::Frame,
-        packet: &Packet,
+        ethernet: Ethernet,
         key: &FlowKey,
         syn_ack: &Transmit<'_>,
     ) -> Verdict<D::Frame> {
         let header = emit::tcp_header(key, syn_ack);
-        if !emit::tcp_segment(&mut frame, self.link_back(at, packet), key, &header, self.plain_delivery(key), [&[], &[]]) {
+        if !emit::tcp_segment(&mut frame, self.link_back(at, ethernet), key, &header, self.plain_delivery(key), [&[], &[]]) {
             return Verdict::Drop(frame, Drop::NoFrame);
         }
         self.tally.count(Happening::SynCookieSent);
@@ -373,8 +365,8 @@ impl<D: Device> Core<D> {
         if key.remote.v4().is_some() { 0 } else { ipv6::flow_label(&self.config.secrets.flow_labels, &key.octets()) }
     }
 
-    fn link_back(&self, at: usize, packet: &Packet) -> LinkHeader {
-        LinkHeader { source: self.link_of(at).interface.mac, target: packet.ethernet.source, vlan: packet.ethernet.vlan }
+    fn link_back(&self, at: usize, ethernet: Ethernet) -> LinkHeader {
+        LinkHeader { source: self.link_of(at).interface.mac, target: ethernet.source, vlan: ethernet.vlan }
     }
 
     /// Builds a reset in the frame that called for it, back to where that came from.
@@ -382,7 +374,7 @@ impl<D: Device> Core<D> {
         &mut self,
         at: usize,
         mut frame: D::Frame,
-        packet: &Packet,
+        ethernet: Ethernet,
         key: &FlowKey,
         reset: Reset,
     ) -> Verdict<D::Frame> {
@@ -396,7 +388,7 @@ impl<D: Device> Core<D> {
             urgent: 0,
             options: Options::default(),
         };
-        let link = self.link_back(at, packet);
+        let link = self.link_back(at, ethernet);
         if !emit::tcp_segment(&mut frame, link, key, &header, self.plain_delivery(key), [&[], &[]]) {
             return Verdict::Drop(frame, Drop::NoFrame);
         }
