@@ -59,7 +59,7 @@ pub(super) const fn ip_header_len(target: Address) -> usize {
 
 /// Makes the frame long enough for a packet with `len` bytes behind its IP header, and writes the headers up to there. Returns where that is; `None` when
 /// it does not fit, or when the addresses are not of one family.
-#[inline]
+#[inline(always)]
 fn ip_around<F: Frame>(
     frame: &mut F,
     link: LinkHeader,

@@ -25,9 +25,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// A fragment. With the last one that was missing its packet takes the path that it would have taken whole.
     #[cold]
     #[inline(never)]
-    pub(super) fn fragment_path(&mut self, at: usize, frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
+    pub(super) fn fragment_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let mut whole = self.core.take_whole();
-        let verdict = match self.core.reassemble(at, frame.bytes(), packet, &mut whole) {
+        let verdict = match self.core.reassemble(at, frame.bytes(), &packet, &mut whole) {
             Ok(None) => Verdict::Done(frame),
             Ok(Some(accepted)) => self.whole_packet(at, frame, accepted, &mut whole),
             Err(why) => Verdict::Drop(frame, why),
@@ -46,7 +46,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 }
                 return Verdict::Drop(frame, refused.why);
             }
-            Accepted::Arp(_) | Accepted::Fragment(_) => return Verdict::Drop(frame, Drop::Ipv6ExtensionMisplaced),
+            Accepted::Fragment(_) => return Verdict::Drop(frame, Drop::Ipv6ExtensionMisplaced),
         };
         let done = match packet.protocol {
             ipv4::PROTOCOL_TCP => return self.tcp_bytes(at, frame, &packet, whole),

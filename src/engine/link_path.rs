@@ -27,6 +27,7 @@ use crate::wire::{arp as wire_arp, icmpv4, ipv4, reply};
 
 impl<D: Device, S: Service> Engine<D, S> {
     /// ICMP to a claimed address: echo is answered in its frame, an error reaches whoever sent the packet it quotes.
+    #[inline(never)]
     pub(super) fn icmp_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let Some(message) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::IcmpTruncated) };
         match self.core.icmp_reaction(at, &packet, message) {
@@ -371,15 +372,17 @@ impl<D: Device> Core<D> {
     }
 
     /// An IP protocol that nobody serves (RFC 1122 3.2.2.1: protocol unreachable).
+    #[cold]
     pub(super) fn unknown_protocol(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         self.complain(at, frame.bytes(), &packet, Complaint::Protocol);
         Verdict::Drop(frame, Drop::ProtocolUnknown)
     }
 
     /// An IPv6 packet whose extension headers ask for what is refused.
-    pub(super) fn refused_header(&mut self, at: usize, frame: D::Frame, packet: &Packet, refused: Refused) -> Verdict<D::Frame> {
+    #[cold]
+    pub(super) fn refused_header(&mut self, at: usize, frame: D::Frame, packet: Packet, refused: Refused) -> Verdict<D::Frame> {
         if let Some(problem) = refused.problem {
-            self.complain(at, frame.bytes(), packet, Complaint::Header(problem));
+            self.complain(at, frame.bytes(), &packet, Complaint::Header(problem));
         }
         Verdict::Drop(frame, refused.why)
     }

@@ -7,10 +7,11 @@
 use super::clock::Clock;
 use super::run::Engine;
 use super::settle::Verdict;
-use crate::device::{Device, Frame};
+use crate::device::{Device, Drop, Frame};
 use crate::limits;
 use crate::link::packet::{self, Accepted};
 use crate::service::Service;
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet};
 use crate::wire::{ipv4, ipv6};
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -74,7 +75,34 @@ impl<D: Device, S: Service> Engine<D, S> {
 
     /// One frame, from the Ethernet header to the path it takes.
     fn receive(&mut self, at: usize, frame: D::Frame) -> Verdict<D::Frame> {
-        match packet::accept(&self.core.link_of(at).interface, frame.bytes()) {
+        let interface = &self.core.link_of(at).interface;
+        let header = match packet::accept_ethernet(interface, frame.bytes()) {
+            Ok(header) => header,
+            Err(why) => return Verdict::Drop(frame, why),
+        };
+        match header.ethertype {
+            ETHERTYPE_IPV4 => {
+                let accepted = packet::accept_ipv4(interface, header, frame.bytes());
+                self.ip_path(at, frame, accepted)
+            }
+            ETHERTYPE_IPV6 => self.receive_ipv6(at, frame, header),
+            ETHERTYPE_ARP => self.core.arp_path(at, frame, header),
+            _ => Verdict::Drop(frame, Drop::EtherTypeUnknown),
+        }
+    }
+
+    /// A frame of IPv6. Out of line, so that behind the EtherType the families have nothing in common but their source text: each is
+    /// compiled for its own addresses.
+    #[inline(never)]
+    fn receive_ipv6(&mut self, at: usize, frame: D::Frame, header: Ethernet) -> Verdict<D::Frame> {
+        let accepted = packet::accept_ipv6(&self.core.link_of(at).interface, header, frame.bytes());
+        self.ip_path(at, frame, accepted)
+    }
+
+    /// The path of a packet behind its IP header.
+    #[inline(always)]
+    fn ip_path(&mut self, at: usize, frame: D::Frame, accepted: Result<Accepted, Drop>) -> Verdict<D::Frame> {
+        match accepted {
             Ok(Accepted::Ip(packet)) => match packet.protocol {
                 ipv4::PROTOCOL_TCP => self.tcp_path(at, frame, packet),
                 ipv4::PROTOCOL_UDP => self.udp_path(at, frame, packet),
@@ -82,9 +110,8 @@ impl<D: Device, S: Service> Engine<D, S> {
                 ipv6::NEXT_HEADER_ICMPV6 if !packet.is_ipv4() => self.icmp_path(at, frame, packet),
                 _ => self.core.unknown_protocol(at, frame, packet),
             },
-            Ok(Accepted::Fragment(packet)) => self.fragment_path(at, frame, &packet),
-            Ok(Accepted::Refused(packet, refused)) => self.core.refused_header(at, frame, &packet, refused),
-            Ok(Accepted::Arp(header)) => self.core.arp_path(at, frame, header),
+            Ok(Accepted::Fragment(packet)) => self.fragment_path(at, frame, packet),
+            Ok(Accepted::Refused(packet, refused)) => self.core.refused_header(at, frame, packet, refused),
             Err(why) => Verdict::Drop(frame, why),
         }
     }

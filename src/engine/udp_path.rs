@@ -24,6 +24,7 @@ use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::{reply, udp};
 
 impl<D: Device, S: Service> Engine<D, S> {
+    #[inline(always)]
     pub(super) fn udp_path(&mut self, at: usize, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let place = self.core.ports[at].interface;
         let groups = &self.core.link_of(at).interface.groups;
@@ -34,10 +35,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 return Verdict::Drop(frame, Drop::ChecksumUnfilled);
             }
             // For everybody but its peer the port of a connected endpoint is as good as closed.
-            Err(why @ (Drop::UdpPortClosed | Drop::UdpNotConnected)) => {
-                self.core.complain(at, frame.bytes(), &packet, Complaint::Port);
-                return Verdict::Drop(frame, why);
-            }
+            Err(why @ (Drop::UdpPortClosed | Drop::UdpNotConnected)) => return self.core.port_closed(at, frame, packet, why),
             Err(why) => return Verdict::Drop(frame, why),
         };
         self.core.counters.udp_received += 1;
@@ -94,6 +92,12 @@ impl<D: Device, S: Service> Engine<D, S> {
 }
 
 impl<D: Device> Core<D> {
+    #[cold]
+    fn port_closed(&mut self, at: usize, frame: D::Frame, packet: Packet, why: Drop) -> Verdict<D::Frame> {
+        self.complain(at, frame.bytes(), &packet, Complaint::Port);
+        Verdict::Drop(frame, why)
+    }
+
     #[cold]
     fn answer_whole(&mut self, at: usize, received: &Received, answer: Answer, whole: &[u8]) -> Result<(), Drop> {
         let room = whole.get(received.payload_at..).unwrap_or_default();

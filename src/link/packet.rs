@@ -9,16 +9,14 @@ use super::interface::Interface;
 use super::route;
 use crate::demux::Address;
 use crate::device::Drop;
-use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet};
+use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::extension::{self, Refused};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6, NEXT_HEADER_ICMPV6, NEXT_HEADER_TCP, NEXT_HEADER_UDP};
 
-/// What a frame carries.
+/// What a frame of IP carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// An ARP packet behind this header.
-    Arp(Ethernet),
     /// An IP packet to an address of ours, or to many.
     Ip(Packet),
     /// A part of such a packet; its payload is that of IP, for IPv6 with the extension headers.
@@ -114,12 +112,12 @@ impl Packet {
     }
 }
 
-/// Checks a frame received on an interface.
+/// Checks the Ethernet header of a frame received on an interface; its EtherType says what comes next.
 ///
 /// # Errors
 /// The first check that failed.
 #[inline]
-pub fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
+pub fn accept_ethernet(interface: &Interface, bytes: &[u8]) -> Result<Ethernet, Drop> {
     let header = ethernet::parse(bytes)?;
     if header.target != interface.mac && !header.target.is_group() {
         return Err(Drop::EthernetNotOurs);
@@ -130,16 +128,15 @@ pub fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
     if header.vlan != interface.vlan {
         return Err(Drop::VlanUnclaimed);
     }
-    match header.ethertype {
-        ETHERTYPE_IPV4 => accept_ipv4(interface, header, bytes),
-        ETHERTYPE_IPV6 => accept_ipv6(interface, header, bytes),
-        ETHERTYPE_ARP => Ok(Accepted::Arp(header)),
-        _ => Err(Drop::EtherTypeUnknown),
-    }
+    Ok(header)
 }
 
+/// Checks a frame of [`ethernet::ETHERTYPE_IPV4`].
+///
+/// # Errors
+/// The first check that failed.
 #[inline]
-fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Accepted, Drop> {
+pub fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Accepted, Drop> {
     let ip_at = ethernet.header_len();
     let ip = ipv4::parse(bytes.get(ip_at..).ok_or(Drop::Ipv4Truncated)?)?;
     let target = IpAddr::V4(ip.target);
@@ -155,9 +152,12 @@ fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Resul
     Ok(if ip.is_fragment() { Accepted::Fragment(packet) } else { Accepted::Ip(packet) })
 }
 
-// Kept out of line: the common path of IPv4 is shorter without it.
-#[inline(never)]
-fn accept_ipv6(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Accepted, Drop> {
+/// Checks a frame of [`ethernet::ETHERTYPE_IPV6`].
+///
+/// # Errors
+/// The first check that failed.
+#[inline]
+pub fn accept_ipv6(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Accepted, Drop> {
     let bytes = bytes.get(ethernet.header_len()..).ok_or(Drop::Ipv6Truncated)?;
     let ip = ipv6::parse(bytes)?;
     let group = ip.target.is_multicast();
@@ -216,7 +216,7 @@ mod tests {
     use crate::link::groups::Groups;
     use crate::link::interface::Claim;
     use crate::link::routes::Routes;
-    use crate::wire::ethernet::Mac;
+    use crate::wire::ethernet::{ETHERTYPE_IPV4, Mac};
 
     const OURS: Mac = Mac([2, 0, 0, 0, 0, 2]);
     const PEER: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -233,6 +233,10 @@ mod tests {
             withheld: Vec::new(),
             groups: Groups::new(),
         }
+    }
+
+    fn accept(interface: &Interface, bytes: &[u8]) -> Result<Accepted, Drop> {
+        accept_ipv4(interface, accept_ethernet(interface, bytes)?, bytes)
     }
 
     /// A frame with a UDP packet of 8 bytes, changed by `change`.
@@ -288,7 +292,6 @@ mod tests {
             (frame(|ethernet, _| ethernet.target = Mac([2, 9, 9, 9, 9, 9])), Drop::EthernetNotOurs),
             (frame(|ethernet, _| ethernet.source = Mac([3, 0, 0, 0, 0, 1])), Drop::EthernetSourceGroup),
             (frame(|ethernet, _| ethernet.vlan = Some(7)), Drop::VlanUnclaimed),
-            (frame(|ethernet, _| ethernet.ethertype = 0x88cc), Drop::EtherTypeUnknown),
             (frame(|_, ip| ip.target = Ipv4Addr::new(10, 0, 0, 3)), Drop::Ipv4NotOurs),
             (frame(|_, ip| ip.source = Ipv4Addr::new(10, 0, 0, 255)), Drop::Ipv4SourceInvalid),
             (frame(|_, ip| ip.source = Ipv4Addr::new(10, 0, 0, 2)), Drop::Ipv4SourceInvalid),

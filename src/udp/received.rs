@@ -36,6 +36,7 @@ impl Received {
     ///
     /// # Errors
     /// The check that failed; [`Drop::UdpPortClosed`] when nobody has the port.
+    #[inline(always)]
     pub fn check(bytes: &[u8], packet: &Packet, endpoints: &Endpoints, interface: u16, groups: &Groups) -> Result<Self, Drop> {
         let Range { start, end } = packet.payload();
         let pseudo = PseudoHeader { source: packet.source, target: packet.target, protocol: PROTOCOL_UDP };

@@ -97,7 +97,7 @@ pub enum Verified {
 }
 
 /// Verifies a segment or datagram: `bytes` with the received checksum `field` among them, `pseudo` the sum of its pseudo-header.
-#[inline]
+#[inline(always)]
 pub fn verify(bytes: &[u8], pseudo: u64, field: u16) -> Verified {
     if fold(sum(bytes, pseudo)) == 0xffff {
         Verified::Good

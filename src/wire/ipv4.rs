@@ -96,7 +96,7 @@ impl Ipv4 {
 ///
 /// # Errors
 /// In this order: [`Drop::Ipv4Truncated`], [`Drop::Ipv4HeaderMalformed`], [`Drop::Ipv4LengthLies`], [`Drop::Ipv4Checksum`].
-#[inline]
+#[inline(always)]
 pub fn parse(bytes: &[u8]) -> Result<Ipv4, Drop> {
     let (raw, _) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::Ipv4Truncated)?;
     let header_len = usize::from(raw.version_ihl & 0x0f) * 4;

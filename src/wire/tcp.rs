@@ -165,7 +165,7 @@ pub struct Ports {
 /// # Errors
 /// In this order: [`Drop::TcpTruncated`], [`Drop::TcpOffsetMalformed`], [`Drop::TcpChecksum`] or [`Drop::ChecksumUnfilled`],
 /// [`Drop::TcpPortZero`].
-#[inline]
+#[inline(always)]
 pub fn parse<'a>(bytes: &'a [u8], pseudo: &PseudoHeader) -> Result<(Ports, Segment<'a>), Drop> {
     let (raw, rest) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::TcpTruncated)?;
     let header_len = usize::from(raw.offset >> 4) * 4;

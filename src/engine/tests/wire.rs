@@ -308,6 +308,18 @@ fn a_group_address_is_neither_answered_nor_answered_from() {
     assert_no_frame_missing(&engine);
 }
 
+#[test]
+fn what_is_neither_ip_nor_arp_has_its_own_reason() {
+    let (mut engine, mut peer, clock) = serve(Echo::default());
+    let mut frame = packet(OUR_MAC, PEER_MAC, PROTOCOL_UDP, &datagram(7, b"x"));
+    frame[12..14].copy_from_slice(&[0x88, 0xcc]);
+    peer.send(&frame);
+    engine.turn(&clock);
+    assert_eq!(peer.answers(), Vec::<Vec<u8>>::new());
+    assert_eq!(engine.core.drops.of(Drop::EtherTypeUnknown), 1);
+    assert_no_frame_missing(&engine);
+}
+
 /// RFC 768 has a length of its own, and bytes of the packet may lie behind it; the answer has none, and says so.
 #[test]
 fn what_lies_behind_a_datagram_is_not_announced_in_the_answer() {
