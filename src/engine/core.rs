@@ -237,6 +237,7 @@ impl<D: Device> Core<D> {
     ///
     /// # Errors
     /// Without a flow the hash of the key.
+    #[inline(always)]
     pub(super) fn find_flow_again(&mut self, key: &FlowKey) -> Result<SlotId, u64> {
         if self.flows.find(self.recent).is_some_and(|flow| flow.key == *key) {
             return Ok(self.recent);

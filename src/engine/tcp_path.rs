@@ -332,6 +332,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Where a port's packets travel, as part of a flow's key.
+    #[inline(always)]
     pub(super) fn link_key(&self, at: usize) -> Link {
         let interface = self.ports[at].interface;
         Link { interface, vlan: self.link_of(at).interface.vlan.unwrap_or(Link::UNTAGGED) }

@@ -145,6 +145,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Makes the frame as long as the link allows and returns where the service may write.
+    #[inline(always)]
     fn open_room(&self, at: usize, frame: &mut D::Frame, received: &Received) -> Range<usize> {
         let longest = received.ip_at + self.link_of(at).interface.mtu;
         let len = frame.set_len(longest.max(received.frame_len()));
@@ -152,6 +153,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Carries out what the service made of a datagram.
+    #[inline(always)]
     fn answer(&mut self, at: usize, mut frame: D::Frame, received: Received, answer: Answer, written: bool) -> Verdict<D::Frame> {
         match answer {
             Answer::Ignore => {

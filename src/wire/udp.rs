@@ -38,7 +38,7 @@ impl Udp {
 /// # Errors
 /// In this order: [`Drop::UdpTruncated`], [`Drop::UdpLengthLies`], [`Drop::UdpChecksum`] or [`Drop::ChecksumUnfilled`],
 /// [`Drop::UdpPortZero`].
-#[inline]
+#[inline(always)]
 pub fn parse(bytes: &[u8], pseudo: &PseudoHeader) -> Result<Udp, Drop> {
     let (raw, _) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::UdpTruncated)?;
     let len = usize::from(raw.len.get());
