@@ -121,7 +121,7 @@ impl<D: Device> Core<D> {
                 return Ok(());
             }
         };
-        let source = SocketAddr::new(self.reply_source(at, &received.meta), received.meta.local.port());
+        let source = self.reply_source(at, &received.meta).ok_or(Drop::NoRoute)?;
         self.counters.udp_copies += 1;
         let delivery = self.datagram_delivery(at, source, to);
         self.send_udp_parts(at, link, delivery, source, to, payload).map_err(|_| Drop::UdpSendFull)
@@ -205,7 +205,7 @@ impl<D: Device> Core<D> {
             frame.bytes_mut().copy_within(received.payload_at..received.payload_at + len, headroom);
             self.counters.udp_copies += 1;
         }
-        let source = SocketAddr::new(self.reply_source(at, &received.meta), received.meta.local.port());
+        let Some(source) = self.reply_source(at, &received.meta) else { return Verdict::Drop(frame, Drop::NoRoute) };
         if !emit::udp_around(&mut frame, link, self.datagram_delivery(at, source, to), source, to, len) {
             return Verdict::Drop(frame, Drop::UdpSendFull);
         }
@@ -250,9 +250,13 @@ impl<D: Device> Core<D> {
         let len = write(&mut frame.bytes_mut()[room]);
         let link = self.back_to_sender(at, &received);
         let verdict = self.rebuild(at, frame, &received, len, received.meta.remote, link);
-        let refused = matches!(verdict, Verdict::Drop(..));
+        let sent = match verdict {
+            Verdict::Drop(_, Drop::NoRoute) => Err(CallError::NoRoute),
+            Verdict::Drop(..) => Err(CallError::TooLarge),
+            _ => Ok(()),
+        };
         self.settle(at, verdict);
-        if refused { Err(CallError::TooLarge) } else { Ok(()) }
+        sent
     }
 
     /// The same for one that came in fragments.
@@ -270,7 +274,10 @@ impl<D: Device> Core<D> {
             copy.copy_from_slice(&bytes);
         }
         let len = write(whole.get_mut(received.payload_at..).unwrap_or_default());
-        let source = SocketAddr::new(self.reply_source(at, &received.meta), received.meta.local.port());
+        let Some(source) = self.reply_source(at, &received.meta) else {
+            self.whole = whole;
+            return Err(CallError::NoRoute);
+        };
         let link = self.back_to_sender(at, &received);
         let sent = match whole.get(received.payload_at..).and_then(|room| room.get(..len)) {
             Some(payload) => {
@@ -415,13 +422,16 @@ impl<D: Device> Core<D> {
         LinkHeader { source: self.link_of(at).interface.mac, target: received.ethernet.source, vlan: received.ethernet.vlan }
     }
 
-    /// The address an answer comes from: the one that was asked, unless that is a group.
-    fn reply_source(&self, at: usize, meta: &Meta) -> IpAddr {
-        let asked = meta.local.ip();
+    /// Where an answer comes from: the address that was asked, unless that is a group. `None` when there is none of ours in its family.
+    fn reply_source(&self, at: usize, meta: &Meta) -> Option<SocketAddr> {
+        let (asked, asker) = (meta.local.ip(), meta.remote.ip());
         let interface = &self.link_of(at).interface;
-        if !meta.to_many || interface.owns(asked) {
-            return asked;
-        }
-        route::source([interface], meta.remote.ip()).map_or(asked, |(_, source)| source)
+        let own = if !meta.to_many || interface.owns(asked) {
+            Some(asked)
+        } else {
+            // The answer goes to the station that the datagram came from, whether there is a route or not: in a port claim routes are the kernel's.
+            route::source([interface], asker).map(|(_, source)| source).or_else(|| route::nearest(interface, asker, asker))
+        };
+        own.map(|address| SocketAddr::new(address, meta.local.port()))
     }
 }

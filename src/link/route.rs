@@ -51,7 +51,7 @@ pub fn source<'a>(interfaces: impl IntoIterator<Item = &'a Interface>, target: I
 }
 
 /// The address of the interface from which `target`, reached by the neighbour `hop`, is best talked to; the first of equals.
-fn nearest(interface: &Interface, target: IpAddr, hop: IpAddr) -> Option<IpAddr> {
+pub fn nearest(interface: &Interface, target: IpAddr, hop: IpAddr) -> Option<IpAddr> {
     let own = interface.usable().filter(|cidr| cidr.address.is_ipv4() == target.is_ipv4());
     let merits = own.map(|cidr| {
         let same_scope = is_scoped_to_link(cidr.address) == is_scoped_to_link(target);

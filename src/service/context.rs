@@ -152,7 +152,7 @@ pub trait Context {
     /// Answers a kept datagram from the frame it lies in: the first `len` bytes of `write`'s buffer go back to its sender.
     ///
     /// # Errors
-    /// Nothing is kept under this token, or there is no room to send.
+    /// Nothing is kept under this token, there is no room to send, or it came to a group and no address of ours could answer.
     fn reply_kept(&mut self, token: u64, write: impl FnOnce(&mut [u8]) -> usize) -> Result<(), CallError>;
 
     /// Gives a kept datagram up.

@@ -53,11 +53,15 @@ struct Hall {
 
 impl Hall {
     fn new(groups: &[Group], service: Listener) -> Self {
+        let claim = Claim::Addresses(["10.0.0.2/24", "fd00::2/64", "fe80::2/64"].map(|text| text.parse().unwrap()).into());
+        Self::claiming(claim, groups, service)
+    }
+
+    fn claiming(claim: Claim, groups: &[Group], service: Listener) -> Self {
         let (peer, far) = memory::cable(64);
         let clock = ManualClock::default();
         let mut taken = Groups::new();
         groups.iter().for_each(|group| taken.insert(group.clone()).unwrap());
-        let claim = Claim::Addresses(["10.0.0.2/24", "fd00::2/64", "fe80::2/64"].map(|text| text.parse().unwrap()).into());
         let interface = Interface {
             name: "cable".into(),
             mac: far.mac(),
@@ -195,6 +199,22 @@ fn the_answer_to_what_came_to_a_group_is_from_an_address_of_ours() {
     hall.hear("10.0.0.1:4000", "255.255.255.255:5000", b"who");
     let to_peer = |source: &str| (ip(source), 64, PEER_MAC);
     assert_eq!(hall.sent(), [to_peer("10.0.0.2"), to_peer("fe80::2"), to_peer("10.0.0.2")]);
+}
+
+#[test]
+fn an_asker_behind_a_router_is_answered_from_an_address_of_ours_or_not_at_all() {
+    let groups = [group("239.1.2.3:5000"), group("[ff05::1234]:5000")];
+    let listener = || Listener { open: vec!["0.0.0.0:5000"], answer: true, ..Listener::default() };
+    let ports = vec!["udp:5000".parse().unwrap()];
+    let kernels = Claim::Ports { addresses: vec!["10.0.0.2/24".parse().unwrap()], ports };
+    for claim in [Claim::Addresses(vec!["10.0.0.2/24".parse().unwrap()]), kernels] {
+        let mut hall = Hall::claiming(claim, &groups, listener());
+        hall.hear("192.0.2.1:4000", "239.1.2.3:5000", b"who");
+        assert_eq!(hall.sent(), [(ip("10.0.0.2"), 64, PEER_MAC)]);
+        hall.hear("[fd00::1]:4000", "[ff05::1234]:5000", b"who");
+        assert_eq!((hall.got().len(), hall.sent(), hall.dropped(Drop::NoRoute)), (2, vec![], 1));
+        assert_no_frame_missing(&hall.engine);
+    }
 }
 
 //= type=test
