@@ -157,6 +157,8 @@ pub fn quoted(bytes: &[u8]) -> Option<Quoted> {
     if ipv6::Raw::version(ip.version_class_label.get()) != 6 {
         return None;
     }
+    // Cut anywhere, a first fragment would seem to have a length that none may have; of whole units of 8 bytes nothing is missed that is read here.
+    let behind = &behind[..behind.len() & !0b111];
     let walked = extension::walk(ip.next_header, behind).ok()?;
     let known = matches!(walked.protocol, NEXT_HEADER_TCP | NEXT_HEADER_UDP);
     let first = walked.fragment.is_none_or(|fragment| fragment.offset == 0);

@@ -137,7 +137,12 @@ fn a_quotation_names_the_flow() {
     assert_eq!(quoted(&packet(NEXT_HEADER_TCP, &segment)[..47]), None);
     let extended = [&[NEXT_HEADER_TCP, 0, 1, 4, 0, 0, 0, 0][..], &segment].concat();
     assert_eq!(quoted(&packet(NEXT_HEADER_DESTINATION, &extended)), Some(expected));
-    assert_eq!(quoted(&packet(NEXT_HEADER_UDP, &segment)), Some(Quoted { protocol: NEXT_HEADER_UDP, seq: None, ..expected }));
+    let datagram = Some(Quoted { protocol: NEXT_HEADER_UDP, seq: None, ..expected });
+    assert_eq!(quoted(&packet(NEXT_HEADER_UDP, &segment)), datagram);
+    let first = [&[NEXT_HEADER_UDP, 0, 0, 1, 0, 0, 0, 9][..], &segment, &[7; 20]].concat();
+    for cut in 16..first.len() {
+        assert_eq!(quoted(&packet(NEXT_HEADER_FRAGMENT, &first[..cut])), datagram, "a first fragment, {cut} bytes of it");
+    }
 }
 
 #[test]
