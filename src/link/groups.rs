@@ -71,6 +71,10 @@ impl Group {
         if let Some(source) = self.sources.iter().find(|source| !single(source)) {
             return Err(refused(format!("{source} is not the address of a host of its family")));
         }
+        let twice = |(n, source): &(usize, &IpAddr)| self.sources.iter().take(*n).any(|other| other == *source);
+        if let Some((_, source)) = self.sources.iter().enumerate().find(twice) {
+            return Err(refused(format!("the source {source} is named twice")));
+        }
         if self.sources.len() > limits::GROUP_SOURCES {
             return Err(refused(format!("{} sources are the most", limits::GROUP_SOURCES)));
         }
@@ -98,7 +102,8 @@ impl Groups {
     /// Adds a group.
     ///
     /// # Errors
-    /// Usage: it is there already, a source-specific group without a source, sources of something else than a multicast group, too many.
+    /// Usage: it is there already, a source-specific group without a source, sources of something else than a multicast group, one of them named
+    /// twice, too many.
     pub fn insert(&mut self, group: Group) -> Result<(), SetupError> {
         group.check()?;
         let refused = |why: &str| SetupError::usage(format!("cannot take the group {group}"), why);
@@ -203,6 +208,8 @@ mod tests {
     fn what_cannot_be_a_membership_is_a_usage_error() {
         let mut groups = Groups::new();
         groups.insert(group("239.1.2.3", &[])).unwrap();
+        let sources: Vec<_> = (0..=limits::GROUP_SOURCES as u8).map(|n| Ipv4Addr::new(10, 0, 1, n).into()).collect();
+        let too_many = Group::new(ip("232.1.2.3"), 5000).only_from(&sources);
         for (bad, why) in [
             (group("239.1.2.3", &[]), "named twice"),
             (group("232.1.2.3", &[]), "try: 232.1.2.3:5000,source=10.0.0.1"),
@@ -210,7 +217,8 @@ mod tests {
             (group("255.255.255.255", &["10.0.0.1"]), "a broadcast has no membership"),
             (group("232.1.2.3", &["fd00::1"]), "not the address of a host of its family"),
             (group("232.1.2.3", &["239.0.0.1"]), "not the address of a host of its family"),
-            (group("232.1.2.3", &["10.0.0.1"; limits::GROUP_SOURCES + 1]), "64 sources are the most"),
+            (group("232.1.2.3", &["10.0.0.1", "10.0.0.9", "10.0.0.1"]), "the source 10.0.0.1 is named twice"),
+            (too_many, "64 sources are the most"),
         ] {
             let error = groups.insert(bad).unwrap_err();
             assert_eq!(error.exit_code(), 2);
