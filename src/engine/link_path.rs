@@ -188,7 +188,8 @@ impl<D: Device> Core<D> {
         match link.interface.claim {
             Claim::Addresses(_) => route::next_hop(&link.interface, target).is_some(),
             // To many goes whatever is sent to no neighbour in particular.
-            Claim::Ports { .. } => route::is_many(&link.interface, target) || link.neighbors.known(link.hop(target)).is_some(),
+            Claim::Ports { .. } if route::is_many(&link.interface, target) => route::next_hop(&link.interface, target).is_some(),
+            Claim::Ports { .. } => link.neighbors.known(link.hop(target)).is_some(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::wire::ipv6;
 ///
 /// A route is taken before a network of the interface only when its prefix is longer.
 pub fn next_hop(interface: &Interface, target: IpAddr) -> Option<IpAddr> {
-    if target.is_unspecified() || target.is_loopback() || is_this_network(target) {
+    if target.is_unspecified() || target.is_loopback() || is_this_network(target) || stays_on_its_interface(target) {
         return None;
     }
     //= rfc1122#3.3.1.1
@@ -142,6 +142,14 @@ pub fn on_link(interface: &Interface, ip: IpAddr) -> bool {
 /// True for 0.0.0.0/8, "this host on this network" (RFC 1122 3.2.1.3).
 const fn is_this_network(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 0)
+}
+
+//= rfc4291#2.7
+//# Nodes must not originate a packet to a multicast address whose scop
+//# field contains the reserved value 0;
+/// True for the IPv6 groups of scope 0, and of scope 1, which never leave an interface (RFC 4291 2.7).
+const fn stays_on_its_interface(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.is_multicast() && v6.octets()[1] & 0x0f < 2)
 }
 
 /// True for fe80::/10, which is on every link (RFC 4291 2.5.6).
