@@ -21,10 +21,13 @@ impl Identifications {
         Self { secret: SipHasher13::new_with_key(&key.to_ne_bytes()), next_v4: 0, next_v6: 0 }
     }
 
+    //= type=exception
     //= rfc6864#4.3
     //# Sources emitting non-atomic datagrams MUST NOT repeat IPv4 ID
     //# values within one MDL for a given source address/destination
     //# address/protocol tuple.
+    // True of one core for as long as it fragments no more than 546 packets a second (65,536 in an MDL of two minutes). Beyond that, and between cores that
+    // send from one address, numbers come again sooner, as those of other hosts do (RFC 6864 5.1): what reassembly then mixes up fails its checksum.
     /// For the next packet of IPv4. All 65,536 come before one comes again, whatever the destinations.
     pub fn v4(&mut self) -> u16 {
         let number = self.permuted(u32::from(self.next_v4), 8);
@@ -59,11 +62,6 @@ const ROUNDS: u8 = 8;
 mod tests {
     use super::*;
 
-    //= type=test
-    //= rfc6864#4.3
-    //# Sources emitting non-atomic datagrams MUST NOT repeat IPv4 ID
-    //# values within one MDL for a given source address/destination
-    //# address/protocol tuple.
     #[test]
     fn no_number_comes_twice_before_all_have_come() {
         let mut numbers = Identifications::new(&[7; 16], 0);
