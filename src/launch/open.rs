@@ -13,10 +13,11 @@ use crate::engine::{Config, Duplicate, Engine, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
 use crate::launch::interfaces::{self, Checked};
 use crate::launch::{Launch, Ready};
-use crate::link::interface::{Claim, Interface};
+use crate::link::interface::{Cidr, Claim, Interface};
 use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
 use crate::steer::{Attached, Cause, Claims, Mode, Reservation, Steering, XdpMode};
+use crate::wire::ipv6;
 use crate::xsk::capability::{self, Right};
 use crate::xsk::{self, BusyPoll, Membership, Pages, XskQueue};
 
@@ -100,6 +101,7 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
         if let Claim::Ports { addresses, ports } = &one.interface.claim {
             opened.held.reservations.push(Reservation::take(one.nic.index(), addresses, ports)?);
         }
+        opened.held.memberships.extend(join_for_solicitations(one));
         // A broadcast is for every host: there is nothing to join.
         for group in one.interface.groups.iter().filter(|group| group.address().is_multicast()) {
             opened.held.memberships.push(Membership::join(&one.nic, group.address(), group.sources())?);
@@ -126,6 +128,20 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
         opened.held.attached.push(attached);
     }
     Ok(opened)
+}
+
+/// Joins the groups at which neighbours ask for our IPv6 addresses (RFC 4291 2.8): a NIC that filters multicast drops the solicitations otherwise, and a switch
+/// that snoops MLD sends them elsewhere. Where the kernel has no IPv6 this is said, and may do no harm.
+fn join_for_solicitations(one: &Checked) -> Vec<Membership> {
+    let Claim::Addresses(addresses) = &one.interface.claim else { return Vec::new() };
+    let join = |cidr: &Cidr| {
+        let IpAddr::V6(address) = cidr.address else { return None };
+        let joined = Membership::join(&one.nic, ipv6::solicited_node(address).into(), &[]);
+        joined
+            .inspect_err(|error| tracing::warn!("{error}\n  neighbours may not find {address}, if the NIC filters multicast"))
+            .ok()
+    };
+    addresses.iter().filter_map(join).collect()
 }
 
 /// Checks rights and interfaces, and moves the calling thread to its core.
