@@ -94,7 +94,8 @@ impl Launch {
     }
 
     /// Takes a UDP port of a multicast group or of a broadcast address, on every interface; the broadcast address of a network, on those that are
-    /// on it. The kernel joins the group there for as long as the engine is open, and does not see what is sent to the port of the group.
+    /// on it. The kernel joins the group there for as long as the engine is open, and does not see what is sent to the port of
+    /// the group; fragments, of which most show no port, stay with it.
     #[must_use]
     pub fn group(mut self, group: Group) -> Self {
         self.groups.push((None, group));

@@ -127,6 +127,25 @@ fn a_killed_process_has_left_its_groups() {
     world.assert_untouched();
 }
 
+/// The groups at which neighbours ask for an address: in the kernel's list and, which is what a NIC filters by, as Ethernet addresses.
+#[test]
+fn the_groups_at_which_our_addresses_are_asked_for_are_joined_as_long_as_we_run() {
+    let Some(world) = world_of_both() else { return };
+    let groups = ["ff02::1:ff01:2345", "33:33:ff:01:23:45", "ff02::1:ff77:6789", "33:33:ff:77:67:89"];
+    let joined = || {
+        let listed = memberships(&world.server);
+        groups.iter().filter(|group| listed.contains(**group)).count()
+    };
+    let server = Server::with(&world, &["-a", "fd00::1:2345/64", "-a", "fe80::77:6789/64", "echo:7"]);
+    assert_eq!(joined(), groups.len(), "{}", memberships(&world.server));
+    server.stop();
+    assert_eq!(joined(), 0, "{}", memberships(&world.server));
+    let server = Server::with(&world, &["-a", "fd00::1:2345/64", "-a", "fe80::77:6789/64", "echo:7"]);
+    assert_eq!(joined(), groups.len());
+    server.kill();
+    assert_eq!(joined(), 0, "{}", memberships(&world.server));
+}
+
 #[test]
 fn only_the_named_sources_are_heard() {
     let Some(world) = world_of_both() else { return };

@@ -1,6 +1,6 @@
 //! Datagrams to many, and endpoints of one peer: what is heard, what is sent, and how far.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use super::wire::{OUR_MAC, PEER_MAC};
 use super::*;
@@ -107,9 +107,32 @@ impl Hall {
         }
         ethernet::emit(&mut bytes, &link);
         bytes.extend(datagram);
+        self.inject(&bytes);
+    }
+
+    /// The same to a group of IPv4, in two fragments.
+    fn hear_in_fragments(&mut self, from: &str, to: &str, payload: &[u8]) {
+        let (from, to): (SocketAddrV4, SocketAddrV4) = (from.parse().unwrap(), to.parse().unwrap());
+        let mut datagram = [&[0; 8], payload].concat();
+        let pseudo = PseudoHeader { source: (*from.ip()).into(), target: (*to.ip()).into(), protocol: PROTOCOL_UDP };
+        udp::emit(&mut datagram, from.port(), to.port(), &pseudo);
+        let link = Ethernet { target: Mac([1, 0, 0x5e, 0, 0, 1]), source: PEER_MAC, vlan: None, ethertype: ETHERTYPE_IPV4 };
+        for (nth, data) in datagram.chunks(1480).enumerate() {
+            let whole = Ipv4::outgoing(*from.ip(), *to.ip(), PROTOCOL_UDP, data.len());
+            let (fragment_offset, more_fragments) = (nth as u16 * 1480, nth == 0);
+            let part = Ipv4 { identification: 7, dont_fragment: false, fragment_offset, more_fragments, ..whole };
+            let mut bytes = vec![0; 34];
+            ethernet::emit(&mut bytes, &link);
+            ipv4::emit(&mut bytes[14..], &part);
+            bytes.extend(data);
+            self.inject(&bytes);
+        }
+    }
+
+    fn inject(&mut self, bytes: &[u8]) {
         let mut frame = self.peer.allocate().unwrap();
         frame.set_len(bytes.len());
-        frame.bytes_mut().copy_from_slice(&bytes);
+        frame.bytes_mut().copy_from_slice(bytes);
         self.peer.transmit(frame).unwrap();
         self.peer.flush();
         self.engine.turn(&self.clock);
@@ -202,6 +225,27 @@ fn the_answer_to_what_came_to_a_group_is_from_an_address_of_ours() {
 }
 
 #[test]
+fn what_came_to_a_group_in_fragments_is_judged_and_answered_as_if_it_had_come_whole() {
+    let one = group("232.1.2.3:5000").only_from(&[ip("10.0.0.1")]);
+    let listener = Listener { open: vec!["0.0.0.0:5000"], answer: true, ..Listener::default() };
+    let mut hall = Hall::new(&[group("239.1.2.3:5000"), one], listener);
+    hall.hear_in_fragments("10.0.0.1:4000", "239.1.2.3:5000", &[7; 2000]);
+    assert_eq!(hall.got(), [(0, "239.1.2.3:5000".to_owned(), true)]);
+    let answer = (ip("10.0.0.2"), 64, PEER_MAC);
+    assert_eq!(hall.sent(), [answer, answer], "two fragments");
+    for (from, to, why) in [
+        ("10.0.0.1:4000", "239.1.2.4:5000", Drop::GroupNotJoined),
+        ("10.0.0.1:4000", "239.1.2.3:5001", Drop::GroupNotJoined),
+        ("10.0.0.9:4000", "232.1.2.3:5000", Drop::GroupSource),
+    ] {
+        let before = hall.dropped(why);
+        hall.hear_in_fragments(from, to, &[7; 2000]);
+        assert_eq!((hall.dropped(why) - before, hall.got().len(), hall.sent()), (1, 1, vec![]), "{from} to {to}");
+    }
+    assert_no_frame_missing(&hall.engine);
+}
+
+#[test]
 fn an_asker_behind_a_router_is_answered_from_an_address_of_ours_or_not_at_all() {
     let groups = [group("239.1.2.3:5000"), group("[ff05::1234]:5000")];
     let listener = || Listener { open: vec!["0.0.0.0:5000"], answer: true, ..Listener::default() };
@@ -246,6 +290,9 @@ fn what_is_sent_to_a_group_stays_on_the_link_unless_told_otherwise() {
             (ip("10.0.0.2"), 64, Mac::BROADCAST),
         ]
     );
+    for stays in ["[ff00::9]:6000", "[ff01::9]:6000"] {
+        assert_eq!(hall.engine.core.send_to(EndpointId(0), to(stays), b"host"), Err(CallError::NoRoute), "{stays}");
+    }
     let elsewhere = Sending { interface: Some(1), ..Sending::default() };
     assert_eq!(hall.engine.core.send_with(EndpointId(0), to("239.9.9.9:6000"), b"", elsewhere), Err(CallError::NoRoute));
 }
@@ -305,12 +352,7 @@ fn a_connected_endpoint_is_told_of_errors_about_its_peer_alone() {
         let mut message = vec![0; crate::wire::icmpv4::MAX_LEN];
         let len = crate::wire::icmpv4::emit_unreachable(&mut message, crate::wire::icmpv4::CODE_PORT, &quoted);
         let bytes = wire::packet(OUR_MAC, PEER_MAC, ipv4::PROTOCOL_ICMP, &message[..len]);
-        let mut frame = hall.peer.allocate().unwrap();
-        frame.set_len(bytes.len());
-        frame.bytes_mut().copy_from_slice(&bytes);
-        hall.peer.transmit(frame).unwrap();
-        hall.peer.flush();
-        hall.engine.turn(&hall.clock);
+        hall.inject(&bytes);
     }
     assert_eq!(hall.engine.core.counters.icmp_errors_received, 2);
     let about: Vec<_> = hall.engine.service().errors.iter().map(|error| error.remote.to_string()).collect();
