@@ -28,10 +28,11 @@ pub trait Context {
 
     /// Opens a UDP endpoint at a port; port 0 asks for a free one.
     ///
-    /// # Errors
-    /// The port is taken on this core, not claimed, or the table of endpoints is full.
     /// The address may be a group that the launch takes: then what is sent to the group arrives there, and otherwise at the endpoint for all
     /// addresses. Two endpoints do not share a port of one address: a core has one service, and nothing to spread the load over.
+    ///
+    /// # Errors
+    /// The port is taken on this core, not claimed, or the table of endpoints is full.
     fn open_udp(&mut self, at: Local) -> Result<EndpointId, CallError>;
 
     /// Opens a UDP endpoint for one peer: datagrams of others do not arrive ([`crate::device::Drop::UdpNotConnected`]), and of ICMP errors only those
