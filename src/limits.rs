@@ -92,6 +92,10 @@ pub const EXTENSION_HEADERS: usize = 8;
 pub const EXTENSION_BYTES: usize = 512;
 /// Prefixes of one router advertisement that are read.
 pub const ROUTER_PREFIXES: usize = 8;
+/// Default routers of a link that are remembered (RFC 4861 6.3.4 asks for two).
+pub const ROUTERS: usize = 8;
+/// Prefixes of a link that are remembered, of all its routers together, and so addresses made of them.
+pub const LINK_PREFIXES: usize = 16;
 /// Datagrams that came in fragments and that services may keep: 4 MiB at most.
 pub const KEPT_WHOLE: usize = 64;
 /// Fragmented datagrams in work on one core.

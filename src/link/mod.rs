@@ -14,5 +14,6 @@ pub mod neighbor;
 pub mod packet;
 pub mod reassembly;
 pub mod route;
+pub mod routers;
 pub mod routes;
 pub mod stable;

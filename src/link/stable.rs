@@ -13,9 +13,13 @@ pub const ATTEMPTS: u8 = 4;
 /// The link-local address of an interface. `attempt` counts from 0, one more for every address that another station turned out to have; up to
 /// [`ATTEMPTS`]. `secret` must stay the same as long as the address is to. `None` when the identifier is reserved: take the next attempt.
 pub fn link_local(secret: &[u8; 16], interface: &str, attempt: u8) -> Option<Ipv6Addr> {
-    const PREFIX: u64 = 0xfe80 << 48;
-    let identifier = identifier(secret, PREFIX, interface, attempt);
-    (!is_reserved(identifier)).then(|| Ipv6Addr::from_bits(u128::from(PREFIX) << 64 | u128::from(identifier)))
+    address(secret, 0xfe80 << 48, interface, attempt)
+}
+
+/// The same under any prefix of 64 bits, as a router advertises it (RFC 4862 5.5.3 d).
+pub fn address(secret: &[u8; 16], prefix: u64, interface: &str, attempt: u8) -> Option<Ipv6Addr> {
+    let identifier = identifier(secret, prefix, interface, attempt);
+    (!is_reserved(identifier)).then(|| Ipv6Addr::from_bits(u128::from(prefix) << 64 | u128::from(identifier)))
 }
 
 /// The identifier of an interface under a prefix of 64 bits: `F(Prefix, Net_Iface, DAD_Counter, secret_key)` (RFC 7217 5).
