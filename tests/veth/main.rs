@@ -27,6 +27,7 @@ mod hostile;
 mod http;
 mod integrity;
 mod ipv4;
+mod lies;
 mod line;
 mod many;
 mod neighbors;
