@@ -1,6 +1,6 @@
 //! The program whose instructions `scripts/bench.sh --count` counts: one path of the engine, repeated.
 //!
-//!     count udp_echo|tcp_request_reply|syn_to_syn_received REPETITIONS
+//!     count udp_echo|tcp_request_reply|syn_to_syn_received|syn_cookie REPETITIONS
 //!
 //! The engine runs over a device in memory that hands it prepared packets and takes back what it sends; nothing else is in the
 //! loop but the writing of the next request. Two runs with different repetitions give the cost of one.
@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     let done = match path.as_str() {
         "udp_echo" => udp_echo(repetitions),
         "tcp_request_reply" => tcp_request_reply(repetitions),
-        "syn_to_syn_received" => syn_to_syn_received(repetitions),
+        "syn_to_syn_received" => answered_syns(World::new(repetitions), repetitions),
+        "syn_cookie" => answered_syns(World::with_backlog(repetitions, 0), repetitions),
         _ => return usage(),
     };
     if done == repetitions {
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: count udp_echo|tcp_request_reply|syn_to_syn_received REPETITIONS");
+    eprintln!("usage: count udp_echo|tcp_request_reply|syn_to_syn_received|syn_cookie REPETITIONS");
     ExitCode::from(2)
 }
 
@@ -81,8 +82,7 @@ fn tcp_request_reply(repetitions: u32) -> u32 {
     answered
 }
 
-fn syn_to_syn_received(repetitions: u32) -> u32 {
-    let mut world = World::new(repetitions);
+fn answered_syns(mut world: World, repetitions: u32) -> u32 {
     let mut answered = 0;
     for at in 0..repetitions {
         let reply = world.segment((at + 1024) as u16, SeqNum(at.wrapping_mul(77_777)), SeqNum(0), Flags::SYN, &[]);
@@ -106,6 +106,10 @@ struct Reply {
 
 impl World {
     fn new(connections: u32) -> Self {
+        Self::with_backlog(connections, connections as usize + 16)
+    }
+
+    fn with_backlog(connections: u32, backlog: usize) -> Self {
         let interface = Interface {
             name: "replay".into(),
             mac: OUR_MAC,
@@ -118,7 +122,7 @@ impl World {
         };
         let mut config = Config::new(Secrets::fixed());
         config.tcp.connections = connections as usize + 16;
-        config.tcp.backlog = connections as usize + 16;
+        config.tcp.backlog = backlog;
         // The handshake must not be repeated while the next are counted.
         config.tcp.rto_initial = Duration::from_secs(60);
         let clock = Steps(Cell::new(0));

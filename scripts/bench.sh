@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Counts the instructions of three paths over the in-memory device: figures that repeat on any machine.
+# Counts the instructions of four paths over the in-memory device: figures that repeat on any machine.
 #
 #   scripts/bench.sh --count [--check | --write]
 #
-#   --count   prints instructions per UDP echo, per TCP request and reply, and per SYN until SYN-RECEIVED
+#   --count   prints instructions per UDP echo, per TCP request and reply, per SYN until SYN-RECEIVED, and per SYN
+#             answered with a cookie
 #   --check   compares with benches/counts.json: fails above 3 % with the same rustc, libc and valgrind, and only
 #             reports the difference with others
 #   --write   puts the figures into benches/counts.json, with the versions they were made with
@@ -12,7 +13,7 @@ source "$(dirname "$0")/common.sh"
 
 committed=benches/counts.json
 limit_percent=3
-paths=(udp_echo tcp_request_reply syn_to_syn_received)
+paths=(udp_echo tcp_request_reply syn_to_syn_received syn_cookie)
 # The cost of a path is the difference of two runs, divided: what happens once falls out.
 few=1000
 many=3000
@@ -70,7 +71,8 @@ if [[ -n $write ]]; then
   "instructions": {
     "udp_echo": ${counts[udp_echo]},
     "tcp_request_reply": ${counts[tcp_request_reply]},
-    "syn_to_syn_received": ${counts[syn_to_syn_received]}
+    "syn_to_syn_received": ${counts[syn_to_syn_received]},
+    "syn_cookie": ${counts[syn_cookie]}
   }
 }
 JSON

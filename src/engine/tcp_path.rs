@@ -246,11 +246,10 @@ impl<D: Device> Core<D> {
 
     /// A SYN-ACK for a SYN that gets no TCB; from now on the listener takes acknowledgments of cookies.
     fn answer_with_cookie(&mut self, stranger: &Stranger, listener: u16, syn: &Segment<'_>) -> Option<Answer> {
-        // The TCB that is asked for its SYN-ACK controls nothing; this algorithm needs no memory for that.
         let key = &stranger.key;
-        let (octets, opening) = (key.octets(), self.opening(stranger.at, key, Some(Algorithm::Reno)));
+        let (octets, opening) = (key.octets(), self.opening(stranger.at, key, None));
         let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
-        let syn_ack = cookie::syn_ack(&self.config.tcp, opening, self.now, syn, seal)?;
+        let syn_ack = cookie::syn_ack(&self.config.tcp, opening, self.now, syn, seal);
         self.listeners.at_mut(listener)?.overflowed = Some(self.now);
         Some(Answer::Cookie(syn_ack))
     }

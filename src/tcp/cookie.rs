@@ -30,10 +30,15 @@ use std::hash::Hasher as _;
 use siphasher::sip::SipHasher13;
 
 use super::config::Config;
+use super::ecn;
 use super::event::{Opening, Transmit};
+use super::options::{self, Offers};
 use super::pool::BufferPool;
 use super::seq::SeqNum;
 use super::tcb::Tcb;
+use super::timestamps::Timestamps;
+use super::user_timeout::UserTimeout;
+use super::window::ReceiveSpace;
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Options, Segment};
 
@@ -46,31 +51,33 @@ pub struct Seal<'a> {
     pub flow: &'a [u8; 40],
 }
 
-/// The SYN-ACK that answers a SYN and remembers it: what a TCB would have sent, with the cookie in place of its numbers.
-pub fn syn_ack(config: &Config, opening: Opening, now: Instant, syn: &Segment<'_>, seal: Seal<'_>) -> Option<Transmit<'static>> {
+/// The SYN-ACK that answers a SYN and remembers it: the one a TCB would have sent, with the cookie in place of its numbers. It is put together
+/// of the same parts, without the TCB; `opening.iss` and `opening.congestion` are not used.
+pub fn syn_ack(config: &Config, opening: Opening, now: Instant, syn: &Segment<'_>, seal: Seal<'_>) -> Transmit<'static> {
     let stamped = config.timestamps && syn.options.timestamps.is_some();
-    let mut syn = *syn;
-    if !stamped {
-        // There is no place to remember them in.
-        syn.options = Options { mss: syn.options.mss, ..Options::default() };
-        syn.flags = Flags::SYN;
-    }
-    let mut tcb = Tcb::accept(config, opening, now, &syn);
-    let sent = tcb.poll_transmit(config, now, &mut BufferPool::new(0))?;
-    let Transmit { ack, flags, window, mut options, .. } = sent;
-    let mut extras = NO_EXTRAS;
-    if let Some((value, _)) = &mut options.timestamps {
-        let scale = options.window_scale.and(syn.options.window_scale);
-        extras = Extras { window_scale: scale, sack: options.sack_permitted, ecn: flags.contains(Flags::ECE) }.bits();
-        *value = stamp(*value, extras);
-    }
+    // Without a timestamp there is no place to remember the rest in.
+    let (asked, flags) = if stamped { (syn.options, syn.flags) } else { (Options::default(), Flags::SYN) };
+    let offers = Offers::new(config).taken_up(&asked);
+    let ecn = ecn::answer(config.ecn, flags);
+    let extras = Extras {
+        window_scale: asked.window_scale.filter(|_| offers.window_scale),
+        sack: offers.sack,
+        ecn: ecn.contains(Flags::ECE),
+    };
+    let extras = if stamped { extras.bits() } else { NO_EXTRAS };
+    let clock = Timestamps::new(opening.timestamp_offset);
+    let timestamps = asked.timestamps.map(|(value, _)| (stamp(clock.value(now), extras), value));
+    let mut rcv = ReceiveSpace::new(config, opening.mss);
+    let window = rcv.offer_in_syn();
+    let options = options::of_syn(&rcv, offers, timestamps, UserTimeout::new(config, now).in_syn());
     //= rfc4987#a
     //# When a SYN comes in from (saddr,sport) to (daddr,dport) with
     //# ISN x, find the largest i for which msstab[i] <= the incoming
     //# MSS.
     let index = size_index(syn.options.mss.unwrap_or(opening.ip.default_mss()));
     let seq = cookie(seal, syn.seq, slot(now), extras, index);
-    Some(Transmit { seq, ack, flags, window, urgent: 0, options, ect: false, payload: [&[], &[]] })
+    let flags = Flags::SYN | Flags::ACK | ecn;
+    Transmit { seq, ack: syn.seq + 1, flags, window, urgent: 0, options, ect: false, payload: [&[], &[]] }
 }
 
 /// The TCB of a handshake that an acknowledgment completes, if it acknowledges a cookie of ours that is not too old: in SYN-RECEIVED
@@ -213,13 +220,17 @@ const NO_SCALE: u8 = 15;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::tcp::congestion::Algorithm;
+    use crate::tcp::ecn::Use;
     use crate::tcp::{BufferPool, Events, IpVersion, State};
+    use crate::wire::checksum::PseudoHeader;
+    use crate::wire::tcp;
 
     const SEAL: Seal<'static> = Seal { secret: b"sixteen secrets!", flow: &[7; 40] };
     const OPENING: Opening =
@@ -237,7 +248,7 @@ mod tests {
     }
 
     fn cookie_for(options: Options) -> Transmit<'static> {
-        syn_ack(&Config::default(), OPENING, NOW, &syn(options), SEAL).unwrap()
+        syn_ack(&Config::default(), OPENING, NOW, &syn(options), SEAL)
     }
 
     /// The peer's ACK of a cookie.
@@ -249,6 +260,16 @@ mod tests {
 
     fn accepted(segment: &Segment<'_>, now: Instant) -> Option<Tcb> {
         accept(&Config::default(), OPENING, now, segment, SEAL)
+    }
+
+    /// A SYN-ACK on the wire.
+    fn bytes(sent: &Transmit<'_>) -> Vec<u8> {
+        let Transmit { seq, ack, flags, window, urgent, options, .. } = *sent;
+        let header = tcp::Header { source_port: 7, target_port: 40_000, seq, ack, flags, window, urgent, options };
+        let mut bytes = vec![0; tcp::header_len(&options)];
+        let (source, target) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::BROADCAST.into());
+        tcp::emit(&mut bytes, &header, 0, &PseudoHeader { source, target, protocol: 6 });
+        bytes
     }
 
     //= type=test
@@ -341,7 +362,7 @@ mod tests {
     fn a_cookie_does_not_show_its_slot() {
         let top = |flow: u8| {
             let flow = [flow; 40];
-            let cookie = syn_ack(&Config::default(), OPENING, NOW, &syn(all(1460)), Seal { flow: &flow, ..SEAL }).unwrap();
+            let cookie = syn_ack(&Config::default(), OPENING, NOW, &syn(all(1460)), Seal { flow: &flow, ..SEAL });
             (cookie.seq - IRS) >> HASH_BITS
         };
         let tops: std::collections::BTreeSet<_> = (0..64).map(top).collect();
@@ -371,6 +392,60 @@ mod tests {
             prop_assert_eq!(Extras::from_bits(extras.bits()), extras);
         }
 
+        /// The numbers aside, a peer cannot tell from the SYN-ACK whether it is remembered: the same bytes in the same frame.
+        #[test]
+        fn a_cookie_is_sent_as_a_connection_would_send_it(
+            offers: (bool, bool, bool),
+            ecn in prop::sample::select(&[Use::Off, Use::Passive, Use::On]),
+            buffers in (0..usize::MAX / 2, 0..usize::MAX / 2, 0..40u32),
+            user_timeout in prop::option::of((any::<bool>(), 0..5_000_000u64)),
+            named in (prop::option::of(0..=u16::MAX), prop::option::of(0..=20u8), any::<bool>(), prop::option::of(any::<(u32, u32)>())),
+            told in prop::option::of(any::<u16>()),
+            marks in 0..4u8,
+            numbers: (u32, u32, u16, u16),
+            ns in 0..u64::MAX / 2,
+            v6: bool,
+        ) {
+            let config = Config {
+                window_scaling: offers.0,
+                timestamps: offers.1,
+                sack: offers.2,
+                ecn,
+                receive_buffer: buffers.0 >> buffers.2,
+                receive_buffer_max: buffers.1 >> buffers.2,
+                user_timeout_option: user_timeout.is_some(),
+                user_timeout: user_timeout.map_or(Duration::ZERO, |(set, ms)| Duration::from_millis(if set { ms } else { 0 })),
+                ..Config::default()
+            };
+            let (irs, timestamp_offset, window, mss) = numbers;
+            let (now, ip) = (Instant::from_ns(ns), if v6 { IpVersion::V6 } else { IpVersion::V4 });
+            let opening = Opening { timestamp_offset, mss, ip, ..OPENING };
+            let (their_mss, window_scale, sack_permitted, timestamps) = named;
+            let options =
+                Options { mss: their_mss, window_scale, sack_permitted, timestamps, user_timeout: told, ..Options::default() };
+            let marks = [Flags::NONE, Flags::ECE, Flags::CWR, Flags::ECE | Flags::CWR][usize::from(marks)];
+            let whole = Segment { seq: SeqNum(irs), window, flags: Flags::SYN | marks, ..syn(options) };
+            // What cannot be remembered is treated as if it had not been asked for.
+            let bare = Segment { flags: Flags::SYN, options: Options { mss: their_mss, ..Options::default() }, ..whole };
+            let stamped = config.timestamps && timestamps.is_some();
+            let mut tcb = Tcb::accept(&config, opening, now, if stamped { &whole } else { &bare });
+            let mut expected = tcb.poll_transmit(&config, now, &mut BufferPool::new(0)).unwrap();
+            let cookie = syn_ack(&config, opening, now, &whole, SEAL);
+            expected.seq = cookie.seq;
+            if let (Some((expected, _)), Some((value, _))) = (&mut expected.options.timestamps, cookie.options.timestamps) {
+                prop_assert!(expected.wrapping_sub(value) <= u32::from(EXTRAS_MASK), "only its low bits tell something else");
+                *expected = value;
+            }
+            prop_assert_eq!(&cookie, &expected);
+            prop_assert_eq!(bytes(&cookie), bytes(&expected));
+            if let Some((value, _)) = cookie.options.timestamps {
+                let remembered = Extras::from_bits(value as u8 & EXTRAS_MASK);
+                prop_assert_eq!(remembered.sack, cookie.options.sack_permitted);
+                prop_assert_eq!(remembered.ecn, cookie.flags.contains(Flags::ECE));
+                prop_assert_eq!(remembered.window_scale.is_some(), cookie.options.window_scale.is_some());
+            }
+        }
+
         #[test]
         fn every_cookie_is_recognized(irs: u32, mss: u16, ns in 0..u64::MAX / 2, later in 0..64u64, stamps: bool, scale in 0..=20u8) {
             let options = Options {
@@ -381,7 +456,7 @@ mod tests {
             };
             let now = Instant::from_ns(ns);
             let syn = Segment { seq: SeqNum(irs), ..syn(options) };
-            let cookie = syn_ack(&Config::default(), OPENING, now, &syn, SEAL).unwrap();
+            let cookie = syn_ack(&Config::default(), OPENING, now, &syn, SEAL);
             let ack = Segment { seq: SeqNum(irs) + 1, ..ack_of(&cookie) };
             let tcb = accepted(&ack, now + Duration::from_secs(later)).expect("it is right");
             prop_assert_eq!(tcb.snd.mss, SIZES[size_index(mss) as usize].min(1460));

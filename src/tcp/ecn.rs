@@ -91,10 +91,7 @@ impl Ecn {
     /// The flags of our SYN (`false`) or SYN-ACK (`true`); `again` when it has been sent before.
     pub(super) fn syn_flags(&mut self, with_ack: bool, again: bool) -> Flags {
         if with_ack {
-            //= rfc3168#6.1.1
-            //# If a host has received an ECN-setup SYN packet, then it MAY send an ECN-setup SYN-ACK packet.  Otherwise, it MUST NOT
-            //# send an ECN-setup SYN-ACK packet.
-            return if self.peer_asks && self.wanted != Use::Off { Flags::ECE } else { Flags::NONE };
+            return answer_to(self.wanted, self.peer_asks);
         }
         //= rfc3168#6.1.1.1
         //# A host that receives no reply to an ECN-setup SYN within the normal SYN retransmission timeout interval MAY resend the SYN
@@ -109,12 +106,7 @@ impl Ecn {
 
     /// The peer's SYN, or SYN-ACK.
     pub(super) fn on_syn(&mut self, flags: Flags) {
-        //= rfc3168#6.1.1
-        //# We call a SYN packet with the ECE and CWR flags set an "ECN-setup SYN packet"
-        //= rfc3168#6.1.1
-        //# Similarly, we call a SYN-ACK packet with only the ECE flag set but the CWR flag not set an "ECN-setup SYN-ACK packet"
-        // A peer that mirrors our flags sets both in its SYN-ACK, and is therefore not capable (RFC 3168 6.1.1.2).
-        let setup = flags.contains(Flags::ECE) && flags.contains(Flags::CWR) != flags.contains(Flags::ACK);
+        let setup = is_setup(flags);
         if !flags.contains(Flags::ACK) {
             self.peer_asks = setup;
         }
@@ -152,6 +144,28 @@ impl Ecn {
     pub(super) const fn heard_clean(&mut self) {
         self.never_clean = CLEAN;
     }
+}
+
+/// The flags of the SYN-ACK that answers a SYN with these flags.
+pub(super) const fn answer(wanted: Use, syn: Flags) -> Flags {
+    answer_to(wanted, is_setup(syn))
+}
+
+const fn answer_to(wanted: Use, peer_asks: bool) -> Flags {
+    //= rfc3168#6.1.1
+    //# If a host has received an ECN-setup SYN packet, then it MAY send an ECN-setup SYN-ACK packet.  Otherwise, it MUST NOT
+    //# send an ECN-setup SYN-ACK packet.
+    if peer_asks && !matches!(wanted, Use::Off) { Flags::ECE } else { Flags::NONE }
+}
+
+/// True when the flags of a SYN, or SYN-ACK, agree to ECN.
+const fn is_setup(flags: Flags) -> bool {
+    //= rfc3168#6.1.1
+    //# We call a SYN packet with the ECE and CWR flags set an "ECN-setup SYN packet"
+    //= rfc3168#6.1.1
+    //# Similarly, we call a SYN-ACK packet with only the ECE flag set but the CWR flag not set an "ECN-setup SYN-ACK packet"
+    // A peer that mirrors our flags sets both in its SYN-ACK, and is therefore not capable (RFC 3168 6.1.1.2).
+    flags.contains(Flags::ECE) && flags.contains(Flags::CWR) != flags.contains(Flags::ACK)
 }
 
 impl Tcb {

@@ -3,11 +3,12 @@
 //! Output asks for them with each segment, and the handshake hands in those of the peer's SYN. Values only: bytes are `wire`'s business, and no
 //! option goes out that the peer did not offer. Nothing panics.
 
+use super::config::Config;
 use super::congestion::Congestion;
 use super::ranges::SACK_BLOCKS;
 use super::tally::Happening;
 use super::tcb::Tcb;
-use super::window::WindowScale;
+use super::window::{ReceiveSpace, WindowScale};
 use crate::limits::SEND_MSS_MIN;
 #[cfg(test)]
 use crate::sim::planted;
@@ -17,31 +18,14 @@ use crate::wire::tcp::Options;
 impl Tcb {
     /// The options of our SYN or SYN-ACK.
     pub(super) fn syn_options(&self, now: Instant) -> Options {
-        Options {
-            //= rfc9293#3.7.1
-            //# TCP implementations SHOULD send an MSS Option in every SYN segment when its receive MSS differs from the default 536
-            //# for IPv4 or 1220 for IPv6 (SHLD-5), and MAY send it always
-            //= rfc9293#3.7.1
-            //# TCP endpoints MUST implement both sending and receiving the MSS Option (MUST-14).
-            mss: Some(self.rcv.mss),
-            //= rfc7323#2.3
-            //# If a TCP receives a <SYN> segment containing a Window Scale option, it SHOULD send its own Window Scale option in
-            //# the <SYN,ACK> segment.
-            window_scale: if self.offers.window_scale { Some(self.rcv.shift.shift()) } else { None },
-            //= rfc7323#3.2
-            //# A TCP MAY send the TSopt in an initial <SYN> segment (i.e., segment containing a SYN bit and no ACK bit), and MAY
-            //# send a TSopt in <SYN,ACK> only if it received a TSopt in the initial <SYN> segment for the connection.
-            timestamps: match self.syn_seen {
-                true => self.timestamps.ok.then(|| self.timestamps.option(now)),
-                false => self.offers.timestamps.then(|| (self.timestamps.value(now), 0)),
-            },
-            //= rfc2018#2
-            //# This two-byte option may be sent in a SYN by a TCP that has been extended to receive (and presumably process) the SACK
-            //# option once the connection has opened.
-            sack_permitted: self.offers.sack,
-            user_timeout: self.user_timeout.in_syn(),
-            ..Options::default()
-        }
+        //= rfc7323#3.2
+        //# A TCP MAY send the TSopt in an initial <SYN> segment (i.e., segment containing a SYN bit and no ACK bit), and MAY
+        //# send a TSopt in <SYN,ACK> only if it received a TSopt in the initial <SYN> segment for the connection.
+        let timestamps = match self.syn_seen {
+            true => self.timestamps.ok.then(|| self.timestamps.option(now)),
+            false => self.offers.timestamps.then(|| (self.timestamps.value(now), 0)),
+        };
+        of_syn(&self.rcv, self.offers, timestamps, self.user_timeout.in_syn())
     }
 
     /// The options of a segment that is neither SYN nor RST.
@@ -108,6 +92,7 @@ impl Tcb {
         //= rfc7323#2.3
         //# Upon receiving a <SYN> segment with a Window Scale option containing shift.cnt = S, a TCP MUST set Snd.Wind.Shift to S
         //# and MUST set Rcv.Wind.Shift to R; otherwise, it MUST set both Snd.Wind.Shift and Rcv.Wind.Shift to zero.
+        self.offers = self.offers.taken_up(options);
         match options.window_scale {
             Some(shift) if self.offers.window_scale => {
                 self.snd.shift = WindowScale::clamped(shift);
@@ -116,15 +101,10 @@ impl Tcb {
                 }
             }
             _ => {
-                self.offers.window_scale = false;
                 self.snd.shift = WindowScale::NONE;
                 self.rcv.shift = WindowScale::NONE;
             }
         }
-        //= rfc2018#4
-        //# If the data receiver has not received a SACK-Permitted option for a given connection, it MUST NOT send SACK options on that
-        //# connection.
-        self.offers.sack &= options.sack_permitted;
         if self.offers.timestamps {
             self.timestamps.negotiate(options.timestamps, now);
         }
@@ -173,6 +153,48 @@ pub(super) struct Offers {
     pub(super) timestamps: bool,
     /// Selective acknowledgments; once the peer's SYN is known: both ends may send them.
     pub(super) sack: bool,
+}
+
+impl Offers {
+    /// Before the peer's SYN is known.
+    pub(super) const fn new(config: &Config) -> Self {
+        Self { window_scale: config.window_scaling, timestamps: config.timestamps, sack: config.sack }
+    }
+
+    /// What of them the peer's SYN takes up.
+    pub(super) const fn taken_up(self, options: &Options) -> Self {
+        Self {
+            window_scale: self.window_scale && options.window_scale.is_some(),
+            timestamps: self.timestamps && options.timestamps.is_some(),
+            //= rfc2018#4
+            //# If the data receiver has not received a SACK-Permitted option for a given connection, it MUST NOT send SACK options on
+            //# that connection.
+            sack: self.sack && options.sack_permitted,
+        }
+    }
+}
+
+/// The options of a SYN or SYN-ACK, whether a TCB or a cookie stands for it.
+pub(super) fn of_syn(rcv: &ReceiveSpace, offers: Offers, timestamps: Option<(u32, u32)>, user_timeout: Option<u16>) -> Options {
+    Options {
+        //= rfc9293#3.7.1
+        //# TCP implementations SHOULD send an MSS Option in every SYN segment when its receive MSS differs from the default 536
+        //# for IPv4 or 1220 for IPv6 (SHLD-5), and MAY send it always
+        //= rfc9293#3.7.1
+        //# TCP endpoints MUST implement both sending and receiving the MSS Option (MUST-14).
+        mss: Some(rcv.mss),
+        //= rfc7323#2.3
+        //# If a TCP receives a <SYN> segment containing a Window Scale option, it SHOULD send its own Window Scale option in
+        //# the <SYN,ACK> segment.
+        window_scale: if offers.window_scale { Some(rcv.shift.shift()) } else { None },
+        timestamps,
+        //= rfc2018#2
+        //# This two-byte option may be sent in a SYN by a TCP that has been extended to receive (and presumably process) the SACK
+        //# option once the connection has opened.
+        sack_permitted: offers.sack,
+        user_timeout,
+        ..Options::default()
+    }
 }
 
 /// Timestamps, padded to a multiple of four (RFC 7323 appendix A).

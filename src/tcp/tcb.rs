@@ -174,7 +174,7 @@ impl Tcb {
             queue: SendQueue::default(),
             received: ReceiveQueue::default(),
             autotune: Autotune::new(config, now),
-            offers: Offers { window_scale: config.window_scaling, timestamps: config.timestamps, sack: config.sack },
+            offers: Offers::new(config),
             passive: false,
             syn_seen: false,
             fin_queued: false,
