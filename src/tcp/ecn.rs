@@ -140,6 +140,11 @@ impl Ecn {
         self.echoing && !before
     }
 
+    /// True when an acknowledgment with these flags echoes a mark.
+    pub(super) const fn is_echo(&self, flags: Flags) -> bool {
+        self.agreed && flags.contains(Flags::ECE)
+    }
+
     /// An acknowledgment without an echo: marks are not all there is.
     pub(super) const fn heard_clean(&mut self) {
         self.never_clean = CLEAN;
@@ -197,7 +202,7 @@ impl Tcb {
 
     /// After it was processed; `outstanding` bytes were so before it.
     pub(super) fn ecn_after_ack(&mut self, config: &Config, now: Instant, segment: &Segment<'_>, outstanding: u32) {
-        if !self.ecn.agreed || !segment.flags.contains(Flags::ECE) {
+        if !self.ecn.is_echo(segment.flags) {
             return;
         }
         self.congestion.hold_growth(false);

@@ -103,5 +103,6 @@ mod tests {
         assert_ne!(one, initial_sequence(&SECRET, &[2; 40], now));
         assert_ne!(one, initial_sequence(&[0; 16], &[1; 40], now));
         assert_ne!(one.0, timestamp_offset(&SECRET, &[1; 40]));
+        assert_ne!(timestamp_offset(&SECRET, &[1; 40]), timestamp_offset(&SECRET, &[2; 40]));
     }
 }

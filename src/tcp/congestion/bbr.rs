@@ -335,7 +335,8 @@ impl Congestion for Bbr {
         self.full_bandwidth = 0;
     }
 
-    fn on_spurious(&mut self, _: Instant) {
+    fn on_spurious(&mut self, _: u32, _: u32, _: Instant) {
+        // What the window allows leaves at the pace of the path: there is no burst for RFC 4015 to limit.
         self.conserving = false;
         self.full_bandwidth = 0;
         self.flat_rounds = 0;
@@ -491,6 +492,15 @@ mod tests {
     }
 
     #[test]
+    fn a_path_of_unknown_rate_keeps_its_pace() {
+        let mut bbr = bbr();
+        bbr.filled = true;
+        let pace = bbr.pace().unwrap().bytes_per_second();
+        bbr.set_pace(None);
+        assert_eq!(bbr.pace().unwrap().bytes_per_second(), pace);
+    }
+
+    #[test]
     fn the_round_trip_time_is_probed_after_ten_seconds_and_costs_no_bandwidth() {
         let mut path = probing();
         let mut rounds = 0;
@@ -532,7 +542,7 @@ mod tests {
         assert_eq!(path.bbr.window(), before);
         path.bbr.on_timeout(50_000, true, path.now);
         assert_eq!(path.bbr.window(), 1_000);
-        path.bbr.on_spurious(path.now);
+        path.bbr.on_spurious(0, 0, path.now);
         assert_eq!(path.bbr.window(), before);
     }
 
@@ -616,7 +626,7 @@ mod tests {
                     1 => bbr.on_congestion(Signal::Mark, a, now),
                     2 => bbr.on_timeout(a, b % 2 == 0, now),
                     3 => bbr.on_recovered(a),
-                    4 => bbr.on_spurious(now),
+                    4 => bbr.on_spurious(a, b, now),
                     5 => bbr.on_idle(now),
                     _ => {
                         let prior_delivered = delivered.wrapping_sub(b);

@@ -12,7 +12,7 @@ use super::curve::Curve;
 use super::hystart::{Growth, HyStart};
 use super::round::Rounds;
 use super::validation::Validation;
-use super::{Acked, Congestion, Pace, Signal, WINDOW_MAX, initial_window, reduced_unused};
+use super::{Acked, Congestion, Pace, Signal, WINDOW_MAX, initial_window, pipe_before, reduced_unused, regained};
 use crate::tcp::tally::{Happening, Noted};
 use crate::time::Instant;
 
@@ -28,8 +28,8 @@ pub struct Cubic {
     pace: Option<Pace>,
     /// The last ACK in congestion avoidance.
     last_ack: Instant,
-    /// The window before the last reduction, to be restored if that was a mistake.
-    before: Option<Window>,
+    /// The window before the last reduction, to be restored if that was a mistake, and after a timeout "pipe_prev" (RFC 4015).
+    before: Option<(Window, Option<u32>)>,
     noted: Noted,
 }
 
@@ -232,7 +232,7 @@ impl Congestion for Cubic {
     }
 
     fn on_congestion(&mut self, why: Signal, in_flight: u32, now: Instant) {
-        self.before = (why == Signal::Loss).then_some(self.window);
+        self.before = (why == Signal::Loss).then_some((self.window, None));
         let used = self.validation.on_congestion(self.window.cwnd, in_flight);
         // The whole window counts, not what happens to be in flight: validation has seen to it that it was used (RFC 9438 4.6).
         let used = used.unwrap_or(self.window.cwnd);
@@ -263,7 +263,7 @@ impl Congestion for Cubic {
         //= rfc5681#3.1
         //# the value of ssthresh is held constant
         if first {
-            self.before = Some(self.window);
+            self.before = Some((self.window, Some(pipe_before(in_flight, self.window.ssthresh))));
             let used = self.validation.on_congestion(self.window.cwnd, in_flight);
             //= rfc8312#4.7
             //# In case of timeout, CUBIC follows Standard TCP to reduce cwnd [RFC5681], but sets ssthresh using beta_cubic (same as in
@@ -277,10 +277,17 @@ impl Congestion for Cubic {
         self.pace = None;
     }
 
-    fn on_spurious(&mut self, now: Instant) {
-        let Some(before) = self.before.take() else { return };
-        self.window = Window { cwnd: before.cwnd.max(self.window.cwnd), ..before };
-        self.window.ssthresh = before.ssthresh.max(self.window.ssthresh);
+    fn on_spurious(&mut self, in_flight: u32, acked: u32, now: Instant) {
+        let Some((before, pipe)) = self.before.take() else { return };
+        let Window { cwnd, ssthresh, .. } = self.window;
+        let (cwnd, ssthresh) = match pipe {
+            None => (before.cwnd.max(cwnd), before.ssthresh.max(ssthresh)),
+            //= rfc4015#3.1
+            //# ssthresh <- pipe_prev
+            Some(pipe) => (regained(cwnd, in_flight, acked, self.smss), pipe),
+        };
+        // The curve goes on where it was; below the threshold slow start leads back to it.
+        self.window = Window { cwnd, ssthresh, ..before };
         self.validation.forget(now);
         self.last_ack = now;
     }
@@ -382,7 +389,7 @@ mod tests {
         cubic.window.cwnd = 100_000;
         cubic.on_congestion(Signal::Mark, 100_000, START);
         assert_eq!((cubic.window(), cubic.threshold()), (85_000, 85_000));
-        cubic.on_spurious(START);
+        cubic.on_spurious(99_000, 1_000, START);
         assert_eq!(cubic.window(), 85_000);
     }
 
@@ -474,19 +481,39 @@ mod tests {
         let mut cubic = reduced(100);
         drive(&mut cubic, START, RTT * 10);
         let before = cubic.window;
-        for mistake in [
-            |cubic: &mut Cubic| cubic.on_congestion(Signal::Loss, 90_000, START + RTT * 11),
-            |cubic: &mut Cubic| {
-                cubic.on_timeout(90_000, true, START + RTT * 11);
-            },
-        ] {
-            mistake(&mut cubic);
-            assert!(cubic.window() < before.cwnd);
-            cubic.on_spurious(START + RTT * 12);
-            assert_eq!(cubic.window, before);
-        }
-        cubic.on_spurious(START + RTT * 13);
+        cubic.on_congestion(Signal::Loss, 90_000, START + RTT * 11);
+        assert!(cubic.window() < before.cwnd);
+        cubic.on_spurious(80_000, 1_000, START + RTT * 12);
         assert_eq!(cubic.window, before);
+        cubic.on_spurious(200_000, 1_000, START + RTT * 13);
+        assert_eq!(cubic.window, before);
+    }
+
+    //= type=test
+    //= rfc4015#3.1
+    //# cwnd <- FlightSize + min (bytes_acked, IW)
+    //# ssthresh <- pipe_prev
+    #[test]
+    fn a_spurious_timeout_gives_back_its_curve_and_what_has_left_the_network() {
+        let mut cubic = reduced(100);
+        drive(&mut cubic, START, RTT * 10);
+        let before = cubic.window;
+        cubic.on_timeout(90_000, true, START + RTT * 11);
+        assert_eq!(cubic.window(), 1_000);
+        cubic.on_spurious(50_000, 40_000, START + RTT * 12);
+        assert_eq!(cubic.window, Window { cwnd: 60_000, ssthresh: 90_000, ..before }, "the burst is an initial window");
+        // Back in slow start, and on with the old curve from there.
+        let mut now = START + RTT * 12;
+        while cubic.window() < 90_000 {
+            now += RTT / 10;
+            ack(&mut cubic, 5_000, now);
+        }
+        assert!(now < START + RTT * 13);
+        assert_eq!(cubic.window.epoch, before.epoch);
+        let mut fresh = self::cubic(1000);
+        fresh.on_timeout(10_000, true, START);
+        fresh.on_spurious(9_000, 1_000, START);
+        assert_eq!((fresh.window(), fresh.threshold()), (10_000, u32::MAX), "HyStart goes on as well");
     }
 
     //= type=test
@@ -559,7 +586,7 @@ mod tests {
                     1 => { cubic.on_congestion(Signal::Mark, a, now); mss }
                     2 => { cubic.on_timeout(a, b % 2 == 0, now); mss }
                     3 => { cubic.on_recovered(a); mss }
-                    4 => { cubic.on_spurious(now); mss }
+                    4 => { cubic.on_spurious(a, b, now); mss }
                     5 => { cubic.on_idle(now); mss }
                     _ => {
                         let rtt = Some(span % 1_000_000_000);
@@ -573,13 +600,13 @@ mod tests {
         }
 
         #[test]
-        fn what_was_spurious_leaves_no_trace(segments in 2u32..10_000, timeout: bool, ms in 0u64..100_000) {
+        fn what_was_spurious_leaves_no_trace(segments in 2u32..10_000, flight: u32, ms in 0u64..100_000) {
             let mut cubic = reduced(segments);
             drive(&mut cubic, START, RTT * 3);
             let before = cubic.window;
             let now = START + Duration::from_millis(ms);
-            if timeout { cubic.on_timeout(before.cwnd, true, now) } else { cubic.on_congestion(Signal::Loss, before.cwnd, now) }
-            cubic.on_spurious(now);
+            cubic.on_congestion(Signal::Loss, before.cwnd, now);
+            cubic.on_spurious(flight, 1_000, now);
             prop_assert_eq!(cubic.window, before);
         }
     }

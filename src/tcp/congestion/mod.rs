@@ -60,8 +60,9 @@ pub trait Congestion {
     /// The retransmission timer expired; `first` for the first time for this data.
     fn on_timeout(&mut self, in_flight: u32, first: bool, now: Instant);
 
-    /// The last [`Congestion::on_congestion`] or [`Congestion::on_timeout`] was a mistake: nothing had been lost.
-    fn on_spurious(&mut self, now: Instant);
+    /// The last [`Congestion::on_congestion`] or [`Congestion::on_timeout`] was a mistake: nothing had been lost. So an acknowledgment of
+    /// `acked` bytes has shown that leaves `in_flight` (FlightSize); the window does not grow by it beyond what is taken back here.
+    fn on_spurious(&mut self, in_flight: u32, acked: u32, now: Instant);
 
     /// Nothing was sent for longer than a retransmission timeout (RFC 5681 4.1, RFC 7661).
     fn on_idle(&mut self, now: Instant);
@@ -161,6 +162,8 @@ pub(super) struct Control {
     chosen: Chosen,
     /// The window shrank, and the peer has not been told (CWR, RFC 3168 6.1.2).
     reduced: bool,
+    /// The same before the last reduction that could be a mistake.
+    reduced_before: bool,
     /// The acknowledgment at hand echoes a mark: nothing grows by it.
     held: bool,
 }
@@ -188,7 +191,7 @@ impl Control {
             Algorithm::Bbr => Chosen::Bbr(Box::default()),
             Algorithm::Reno => Chosen::Reno(Reno::new()),
         };
-        Self { chosen, reduced: false, held: false }
+        Self { chosen, reduced: false, reduced_before: false, held: false }
     }
 
     /// True when the window has shrunk since [`Control::take_reduced`] was last called.
@@ -257,7 +260,7 @@ impl Congestion for Control {
     }
 
     fn on_congestion(&mut self, why: Signal, in_flight: u32, now: Instant) {
-        self.reduced = true;
+        self.reduced_before = std::mem::replace(&mut self.reduced, true);
         each!(mut; self, inner => inner.on_congestion(why, in_flight, now));
     }
 
@@ -270,12 +273,14 @@ impl Congestion for Control {
     }
 
     fn on_timeout(&mut self, in_flight: u32, first: bool, now: Instant) {
-        self.reduced = true;
+        self.reduced_before = std::mem::replace(&mut self.reduced, true);
         each!(mut; self, inner => inner.on_timeout(in_flight, first, now));
     }
 
-    fn on_spurious(&mut self, now: Instant) {
-        each!(mut; self, inner => inner.on_spurious(now));
+    fn on_spurious(&mut self, in_flight: u32, acked: u32, now: Instant) {
+        // The window that is back needs no CWR, and marks are answered again.
+        self.reduced &= self.reduced_before;
+        each!(mut; self, inner => inner.on_spurious(in_flight, acked, now));
     }
 
     fn on_idle(&mut self, now: Instant) {
@@ -300,6 +305,21 @@ pub(super) fn initial_window(smss: u32) -> u32 {
     //= rfc6928#2
     //# min (10*MSS, max (2*MSS, 14600))
     smss.saturating_mul(10).min(smss.saturating_mul(2).max(14_600))
+}
+
+/// "pipe_prev": the slow-start threshold that is safe again if the timeout at hand proves a mistake.
+fn pipe_before(in_flight: u32, ssthresh: u32) -> u32 {
+    //= rfc4015#3.1
+    //# pipe_prev <- max (FlightSize, ssthresh)
+    in_flight.max(ssthresh)
+}
+
+/// cwnd after a timeout that was a mistake. It is no more than what has left the network makes room for; from there slow start leads back to
+/// "pipe_prev". A mistake that is found late, when less is in flight than the window allows, costs nothing of the window.
+fn regained(cwnd: u32, in_flight: u32, acked: u32, smss: u32) -> u32 {
+    //= rfc4015#3.1
+    //# cwnd <- FlightSize + min (bytes_acked, IW)
+    in_flight.saturating_add(acked.min(initial_window(smss))).max(cwnd).min(WINDOW_MAX)
 }
 
 /// cwnd and ssthresh after `periods` of five minutes in which the window was not validated.
@@ -361,6 +381,32 @@ mod tests {
                 assert_eq!(control.window(), window, "{} with MSS {mss}", algorithm.name());
             }
         }
+    }
+
+    #[test]
+    fn a_mistake_is_owed_no_cwr_but_an_earlier_mark_is() {
+        for &algorithm in Algorithm::ALL {
+            let mut control = Control::new(algorithm);
+            control.set_mss(1000);
+            control.on_timeout(5_000, true, Instant::ZERO);
+            assert!(control.reduced());
+            control.on_spurious(4_000, 1_000, Instant::ZERO);
+            assert!(!control.reduced());
+            control.on_congestion(Signal::Mark, 5_000, Instant::ZERO);
+            control.on_congestion(Signal::Loss, 5_000, Instant::ZERO);
+            control.on_spurious(4_000, 1_000, Instant::ZERO);
+            assert!(control.take_reduced());
+        }
+    }
+
+    #[test]
+    fn bbr_is_told_that_a_timeout_is_repaired() {
+        let mut control = Control::new(Algorithm::Bbr);
+        control.set_mss(1000);
+        control.on_timeout(5_000, true, Instant::ZERO);
+        assert_eq!(control.window(), 1_000);
+        control.on_repaired();
+        assert_eq!(control.window(), 10_000);
     }
 
     //= type=test

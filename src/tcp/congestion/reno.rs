@@ -3,7 +3,7 @@
 //! Called through [`super::Congestion`]; nothing panics, nothing allocates.
 
 use super::validation::Validation;
-use super::{Acked, Congestion, Pace, Signal, WINDOW_MAX, initial_window, reduced_unused};
+use super::{Acked, Congestion, Pace, Signal, WINDOW_MAX, initial_window, pipe_before, reduced_unused, regained};
 use crate::tcp::tally::{Happening, Noted};
 use crate::time::Instant;
 
@@ -18,9 +18,18 @@ pub struct Reno {
     validation: Validation,
     /// The pace of an unvalidated window.
     pace: Option<Pace>,
-    /// cwnd and ssthresh before the last reduction, to be restored if that was a mistake.
-    before: Option<(u32, u32)>,
+    /// What the last reduction took, to be restored if that was a mistake.
+    before: Option<Before>,
     noted: Noted,
+}
+
+/// Before a reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// After a loss: cwnd and ssthresh.
+    Loss(u32, u32),
+    /// After a timeout: "pipe_prev" (RFC 4015).
+    Timeout(u32),
 }
 
 impl Reno {
@@ -125,7 +134,7 @@ impl Congestion for Reno {
     }
 
     fn on_congestion(&mut self, why: Signal, in_flight: u32, now: Instant) {
-        self.before = (why == Signal::Loss).then_some((self.cwnd, self.ssthresh));
+        self.before = (why == Signal::Loss).then_some(Before::Loss(self.cwnd, self.ssthresh));
         self.pace = None;
         if why == Signal::Loss {
             self.reduce(in_flight, BETA);
@@ -154,7 +163,7 @@ impl Congestion for Reno {
         //# On the other hand, when a TCP sender detects segment loss using the retransmission timer and the given segment has
         //# already been retransmitted by way of the retransmission timer at least once, the value of ssthresh is held constant.
         if first {
-            self.before = Some((self.cwnd, self.ssthresh));
+            self.before = Some(Before::Timeout(pipe_before(in_flight, self.ssthresh)));
             self.reduce(in_flight, BETA);
         }
         //= rfc5681#3.1
@@ -168,12 +177,21 @@ impl Congestion for Reno {
         self.pace = None;
     }
 
-    fn on_spurious(&mut self, now: Instant) {
-        if let Some((cwnd, ssthresh)) = self.before.take() {
-            self.cwnd = self.cwnd.max(cwnd);
-            self.ssthresh = self.ssthresh.max(ssthresh);
-            self.validation.forget(now);
+    fn on_spurious(&mut self, in_flight: u32, acked: u32, now: Instant) {
+        match self.before.take() {
+            None => return,
+            Some(Before::Loss(cwnd, ssthresh)) => {
+                self.cwnd = self.cwnd.max(cwnd);
+                self.ssthresh = self.ssthresh.max(ssthresh);
+            }
+            Some(Before::Timeout(pipe)) => {
+                self.cwnd = regained(self.cwnd, in_flight, acked, self.smss);
+                //= rfc4015#3.1
+                //# ssthresh <- pipe_prev
+                self.ssthresh = pipe;
+            }
         }
+        self.validation.forget(now);
     }
 
     fn on_idle(&mut self, now: Instant) {
@@ -251,13 +269,32 @@ mod tests {
     #[test]
     fn a_mistaken_reduction_is_taken_back_once() {
         let mut reno = reno(1000);
-        reno.on_timeout(10_000, true, NOW);
-        reno.on_spurious(NOW);
-        assert_eq!((reno.window(), reno.threshold()), (10_000, u32::MAX));
         reno.on_congestion(Signal::Loss, 8_000, NOW);
-        reno.on_spurious(NOW);
-        reno.on_spurious(NOW);
+        reno.on_spurious(7_000, 1_000, NOW);
         assert_eq!((reno.window(), reno.threshold()), (10_000, u32::MAX));
+        reno.on_spurious(20_000, 1_000, NOW);
+        assert_eq!((reno.window(), reno.threshold()), (10_000, u32::MAX));
+    }
+
+    //= type=test
+    //= rfc4015#3.1
+    //# cwnd <- FlightSize + min (bytes_acked, IW)
+    //# ssthresh <- pipe_prev
+    #[test]
+    fn a_mistaken_timeout_gives_back_what_has_left_the_network() {
+        // The threshold before, bytes in flight at the timeout and when the mistake shows, bytes acknowledged; the window, the threshold.
+        for (ssthresh, flight, in_flight, acked, window, threshold) in [
+            (u32::MAX, 40_000, 38_000, 2_000, 40_000, u32::MAX),
+            (20_000, 40_000, 38_000, 2_000, 40_000, 40_000),
+            (50_000, 40_000, 5_000, 35_000, 15_000, 50_000),
+            (20_000, 40_000, 0, 0, 1_000, 40_000),
+        ] {
+            let mut reno = reno(1000);
+            (reno.cwnd, reno.ssthresh) = (40_000, ssthresh);
+            reno.on_timeout(flight, true, NOW);
+            reno.on_spurious(in_flight, acked, NOW);
+            assert_eq!((reno.window(), reno.threshold()), (window, threshold), "{ssthresh} {in_flight}");
+        }
     }
 
     #[test]
@@ -323,7 +360,7 @@ mod tests {
         let mut reno = reno(1000);
         reno.on_congestion(Signal::Mark, 10_000, NOW);
         assert_eq!((reno.window(), reno.threshold()), (8_000, 8_000));
-        reno.on_spurious(NOW);
+        reno.on_spurious(9_000, 1_000, NOW);
         assert_eq!(reno.window(), 8_000, "a mark is never a mistake");
     }
 }

@@ -36,6 +36,8 @@ impl Forward {
 pub(super) struct Shown {
     /// SND.UNA moved.
     pub(super) advanced: bool,
+    /// Bytes of data by which it did.
+    pub(super) bytes: u32,
     /// A duplicate acknowledgment.
     pub(super) duplicate: bool,
     /// Something was delivered that had been sent only once, before the timeout.
@@ -70,7 +72,7 @@ impl Tcb {
                 //= rfc5682#2.1
                 //# If the acknowledgment advances the window (i.e., if it acknowledges data that was not retransmitted after the timeout),
                 //# declare the timeout spurious
-                self.take_back_reduction(Happening::SpuriousTimeout, now);
+                self.take_back_reduction(Happening::SpuriousTimeout, shown.bytes, now);
                 Forward::No
             }
             //= rfc5682#2.1

@@ -172,7 +172,12 @@ impl Tcb {
         let was_fast = self.recovery.phase == Phase::Fast;
         self.probe_acknowledged(now, segment.ack, reported.twice.map(|block| block.right), moved.duplicate && !has_sack);
         self.recovery.tail.due &= !moved.advanced;
+        if self.ecn.is_echo(segment.flags) {
+            self.recovery.undo.marked();
+        }
+        let phase = self.recovery.phase;
         self.doubt(now, echo, &reported, moved, &delivered);
+        let taken_back = phase != Phase::Open && self.recovery.phase == Phase::Open;
         let by_estimate = self.go_on(now, pool, moved, bytes);
         if self.offers.sack {
             self.detect_losses(config, now, bytes);
@@ -191,7 +196,10 @@ impl Tcb {
                 srtt_ns: self.rtt.srtt_ns(),
                 rtt_ns,
                 rate,
-                recovering: was_fast || is_fast,
+                //= rfc4015#3.4
+                //# Note that the value of cwnd must not be changed any further for that
+                //# ACK
+                recovering: was_fast || is_fast || taken_back,
                 lost,
             });
         }
@@ -221,16 +229,17 @@ impl Tcb {
             self.noted.note(Happening::DsackReceived);
             self.recovery.rack.dsack(self.snd.nxt);
             if self.recovery.undo.superfluous(twice.left, twice.right) && self.flight.lost() == 0 {
-                self.take_back_reduction(Happening::SpuriousByDsack, now);
+                self.take_back_reduction(Happening::SpuriousByDsack, moved.bytes, now);
             }
         }
         if moved.advanced && self.recovery.phase != Phase::Open && echo.is_some_and(|echo| self.recovery.undo.is_older(echo)) {
             //= rfc3522#3.2
             //# If the value of the Timestamp Echo Reply field of the acceptable ACK's Timestamps option is smaller than the value of RetransmitTS
-            self.take_back_reduction(Happening::SpuriousByEifel, now);
+            self.take_back_reduction(Happening::SpuriousByEifel, moved.bytes, now);
         }
         let Delivered { original, beyond, .. } = *delivered;
-        self.step_forward(Shown { advanced: moved.advanced, duplicate: moved.duplicate, original, beyond }, now);
+        let Moved { advanced, bytes, duplicate, .. } = moved;
+        self.step_forward(Shown { advanced, bytes, duplicate, original, beyond }, now);
     }
 
     /// Marks what is acknowledged and reported.

@@ -15,6 +15,8 @@ use crate::time::Instant;
 pub(super) struct Undo {
     /// There is something to take back.
     possible: bool,
+    /// The network has been said to be congested meanwhile.
+    marked: bool,
     /// SND.UNA and SND.NXT when the episode began.
     from: SeqNum,
     to: SeqNum,
@@ -27,13 +29,18 @@ pub(super) struct Undo {
 impl Undo {
     /// Nothing to take back.
     pub(super) const fn nothing(at: SeqNum) -> Self {
-        Self { possible: false, from: at, to: at, needed: 0, first: None }
+        Self { possible: false, marked: false, from: at, to: at, needed: 0, first: None }
     }
 
     /// An episode begins. `before` bytes of what is in flight were sent again already, by a probe or an earlier episode: their copies will be
     /// reported too, and prove nothing of this one.
     pub(super) const fn begin(from: SeqNum, to: SeqNum, before: u32) -> Self {
-        Self { possible: true, from, to, needed: before, first: None }
+        Self { possible: true, marked: false, from, to, needed: before, first: None }
+    }
+
+    /// An acknowledgment echoes a mark.
+    pub(super) const fn marked(&mut self) {
+        self.marked = true;
     }
 
     /// `bytes` are sent again, with this timestamp.
@@ -61,11 +68,18 @@ impl Undo {
 }
 
 impl Tcb {
-    /// Takes the last reduction back, and ends the recovery if it still goes on.
-    pub(super) fn take_back_reduction(&mut self, why: Happening, now: Instant) {
+    /// Takes the last reduction back, and ends the recovery if it still goes on. An acknowledgment of `acked` bytes has shown that it was a mistake.
+    pub(super) fn take_back_reduction(&mut self, why: Happening, acked: u32, now: Instant) {
         self.noted.note(why);
         self.recovery.undo.possible = false;
-        self.congestion.on_spurious(now);
+        //= rfc4015#3.4
+        //# This is unless the acceptable ACK signals
+        //# congestion through the ECN-Echo flag [RFC3168].  In that case, the
+        //# TCP sender MUST refrain from reversing congestion control state.
+        // Nor when an earlier one has: the reduction that was made already was the answer to that one too.
+        if !self.recovery.undo.marked {
+            self.congestion.on_spurious(self.snd.outstanding(), acked, now);
+        }
         if self.recovery.phase != Phase::Open {
             self.flight.nothing_is_lost();
             self.recovery.lost = 0;

@@ -317,3 +317,29 @@ fn every_use_is_known_by_its_name() {
     }
     assert_eq!(Use::named("always"), None);
 }
+
+//= type=test
+//= rfc4015#3.4
+//# This is unless the acceptable ACK signals
+//# congestion through the ECN-Echo flag [RFC3168].  In that case, the
+//# TCP sender MUST refrain from reversing congestion control state.
+#[test]
+fn a_mistaken_timeout_is_not_taken_back_where_a_mark_was_echoed() {
+    for marks in [[Flags::NONE; 2], [Flags::NONE, ECE]] {
+        let mut peer = in_flight(6);
+        while !peer.noted().contains(Happening::RetransmissionTimeout) {
+            peer.next_timer();
+        }
+        peer.send(&[2; 10_000]);
+        assert!(peer.sent().is_some(), "the first again");
+        peer.advance(Duration::from_millis(3));
+        peer.inject(ack().with(marks[0]).seq(IRS + 1).ack(ISS + 1001));
+        assert!(std::iter::from_fn(|| peer.sent()).count() > 0, "new data, as the window allows");
+        peer.inject(ack().with(marks[1]).seq(IRS + 1).ack(ISS + 2001));
+        assert!(peer.noted().contains(Happening::SpuriousTimeout), "it was one all the same");
+        let marked = marks != [Flags::NONE; 2];
+        assert_eq!(peer.tcb.congestion.window() < 4_000, marked, "{marks:?}");
+        assert_eq!(peer.tcb.congestion.threshold() < u32::MAX, marked, "{marks:?}");
+        assert_eq!(peer.tcb.retransmitted(), 1, "what was late is not sent again");
+    }
+}

@@ -69,6 +69,14 @@ fn timed_out(sack: bool, config: Config) -> Script {
 }
 
 //= type=test
+//= rfc4015#3.1
+//# cwnd <- FlightSize + min (bytes_acked, IW)
+//# ssthresh <- pipe_prev
+//= type=test
+//= rfc4015#3.4
+//# Note that the value of cwnd must not be changed any further for that
+//# ACK
+//= type=test
 //= rfc5682#2.1
 //# If the acknowledgment advances the window (i.e., if it acknowledges data that was not retransmitted after the timeout), declare the timeout
 //# spurious
@@ -89,8 +97,12 @@ fn a_timeout_that_a_delay_caused_is_taken_back() {
         peer.advance(Duration::from_millis(1));
         peer.inject(ack().seq(IRS + 1).ack(ISS + 2001));
         assert!(peer.noted().contains(Happening::SpuriousTimeout), "SACK: {sack}");
-        assert!(peer.tcb.congestion.window() >= 10_000);
-        assert!(std::iter::from_fn(|| peer.sent()).count() >= 3);
+        assert_eq!((peer.tcb.congestion.window(), peer.tcb.congestion.threshold()), (7_000, u32::MAX));
+        peer.expect(more(&[2; 1000]).seq(ISS + 8001));
+        peer.expect_nothing();
+        // Slow start leads back to what was safe before.
+        peer.inject(ack().seq(IRS + 1).ack(ISS + 3001));
+        assert_eq!(peer.tcb.congestion.window(), 8_000);
         assert_eq!(peer.tcb.retransmitted(), 1);
     }
 }
@@ -137,8 +149,8 @@ fn an_old_timestamp_takes_a_timeout_back_at_once() {
     peer.advance(Duration::from_millis(3));
     peer.inject(ack().seq(IRS + 1).ack(ISS + 1 + 988).ts(PEER_TIME + 1, echo));
     assert!(peer.noted().contains(Happening::SpuriousByEifel));
-    assert!(peer.tcb.congestion.window() >= 9880);
-    assert_eq!(peer.tcb.retransmitted(), 1);
+    assert_eq!((peer.tcb.congestion.window(), peer.tcb.congestion.threshold()), (6 * 988, u32::MAX));
+    assert_eq!((std::iter::from_fn(|| peer.sent()).count(), peer.tcb.retransmitted()), (1, 1));
 }
 
 /// Round trips of 5 us, and the machine at the other end stands still for 3 ms: whatever is sent for nothing is found out.
