@@ -71,7 +71,7 @@ fn fragments(build: &Build) -> Vec<Row> {
     ping[2..4].copy_from_slice(&sum.to_be_bytes());
     let part = |id: u16, at: u16, more: u16, bytes: &[u8]| {
         let frame = with(build.ip4(1, bytes), IP + 4, &id.to_be_bytes());
-        with_ip4(frame, IP + 6, &(at / 8 | more).to_be_bytes())
+        with_ip4(frame, IP + 6, &((at / 8) | more).to_be_bytes())
     };
     let fine = |id, from: usize, to: usize| part(id, from as u16, if to < 56 { MORE } else { 0 }, &ping[from..to]);
     let marked = |mark: u8, frame| with_ip4(frame, IP + 1, &[mark]);
