@@ -491,6 +491,21 @@ mod tests {
         assert!(path.bbr.window() >= 200_000 && path.bbr.window() <= 200_000 + 3 * 13_000, "{}", path.bbr.window());
     }
 
+    /// Rounds of 10 ms are as long as the shortest round trip, and no longer.
+    #[test]
+    fn draining_ends_when_the_queue_is_gone_and_cruising_with_its_length() {
+        let mut path = probing();
+        let phase = |mode| if let Mode::ProbeBandwidth { phase, .. } = mode { phase } else { u8::MAX };
+        let begin = |path: &mut Rounds, phase| path.bbr.mode = Mode::ProbeBandwidth { phase, begin: path.now };
+        begin(&mut path, 1);
+        assert_eq!(phase(path.round(10_000_000, 150_000, false)), 1, "a queue stands");
+        begin(&mut path, 1);
+        assert_eq!(phase(path.round(10_000_000, 0, false)), 2);
+        begin(&mut path, 3);
+        assert_eq!(phase(path.round(10_000_000, 50_000, false)), 3);
+        assert_eq!(phase(path.round(10_000_000, 50_000, false)), 4);
+    }
+
     #[test]
     fn a_path_of_unknown_rate_keeps_its_pace() {
         let mut bbr = bbr();

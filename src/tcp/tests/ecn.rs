@@ -325,7 +325,7 @@ fn every_use_is_known_by_its_name() {
 //# TCP sender MUST refrain from reversing congestion control state.
 #[test]
 fn a_mistaken_timeout_is_not_taken_back_where_a_mark_was_echoed() {
-    for marks in [[Flags::NONE; 2], [Flags::NONE, ECE]] {
+    for marks in [[Flags::NONE; 2], [Flags::NONE, ECE], [ECE, Flags::NONE]] {
         let mut peer = in_flight(6);
         while !peer.noted().contains(Happening::RetransmissionTimeout) {
             peer.next_timer();
