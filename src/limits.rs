@@ -50,6 +50,9 @@ pub const SPENT_COOKIES: usize = 4096;
 pub const TIME_WAITS_LOOKED_AT: usize = 16;
 /// The smallest path MTU that is believed, as on Linux: a forged smaller one would turn a stream into a flood of tiny segments.
 pub const PATH_MTU_MIN: u16 = 552;
+/// Destinations whose path is known to be narrower than the link, per core. When there are more, the one known longest is forgotten, and found
+/// anew by the next error.
+pub const PATH_MTUS: usize = 1024;
 /// Counters of source ports, so that those of one destination tell little of how busy others are (RFC 6056 3.3.4).
 pub const PORT_COUNTERS: usize = 64;
 /// Answers to data that has arrived before, per connection and second. An honest peer sends so much when it took a delay for a loss.

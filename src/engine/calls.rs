@@ -222,6 +222,14 @@ impl<D: Device> Context for Core<D> {
         self.send_datagram(from, SocketAddr::new(source, port), to, interface, payload, how)
     }
 
+    fn datagram_limit(&mut self, from: EndpointId, to: SocketAddr) -> Option<usize> {
+        let (address, port) = self.endpoints.name(from.0)?;
+        let own = address.map(Address::ip).filter(|&address| !self.is_taken_group(address, port));
+        let (interface, _) = self.source_for(to.ip(), own, None).ok()?;
+        let at = self.port_of(interface)?;
+        Some(self.udp_payload_limit(at, to.ip()))
+    }
+
     fn kept(&self, token: u64) -> Option<&[u8]> {
         self.kept.payload(token)
     }

@@ -22,6 +22,7 @@ use crate::link::icmp::TokenBucket;
 use crate::link::identification::Identifications;
 use crate::link::interface::Interface;
 use crate::link::neighbor::{Hop, NeighborCache, REACHABLE_TIME};
+use crate::link::pmtu::PathMtus;
 use crate::link::reassembly::Reassembly;
 use crate::service::{Connection, Meta};
 use crate::tcp::State;
@@ -163,6 +164,8 @@ pub(super) struct Core<D: Device> {
     /// The frames of a packet that leaves in fragments; empty between calls.
     pub(super) fragments: Vec<D::Frame>,
     pub(super) icmp_bucket: TokenBucket,
+    /// The paths that are narrower than their link.
+    pub(super) path_mtus: PathMtus,
     /// Counters of TCP source ports, shared by destinations (RFC 6056 3.3.4).
     pub(super) next_ports: [u32; limits::PORT_COUNTERS],
     pub(super) next_udp_port: u32,
@@ -218,6 +221,7 @@ impl<D: Device> Core<D> {
             identifications: Identifications::new(&config.secrets.fragments, core),
             fragments: Vec::new(),
             icmp_bucket: TokenBucket::for_icmp(),
+            path_mtus: PathMtus::new(&config.secrets.paths),
             next_ports: [0; limits::PORT_COUNTERS],
             next_udp_port: 0,
             counters: Counters::default(),
@@ -260,7 +264,8 @@ impl<D: Device> Core<D> {
 
     /// Puts a new flow into the slab and the directory. `None` when the table is full.
     #[inline]
-    pub(super) fn insert_flow(&mut self, flow: Flow) -> Option<SlotId> {
+    pub(super) fn insert_flow(&mut self, mut flow: Flow) -> Option<SlotId> {
+        self.tell_path_mtu(&mut flow);
         let hash = flow.hash;
         let id = match self.flows.insert(flow) {
             Ok(id) => id,

@@ -25,6 +25,8 @@ pub struct Counters {
     pub icmp_errors_sent: u64,
     /// ICMP errors received about something we sent.
     pub icmp_errors_received: u64,
+    /// Times a path was found to carry less than was known, by an ICMP error about a packet of ours.
+    pub path_mtus_learned: u64,
     /// IP packets put together from fragments.
     pub ip_reassembled: u64,
     /// IP packets sent in fragments.

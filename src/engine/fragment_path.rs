@@ -144,7 +144,7 @@ impl<D: Device> Core<D> {
         data: [&[u8]; 2],
     ) -> Result<(), CallError> {
         let len = data[0].len() + data[1].len();
-        let mtu = self.link_of(at).interface.mtu;
+        let mtu = self.packet_limit(at, ends.1.ip());
         let header_len = emit::ip_header_len(ends.1);
         // The length field of IPv4 counts the header.
         let longest = usize::from(u16::MAX) - if ends.1.v4().is_some() { header_len } else { 0 };

@@ -17,9 +17,11 @@ use crate::link::icmp::{self, Complaint, Reaction, Trouble};
 use crate::link::interface::Claim;
 use crate::link::neighbor::Lookup;
 use crate::link::packet::Packet;
+use crate::link::pmtu;
 use crate::link::route;
 use crate::service::{EndpointId, IcmpError, Notice, ResetReason, Service};
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tally::Happening;
 use crate::udp::Received;
 use crate::wire::ethernet::{Ethernet, Mac};
 use crate::wire::extension::Refused;
@@ -59,7 +61,9 @@ impl<D: Device, S: Service> Engine<D, S> {
                 };
                 if let Some(endpoint) = about.filter(concerns) {
                     let remote = SocketAddr::new(remote.ip(), quoted.target_port);
-                    let error = IcmpError { endpoint: EndpointId(endpoint), remote, icmp_type, code };
+                    let claimed = trouble.mtu.and_then(|mtu| pmtu::claimed(mtu, quoted.len, quoted.target));
+                    let mtu = claimed.and_then(|mtu| self.core.learn_from_datagram(at, quoted, mtu));
+                    let error = IcmpError { endpoint: EndpointId(endpoint), remote, icmp_type, code, mtu };
                     self.service.icmp_error(&mut self.core, error);
                 }
             }
@@ -93,7 +97,11 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         if let Some(mtu) = trouble.mtu {
             flow.tcb.on_packet_too_big(&config.tcp, *now, seq, mtu.min(u32::from(u16::MAX)) as u16);
-            tally.count_all(flow.tcb.take_noted());
+            let noted = flow.tcb.take_noted();
+            tally.count_all(noted);
+            if noted.contains(Happening::PathMtuReduced) {
+                self.core.learn_from_flow(id);
+            }
         } else if trouble.hard && !flow.tcb.on_unreachable().is_empty() {
             //= rfc9293#3.9.2.2
             //# These are hard error conditions, so TCP implementations SHOULD abort the connection (SHLD-26).

@@ -21,6 +21,7 @@ mod inspect;
 mod link_path;
 pub mod mailbox;
 mod output;
+mod path_mtu;
 mod pressure;
 pub mod report;
 mod run;

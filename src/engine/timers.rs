@@ -8,6 +8,7 @@ use crate::demux::SlotId;
 use crate::device::Device;
 use crate::service::{ResetReason, Service};
 use crate::tcp::State;
+use crate::tcp::tally::Happening;
 use crate::time::Instant;
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -46,7 +47,11 @@ impl<D: Device, S: Service> Engine<D, S> {
         flow.timer = None;
         if flow.tcb.poll_timeout() <= now {
             let events = flow.tcb.on_timeout(&self.core.config.tcp, now);
-            self.core.tally.count_all(flow.tcb.take_noted());
+            let noted = flow.tcb.take_noted();
+            self.core.tally.count_all(noted);
+            if noted.contains(Happening::PathMtuReduced) {
+                self.core.learn_from_flow(id);
+            }
             self.deliver(id, events, &[]);
         }
         self.core.touch(id);

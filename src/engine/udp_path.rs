@@ -161,7 +161,7 @@ impl<D: Device> Core<D> {
                 Verdict::Done(frame)
             }
             Answer::Unsafe => Verdict::Drop(frame, Drop::UdpUnsafeToAnswer),
-            Answer::Reply { len } if received.can_swap(len, written) => {
+            Answer::Reply { len } if received.can_swap(len, written) && received.packet_len() <= self.path_mtus.narrowest() => {
                 frame.set_len(received.frame_len());
                 let swapped = match received.meta.remote {
                     SocketAddr::V4(_) => reply::swap_udp_ipv4(frame.bytes_mut(), received.ip_at),
@@ -177,13 +177,41 @@ impl<D: Device> Core<D> {
             }
             Answer::Reply { len } => {
                 let link = self.back_to_sender(at, &received);
-                self.rebuild(at, frame, &received, len, received.meta.remote, link)
+                match self.rebuild(at, frame, &received, len, received.meta.remote, link) {
+                    Verdict::Drop(frame, Drop::UdpSendFull) => self.answer_in_parts(at, frame, &received, len, link),
+                    verdict => verdict,
+                }
             }
             Answer::Forward { len, to } => match self.rebuild(at, frame, &received, len, to, self.unresolved(at)) {
                 Verdict::Tx(frame) => self.resolve(at, frame, to.ip()),
                 refused => refused,
             },
             Answer::Keep { token } => self.keep(at, frame, received, token),
+        }
+    }
+
+    /// An answer larger than its path carries: in fragments, when its endpoint allows them.
+    #[cold]
+    fn answer_in_parts(
+        &mut self,
+        at: usize,
+        frame: D::Frame,
+        received: &Received,
+        len: usize,
+        link: LinkHeader,
+    ) -> Verdict<D::Frame> {
+        let (to, asked) = (received.meta.remote, received.meta.local);
+        let allowed = self.endpoints.at(received.meta.endpoint.0).is_some_and(|endpoint| endpoint.fragments);
+        let payload = frame.bytes().get(received.payload_at..).and_then(|room| room.get(..len));
+        let Some(payload) = payload.filter(|_| allowed) else { return Verdict::Drop(frame, Drop::UdpSendFull) };
+        let source = SocketAddr::new(self.reply_source(at, &received.meta), asked.port());
+        let delivery = self.datagram_delivery(at, source, to);
+        match self.send_udp_parts(at, link, delivery, source, to, payload) {
+            Ok(()) => {
+                self.counters.udp_copies += 1;
+                Verdict::Done(frame)
+            }
+            Err(_) => Verdict::Drop(frame, Drop::UdpSendFull),
         }
     }
 
@@ -198,7 +226,7 @@ impl<D: Device> Core<D> {
         link: LinkHeader,
     ) -> Verdict<D::Frame> {
         let headroom = emit::udp_headroom(link, to.ip().into());
-        if len > self.udp_payload_limit(at, to.ip()) || received.payload_at.max(headroom) + len > frame.bytes().len() {
+        if self.is_too_large(at, to.ip(), len) || received.payload_at.max(headroom) + len > frame.bytes().len() {
             return Verdict::Drop(frame, Drop::UdpSendFull);
         }
         if headroom != received.payload_at {
@@ -318,7 +346,7 @@ impl<D: Device> Core<D> {
             }
             return Ok(());
         }
-        if payload.len() > self.udp_payload_limit(at, to.ip()) {
+        if self.is_too_large(at, to.ip(), payload.len()) {
             return self.send_large(from, at, source, to, payload, how);
         }
         let link = self.unresolved(at);
@@ -411,11 +439,6 @@ impl<D: Device> Core<D> {
             link: self.link_key(at),
         };
         Delivery { flow_label: self.flow_label(&key), ttl, ..Delivery::default() }
-    }
-
-    /// The largest UDP payload for an address that fits into one packet of a port's link.
-    pub(super) fn udp_payload_limit(&self, at: usize, target: IpAddr) -> usize {
-        self.link_of(at).interface.mtu.saturating_sub(emit::ip_header_len(target.into()) + udp::HEADER_LEN)
     }
 
     fn back_to_sender(&self, at: usize, received: &Received) -> LinkHeader {

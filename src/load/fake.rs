@@ -327,6 +327,10 @@ impl Context for Fake {
         Ok(())
     }
 
+    fn datagram_limit(&mut self, _: EndpointId, _: SocketAddr) -> Option<usize> {
+        None
+    }
+
     fn kept(&self, _: u64) -> Option<&[u8]> {
         None
     }

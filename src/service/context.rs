@@ -42,7 +42,7 @@ pub trait Context {
     /// As [`Context::open_udp`]; also when `remote` is no single host's, or has no port.
     fn connect_udp(&mut self, at: Local, remote: SocketAddr) -> Result<EndpointId, CallError>;
 
-    /// Whether datagrams larger than the link's MTU leave an endpoint in fragments; at first they do not ([`CallError::TooLarge`]). One lost fragment
+    /// Whether datagrams larger than the MTU of the link or the path leave an endpoint in fragments; at first they do not ([`CallError::TooLarge`]). One lost fragment
     /// is a lost datagram, and many firewalls let none pass (RFC 8085 3.2). What came in fragments may be answered in fragments all the
     /// same. Does nothing when the endpoint is stale.
     fn allow_fragments(&mut self, endpoint: EndpointId, allowed: bool);
@@ -97,10 +97,14 @@ pub trait Context {
     /// Takes a timer back; does nothing when it has expired already.
     fn cancel_timer(&mut self, timer: TimerId);
 
+    /// The largest payload of a datagram that leaves an endpoint for `to` in one packet, as far as is known: the link carries it, and no ICMP error has
+    /// said that the path does not. `None` when the endpoint is stale or nothing leads there.
+    fn datagram_limit(&mut self, from: EndpointId, to: SocketAddr) -> Option<usize>;
+
     /// Sends one datagram from an endpoint. The payload is copied once, into the frame it leaves in.
     ///
     /// # Errors
-    /// The endpoint is stale, no route or frame, the datagram is larger than the link carries, or, in fragments, than IP does. What would leave in
+    /// The endpoint is stale, no route or frame, the datagram is larger than the link or the path carries, or, in fragments, than IP does. What would leave in
     /// fragments is [`CallError::WouldBlock`] also while the neighbour's address is being asked for.
     fn send_to(&mut self, from: EndpointId, to: SocketAddr, payload: &[u8]) -> Result<(), CallError> {
         self.send_with(from, to, payload, Sending::default())
@@ -316,8 +320,8 @@ pub enum CallError {
     /// The id names nothing that exists (any more).
     #[error("the id is stale")]
     Stale,
-    /// The datagram does not fit into one packet of the link.
-    #[error("the datagram is larger than the link carries")]
+    /// The datagram does not fit into one packet of the link, or of the path as far as it is known ([`Context::datagram_limit`]).
+    #[error("the datagram is larger than the link or the path carries")]
     TooLarge,
     /// No frame or no room in the transmit ring: try again in a later turn.
     #[error("no frame is free; try again in a later turn")]

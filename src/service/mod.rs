@@ -190,4 +190,7 @@ pub struct IcmpError {
     pub icmp_type: u8,
     /// The ICMP code: 3 is port unreachable, 1 host unreachable.
     pub code: u8,
+    /// The largest packet that the path to `remote` carries, in bytes, when the datagram was too big for it: from now on
+    /// [`Context::datagram_limit`] is smaller.
+    pub mtu: Option<u16>,
 }

@@ -245,6 +245,10 @@ impl Context for Fake {
         Err(CallError::NoRoute)
     }
 
+    fn datagram_limit(&mut self, _: EndpointId, _: SocketAddr) -> Option<usize> {
+        None
+    }
+
     fn kept(&self, _: u64) -> Option<&[u8]> {
         None
     }

@@ -184,6 +184,7 @@ pub(super) fn draw_secrets(dice: &mut Dice) -> Secrets {
         neighbors: [dice.bits(), dice.bits()],
         // Nothing is fragmented there; a draw more would make every seed another run.
         fragments: [7; 16],
+        paths: [8; 16],
     }
 }
 

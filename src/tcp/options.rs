@@ -88,7 +88,7 @@ impl Tcb {
         //# The maximum size of a segment that a TCP endpoint really sends, the "effective send MSS", MUST be the smaller (MUST-16)
         //# of the send MSS (that reflects the available reassembly buffer size at the remote host, the EMTU_R [19]) and the largest
         //# transmission size permitted by the IP layer (EMTU_S [19])
-        self.snd.mss = peer_mss.max(SEND_MSS_MIN).min(self.rcv.mss.max(SEND_MSS_MIN));
+        self.settle_mss(peer_mss.max(SEND_MSS_MIN).min(self.rcv.mss.max(SEND_MSS_MIN)));
         //= rfc7323#2.3
         //# Upon receiving a <SYN> segment with a Window Scale option containing shift.cnt = S, a TCP MUST set Snd.Wind.Shift to S
         //# and MUST set Rcv.Wind.Shift to R; otherwise, it MUST set both Snd.Wind.Shift and Rcv.Wind.Shift to zero.

@@ -10,6 +10,7 @@ use super::seq::SeqNum;
 use super::tally::Happening;
 use super::tcb::Tcb;
 use crate::limits::PATH_MTU_MIN;
+use crate::link::pmtu::{BELIEVED, PLATEAUS};
 use crate::time::Instant;
 
 /// What is known of the path. Sizes are of whole packets, in bytes.
@@ -23,23 +24,32 @@ pub(super) struct PathMtu {
     max_acked: u16,
     /// An error that is believed only if the segment it quotes has to be sent again.
     pending: Option<(SeqNum, u16)>,
-    /// SND.MSS before the path was found to be narrower.
-    mss_before: u16,
+    /// SND.MSS as the link and the peer's SYN have it.
+    mss_max: u16,
+    /// The largest packet that the path is known to carry, if it is known to carry no larger one.
+    limit: u16,
     /// When a larger size is tried again; [`Instant::NEVER`] while the path is as wide as the link.
     raise_at: Instant,
 }
 
 impl PathMtu {
-    pub(super) const fn new(iss: SeqNum, ip: IpVersion) -> Self {
+    pub(super) const fn new(iss: SeqNum, ip: IpVersion, mss: u16) -> Self {
         Self {
             ip,
             max_sent: ip.mtu_min(),
             max_sent_end: iss,
             max_acked: ip.mtu_min(),
             pending: None,
-            mss_before: 0,
+            mss_max: mss,
+            limit: u16::MAX,
             raise_at: Instant::NEVER,
         }
+    }
+
+    /// SND.MSS, no larger than both ends and the path allow.
+    const fn mss(&self) -> u16 {
+        let path = self.limit - self.ip.headers();
+        if path < self.mss_max { path } else { self.mss_max }
     }
 
     /// What carries the segments.
@@ -49,6 +59,53 @@ impl PathMtu {
 }
 
 impl Tcb {
+    /// The largest packet sent now, in bytes.
+    pub fn path_mtu(&self) -> u16 {
+        self.snd.mss.saturating_add(self.path_mtu.ip.headers())
+    }
+
+    /// The peer's SYN allows segments of `mss` bytes; the path may not.
+    pub(super) fn settle_mss(&mut self, mss: u16) {
+        self.path_mtu.mss_max = mss;
+        self.snd.mss = self.path_mtu.mss();
+    }
+
+    /// No packet is larger than the path is known to carry, nor larger than it was at first.
+    fn limit_segments(&mut self) {
+        self.snd.mss = self.path_mtu.mss();
+        self.congestion.set_mss(self.payload_max());
+    }
+
+    /// Others have found, and an error about a packet of theirs has shown, that the path carries no more than `mtu` bytes. That is believed until `until`;
+    /// larger packets of this connection that have got through are believed more.
+    pub fn on_path_mtu(&mut self, config: &Config, now: Instant, mtu: u16, until: Instant) {
+        //= rfc8201#5.4
+        //# Any packetization layer instance (for example, a TCP
+        //# connection) that is actively using the path must be notified if the
+        //# PMTU estimate is decreased.
+        let current = self.path_mtu();
+        let path = &mut self.path_mtu;
+        if mtu >= current || mtu < path.ip.mtu_min() {
+            return;
+        }
+        if mtu < path.max_acked {
+            path.pending = Some((self.snd.una, mtu));
+            return;
+        }
+        path.limit = mtu;
+        path.raise_at = until;
+        let too_big = path.max_sent > mtu;
+        if too_big {
+            path.max_sent = path.ip.mtu_min();
+            path.max_sent_end = self.snd.una;
+        }
+        self.limit_segments();
+        if too_big && self.snd.outstanding() > 0 {
+            self.send_all_again();
+            self.arm_send(config, now);
+        }
+    }
+
     /// A segment that ends before `end` leaves, with `len` bytes.
     pub(super) fn note_size(&mut self, len: u32, end: SeqNum) {
         let size = u32::from(self.snd.mss) - self.payload_max() + len + u32::from(self.path_mtu.ip.headers());
@@ -76,7 +133,7 @@ impl Tcb {
     /// not say how big may be.
     pub fn on_packet_too_big(&mut self, config: &Config, now: Instant, seq: SeqNum, mtu: u16) {
         let path = &self.path_mtu;
-        let current = u32::from(self.snd.mss) + u32::from(path.ip.headers());
+        let current = u32::from(self.path_mtu());
         let claimed = match mtu {
             //= rfc8201#4
             //# If a node receives a Packet Too Big message reporting a
@@ -119,9 +176,6 @@ impl Tcb {
 
     fn reduce_path_mtu(&mut self, config: &Config, now: Instant, mtu: u16) {
         let path = &mut self.path_mtu;
-        if path.raise_at == Instant::NEVER {
-            path.mss_before = self.snd.mss;
-        }
         path.max_sent = path.ip.mtu_min();
         path.max_sent_end = self.snd.una;
         //= rfc1191#6.3
@@ -129,9 +183,9 @@ impl Tcb {
         //# value has not been decreased for a while (on the order of 10
         //# minutes), the PMTU estimate should be set to the first-hop data-link
         //# MTU
-        path.raise_at = now + RAISE_AFTER;
-        self.snd.mss = mtu - path.ip.headers();
-        self.congestion.set_mss(self.payload_max());
+        path.raise_at = now + BELIEVED;
+        path.limit = mtu;
+        self.limit_segments();
         self.noted.note(Happening::PathMtuReduced);
         self.send_all_again();
         self.arm_send(config, now);
@@ -148,12 +202,8 @@ impl Tcb {
             return false;
         }
         self.path_mtu.raise_at = Instant::NEVER;
-        self.snd.mss = self.path_mtu.mss_before;
-        self.congestion.set_mss(self.payload_max());
+        self.path_mtu.limit = u16::MAX;
+        self.limit_segments();
         true
     }
 }
-
-/// MTUs of the links there are (RFC 1191 table 7-1).
-const PLATEAUS: [u16; 10] = [65_535, 32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296];
-const RAISE_AFTER: std::time::Duration = std::time::Duration::from_secs(600);

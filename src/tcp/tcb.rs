@@ -161,7 +161,7 @@ impl Tcb {
             pacer: Pacer::NONE,
             ecn: Ecn::new(config),
             challenges: ChallengeLimit::default(),
-            path_mtu: PathMtu::new(iss, opening.ip),
+            path_mtu: PathMtu::new(iss, opening.ip, opening.mss),
             urgent: Urgent::default(),
             dscp: 0,
             keepalive: KeepaliveState::new(config.keepalive.then(|| config.keepalive_plan()), now),

@@ -70,6 +70,12 @@ impl Received {
         self.payload_at + self.payload_len
     }
 
+    /// Length of the packet from its IP header up to the end of the payload, in bytes.
+    #[inline]
+    pub const fn packet_len(&self) -> usize {
+        self.frame_len() - self.ip_at
+    }
+
     /// True when an answer of `len` bytes, written or not, can go back under the headers that are there, swapped.
     pub const fn can_swap(&self, len: usize, written: bool) -> bool {
         !written && len == self.payload_len && self.plain && !self.meta.to_many

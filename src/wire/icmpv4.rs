@@ -143,6 +143,8 @@ pub struct Quoted {
     pub target_port: u16,
     /// SEG.SEQ of a TCP segment, by which a forged error is known (RFC 5927 4.1).
     pub seq: Option<SeqNum>,
+    /// Its length in bytes, by its header: of a packet that was too big it must be more than what is said to fit.
+    pub len: u16,
 }
 
 /// Reads what an error quotes: the bytes behind its header. `None` unless they begin with the header of an unfragmented (or first)
@@ -163,6 +165,7 @@ pub fn quoted(bytes: &[u8]) -> Option<Quoted> {
         source_port: u16::from_be_bytes([s0, s1]),
         target_port: u16::from_be_bytes([t0, t1]),
         seq: (ip.protocol == PROTOCOL_TCP).then_some(SeqNum(u32::from_be_bytes([q0, q1, q2, q3]))),
+        len: ip.total_len.get(),
     })
 }
 
@@ -292,6 +295,7 @@ mod tests {
             source_port: 40_000,
             target_port: 7,
             seq: Some(SeqNum(u32::MAX - 1)),
+            len: 31,
         };
         assert_eq!(quoted(&packet(PROTOCOL_TCP, &segment)), Some(expected));
         assert_eq!(quoted(&packet(PROTOCOL_TCP, &segment)[..28]), Some(expected), "8 bytes are enough");

@@ -151,7 +151,7 @@ pub fn emit_error(bytes: &mut [u8], icmp_type: u8, code: u8, word: u32, quoted: 
 }
 
 /// Reads what an error quotes: the bytes behind its header. `None` unless they begin with the headers of an unfragmented (or first) TCP or
-/// UDP packet and the 8 bytes behind them. The length in it is not looked at: the end of a packet need not be quoted.
+/// UDP packet and the 8 bytes behind them. The length in it is not held against what is there: the end of a packet need not be quoted.
 pub fn quoted(bytes: &[u8]) -> Option<Quoted> {
     let (ip, behind) = ipv6::Raw::ref_from_prefix(bytes).ok()?;
     if ipv6::Raw::version(ip.version_class_label.get()) != 6 {
@@ -178,6 +178,7 @@ pub fn quoted(bytes: &[u8]) -> Option<Quoted> {
         source_port: u16::from_be_bytes([s0, s1]),
         target_port: u16::from_be_bytes([t0, t1]),
         seq: (walked.protocol == NEXT_HEADER_TCP).then_some(SeqNum(u32::from_be_bytes([q0, q1, q2, q3]))),
+        len: ip.payload_len.get().saturating_add(ipv6::HEADER_LEN as u16),
     })
 }
 

@@ -8,6 +8,7 @@ mod interface;
 mod many;
 mod notices;
 mod pair;
+mod path_mtu;
 mod smoltcp_peer;
 mod wire;
 

@@ -83,12 +83,15 @@ fn open(recorder: Recorder) -> (Engine<MemoryDevice, Recorder>, Peer, ManualCloc
 }
 
 /// An ICMP error of type 3 about our segment `seq`.
-fn unreachable(code: u8, mtu: u16, seq: SeqNum) -> Vec<u8> {
+pub(super) fn unreachable(code: u8, mtu: u16, seq: SeqNum) -> Vec<u8> {
+    about(PROTOCOL_TCP, code, mtu, 1000, &[&[0, 7][..], &5000_u16.to_be_bytes(), &seq.0.to_be_bytes()].concat())
+}
+
+/// The same about any packet of ours whose payload, `len` bytes long, begins with `payload`.
+pub(super) fn about(protocol: u8, code: u8, mtu: u16, len: usize, payload: &[u8]) -> Vec<u8> {
     let mut quoted = vec![0; 20];
-    ipv4::emit(&mut quoted, &Ipv4::outgoing(OURS, PEER, PROTOCOL_TCP, 1000));
-    quoted.extend([0, 7]);
-    quoted.extend(5000_u16.to_be_bytes());
-    quoted.extend(seq.0.to_be_bytes());
+    ipv4::emit(&mut quoted, &Ipv4::outgoing(OURS, PEER, protocol, len));
+    quoted.extend(payload);
     let mut message = vec![3, code, 0, 0, 0, 0];
     message.extend(mtu.to_be_bytes());
     message.extend(quoted);

@@ -131,17 +131,19 @@ fn a_quotation_names_the_flow() {
         source_port: 40_000,
         target_port: 7,
         seq: Some(SeqNum(u32::MAX - 1)),
+        len: 51,
     };
     assert_eq!(quoted(&packet(NEXT_HEADER_TCP, &segment)), Some(expected));
     assert_eq!(quoted(&packet(NEXT_HEADER_TCP, &segment)[..48]), Some(expected), "8 bytes are enough");
     assert_eq!(quoted(&packet(NEXT_HEADER_TCP, &segment)[..47]), None);
     let extended = [&[NEXT_HEADER_TCP, 0, 1, 4, 0, 0, 0, 0][..], &segment].concat();
-    assert_eq!(quoted(&packet(NEXT_HEADER_DESTINATION, &extended)), Some(expected));
-    let datagram = Some(Quoted { protocol: NEXT_HEADER_UDP, seq: None, ..expected });
-    assert_eq!(quoted(&packet(NEXT_HEADER_UDP, &segment)), datagram);
+    assert_eq!(quoted(&packet(NEXT_HEADER_DESTINATION, &extended)), Some(Quoted { len: 59, ..expected }));
+    let datagram = Quoted { protocol: NEXT_HEADER_UDP, seq: None, ..expected };
+    assert_eq!(quoted(&packet(NEXT_HEADER_UDP, &segment)), Some(datagram));
     let first = [&[NEXT_HEADER_UDP, 0, 0, 1, 0, 0, 0, 9][..], &segment, &[7; 20]].concat();
     for cut in 16..first.len() {
-        assert_eq!(quoted(&packet(NEXT_HEADER_FRAGMENT, &first[..cut])), datagram, "a first fragment, {cut} bytes of it");
+        let expected = Quoted { len: (40 + cut) as u16, ..datagram };
+        assert_eq!(quoted(&packet(NEXT_HEADER_FRAGMENT, &first[..cut])), Some(expected), "a first fragment, {cut} bytes of it");
     }
 }
 

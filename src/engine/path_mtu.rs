@@ -1,0 +1,87 @@
+//! The paths that are narrower than their link: who finds one, and who is told (RFC 1191, RFC 8201).
+//!
+//! Called when a connection or an endpoint has confirmed that an ICMP error is about a packet of its own, when a connection begins, and by the UDP path before a
+//! large datagram leaves. Off the path of packets that fit. Nothing here panics.
+
+use std::net::IpAddr;
+
+use super::core::Core;
+use super::emit;
+use super::flow::Flow;
+use crate::demux::{Address, SlotId};
+use crate::device::Device;
+use crate::link::pmtu::{Path, PathMtu};
+use crate::wire::icmpv4::Quoted;
+use crate::wire::udp;
+
+impl<D: Device> Core<D> {
+    /// A connection has learned how narrow its path is.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn learn_from_flow(&mut self, id: SlotId) {
+        let Some(flow) = self.flows.find(id) else { return };
+        let path = Path { interface: flow.key.link.interface, target: flow.key.remote };
+        self.learn_path_mtu(path, flow.tcb.path_mtu());
+    }
+
+    /// A datagram of ours was larger than `mtu`, which is what its path carries. Returns what is known now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn learn_from_datagram(&mut self, at: usize, quoted: &Quoted, mtu: u16) -> Option<u16> {
+        if usize::from(quoted.len) > self.link_of(at).interface.mtu {
+            // None of ours is as large as that.
+            return None;
+        }
+        let path = Path { interface: self.ports[at].interface, target: quoted.target };
+        self.learn_path_mtu(path, mtu);
+        self.path_mtus.find(self.now, path).map(|known| known.mtu)
+    }
+
+    /// What is news is told to every connection with the destination.
+    fn learn_path_mtu(&mut self, path: Path, mtu: u16) {
+        let Some(PathMtu { mtu, until }) = self.path_mtus.narrow(self.now, path, mtu) else { return };
+        self.counters.path_mtus_learned += 1;
+        let leads_there = |flow: &Flow| flow.key.remote == path.target && flow.key.link.interface == path.interface;
+        let concerned: Vec<SlotId> = self.flows.iter().filter(|(_, flow)| leads_there(flow)).map(|(id, _)| id).collect();
+        for id in concerned {
+            if let Some(flow) = self.flows.find_mut(id) {
+                flow.tcb.on_path_mtu(&self.config.tcp, self.now, mtu, until);
+                self.touch(id);
+            }
+        }
+    }
+
+    /// A new connection hears what is known of its path.
+    #[inline]
+    pub(super) fn tell_path_mtu(&mut self, flow: &mut Flow) {
+        if usize::from(flow.tcb.path_mtu()) > self.path_mtus.narrowest() {
+            let path = Path { interface: flow.key.link.interface, target: flow.key.remote };
+            if let Some(PathMtu { mtu, until }) = self.path_mtus.find(self.now, path) {
+                flow.tcb.on_path_mtu(&self.config.tcp, self.now, mtu, until);
+            }
+        }
+    }
+
+    /// The largest packet for an address that leaves by a port, in bytes: no larger than the link and the path carry.
+    pub(super) fn packet_limit(&mut self, at: usize, target: IpAddr) -> usize {
+        let mtu = self.link_of(at).interface.mtu;
+        if mtu <= self.path_mtus.narrowest() {
+            return mtu;
+        }
+        let path = Path { interface: self.ports[at].interface, target: target.into() };
+        self.path_mtus.find(self.now, path).map_or(mtu, |known| mtu.min(known.mtu.into()))
+    }
+
+    /// The largest UDP payload for an address that fits into one packet.
+    pub(super) fn udp_payload_limit(&mut self, at: usize, target: IpAddr) -> usize {
+        self.packet_limit(at, target).saturating_sub(emit::ip_header_len(Address::from(target)) + udp::HEADER_LEN)
+    }
+
+    /// True when a datagram of `len` bytes cannot go whole to an address. What every path carries is not looked up.
+    #[inline]
+    pub(super) fn is_too_large(&mut self, at: usize, target: IpAddr, len: usize) -> bool {
+        let headers = emit::ip_header_len(target.into()) + udp::HEADER_LEN;
+        let whole = headers + len;
+        whole > self.link_of(at).interface.mtu.min(self.path_mtus.narrowest()) && whole > self.packet_limit(at, target)
+    }
+}
