@@ -200,11 +200,11 @@ impl<D: Device> Core<D> {
         len: usize,
         link: LinkHeader,
     ) -> Verdict<D::Frame> {
-        let (to, asked) = (received.meta.remote, received.meta.local);
+        let to = received.meta.remote;
         let allowed = self.endpoints.at(received.meta.endpoint.0).is_some_and(|endpoint| endpoint.fragments);
         let payload = frame.bytes().get(received.payload_at..).and_then(|room| room.get(..len));
         let Some(payload) = payload.filter(|_| allowed) else { return Verdict::Drop(frame, Drop::UdpSendFull) };
-        let source = SocketAddr::new(self.reply_source(at, &received.meta), asked.port());
+        let Some(source) = self.reply_source(at, &received.meta) else { return Verdict::Drop(frame, Drop::NoRoute) };
         let delivery = self.datagram_delivery(at, source, to);
         match self.send_udp_parts(at, link, delivery, source, to, payload) {
             Ok(()) => {

@@ -13,6 +13,7 @@ use crate::error::SetupError;
 use crate::tcp;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::ecn;
+use crate::tcp::path_search;
 
 /// The value of every key.
 ///
@@ -329,6 +330,15 @@ pub const KEYS: &[Key] = &[
             words: ecn::Use::NAMES,
             read: |s| s.tcp.ecn.name(),
             write: |s, word| s.tcp.ecn = ecn::Use::named(word).unwrap_or_default(),
+        },
+    },
+    Key {
+        name: "tcp.mtu_probing",
+        what: "find the path MTU (RFC 4821)",
+        value: Value::Word {
+            words: path_search::Use::NAMES,
+            read: |s| s.tcp.mtu_probing.name(),
+            write: |s, word| s.tcp.mtu_probing = path_search::Use::named(word).unwrap_or_default(),
         },
     },
     bytes("tcp.send_buffer", "bytes to send, per connection", |s| &mut s.tcp.send_buffer, 2 * K, G),

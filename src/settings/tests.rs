@@ -29,7 +29,7 @@ fn every_key_has_an_effect() {
             "on|off" => "on",
             "auto|off" => "off",
             "cubic|bbr|reno" => "reno",
-            "passive|on|off" => "on",
+            "passive|on|off" | "blackhole|on|off" => "on",
             "auto|2048|4096" => "4096",
             _ if key.name.starts_with("xsk") => "1024",
             _ => "9",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::congestion::Algorithm;
 use super::ecn;
 use super::keepalive::Keepalive;
+use super::path_search;
 
 /// The settings of all connections of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Config {
     pub sack: bool,
     /// Explicit congestion notification (RFC 3168).
     pub ecn: ecn::Use,
+    /// Search for the path's MTU where routers do not tell (RFC 4821).
+    pub mtu_probing: path_search::Use,
     /// Congestion control of connections that do not choose their own.
     pub congestion: Algorithm,
     /// Shortest retransmission timeout. RFC 6298 2.4 says one second; 200 ms is what Linux uses, and delayed ACKs are shorter.
@@ -99,6 +102,7 @@ impl Default for Config {
             window_scaling: true,
             sack: true,
             ecn: ecn::Use::Passive,
+            mtu_probing: path_search::Use::BlackHole,
             congestion: Algorithm::Cubic,
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),

@@ -53,6 +53,14 @@ impl IpVersion {
         }
     }
 
+    /// The size of packet that nearly every path carries: RFC 4821 7.2 advises 1024 bytes; with as much data it is what Linux takes.
+    pub(super) const fn base_mtu(self) -> u16 {
+        match self {
+            Self::V4 => 1024 + self.headers(),
+            Self::V6 => 1280,
+        }
+    }
+
     /// The size of packet that every link carries (RFC 791 3.2, RFC 8200 5).
     pub(super) const fn mtu_min(self) -> u16 {
         match self {

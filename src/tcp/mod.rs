@@ -13,7 +13,7 @@
 //! sequence space   seq.rs numbers that wrap; window.rs SND and RCV variables; autotune.rs how large the receive window is
 //! timers           timers.rs deadlines; keepalive.rs, user_timeout.rs patience with the peer
 //! losses           recovery/ what was lost and is sent again; rtt.rs, rto.rs round trip; rate.rs how fast data is delivered
-//! how much         congestion/ how much may be in flight; path_mtu.rs how large a packet may be
+//! how much         congestion/ how much may be in flight; path_mtu.rs how large a packet may be, path_search.rs where nobody tells
 //! memory           pool.rs, ring.rs, send_queue.rs, receive_queue.rs, ranges.rs the streams, and what lies beyond a hole
 //! strangers        isn.rs initial numbers; cookie.rs SYN cookies; challenge.rs the limit on challenge ACKs; timestamps.rs PAWS
 //! ```
@@ -39,6 +39,7 @@ mod options;
 mod output;
 mod pacing;
 mod path_mtu;
+pub mod path_search;
 pub mod pool;
 mod ranges;
 pub mod rate;

@@ -7,6 +7,7 @@
 use super::config::Config;
 use super::congestion::Congestion;
 use super::event::Transmit;
+use super::path_search::Wish;
 use super::pool::BufferPool;
 use super::recovery::{Forward, Syn};
 use super::seq::SeqNum;
@@ -69,8 +70,8 @@ impl Tcb {
     /// What the next segment is, for [`Tcb::transmit`]: in between, room for it can be found. `None` as in [`Tcb::poll_transmit`].
     pub fn next_transmit(&mut self, config: &Config, now: Instant) -> Option<Next> {
         let mut due = self.due(now);
-        if due != Due::Nothing && self.raise_path_mtu(now) {
-            due = self.due(now);
+        if due != Due::Nothing && now >= self.path_mtu.raise_at {
+            due = self.due_with_larger(now, due);
         }
         match due {
             Due::Nothing => None,
@@ -106,6 +107,26 @@ impl Tcb {
             State::SynSent => Due::Nothing,
             State::SynReceived | State::TimeWait => self.due_ack(),
             _ => self.due_text(now),
+        }
+    }
+
+    /// The same when the time has come to try larger packets: all at once, or by a probe.
+    #[cold]
+    #[inline(never)]
+    fn due_with_larger(&mut self, now: Instant, due: Due) -> Due {
+        if self.path_mtu.search.is_none() {
+            self.raise_path_mtu();
+            return self.due(now);
+        }
+        let Due::Segment(Kind::Text(text)) = due else { return due };
+        let is_full = text.seq == self.snd.nxt && text.len == self.payload_max() && !text.fin;
+        if !is_full || self.recovery.tail.due || self.probe {
+            return due;
+        }
+        match self.path_search(now) {
+            Wish::None => due,
+            Wish::Probe(len) => Due::Segment(Kind::Text(Text { len, ..text })),
+            Wish::Wait => self.due_ack(),
         }
     }
 
@@ -331,6 +352,7 @@ impl Tcb {
             self.sent_new(end, now, pool);
         } else {
             self.resent += 1;
+            self.probe_sent_again(seq, end, now);
             self.recovery.forward.old_leaves();
             if self.probe {
                 self.flight.first_is_ambiguous();

@@ -6,6 +6,7 @@
 use super::config::Config;
 use super::congestion::Congestion;
 use super::event::IpVersion;
+use super::path_search::Search;
 use super::seq::SeqNum;
 use super::tally::Happening;
 use super::tcb::Tcb;
@@ -27,9 +28,11 @@ pub(super) struct PathMtu {
     /// SND.MSS as the link and the peer's SYN have it.
     mss_max: u16,
     /// The largest packet that the path is known to carry, if it is known to carry no larger one.
-    limit: u16,
-    /// When a larger size is tried again; [`Instant::NEVER`] while the path is as wide as the link.
-    raise_at: Instant,
+    pub(super) limit: u16,
+    /// When a larger size is tried again; [`Instant::NEVER`] while the path is as wide as the link, or a probe is under way.
+    pub(super) raise_at: Instant,
+    /// The search of a connection that does not rely on routers.
+    pub(super) search: Option<Search>,
 }
 
 impl PathMtu {
@@ -43,6 +46,7 @@ impl PathMtu {
             mss_max: mss,
             limit: u16::MAX,
             raise_at: Instant::NEVER,
+            search: None,
         }
     }
 
@@ -50,6 +54,19 @@ impl PathMtu {
     const fn mss(&self) -> u16 {
         let path = self.limit - self.ip.headers();
         if path < self.mss_max { path } else { self.mss_max }
+    }
+
+    /// The largest packet that link and peer allow.
+    pub(super) const fn ceiling(&self) -> u16 {
+        self.mss_max.saturating_add(self.ip.headers())
+    }
+
+    /// Packets larger than `limit` do not get through any more; what was sent up to `end` was no larger than `sent`, for all that is known.
+    pub(super) fn narrow_to(&mut self, limit: u16, sent: u16, end: SeqNum) {
+        self.limit = limit;
+        self.max_acked = self.max_acked.min(limit);
+        self.max_sent = sent;
+        self.max_sent_end = end;
     }
 
     /// What carries the segments.
@@ -71,7 +88,7 @@ impl Tcb {
     }
 
     /// No packet is larger than the path is known to carry, nor larger than it was at first.
-    fn limit_segments(&mut self) {
+    pub(super) fn limit_segments(&mut self) {
         self.snd.mss = self.path_mtu.mss();
         self.congestion.set_mss(self.payload_max());
     }
@@ -106,13 +123,19 @@ impl Tcb {
         }
     }
 
+    /// The size of the packet of a segment with `len` bytes that leaves now.
+    pub(super) fn packet_size(&self, len: u32) -> u16 {
+        let size = u32::from(self.snd.mss) - self.payload_max() + len + u32::from(self.path_mtu.ip.headers());
+        size.min(u32::from(u16::MAX)) as u16
+    }
+
     /// A segment that ends before `end` leaves, with `len` bytes.
     pub(super) fn note_size(&mut self, len: u32, end: SeqNum) {
-        let size = u32::from(self.snd.mss) - self.payload_max() + len + u32::from(self.path_mtu.ip.headers());
-        let size = size.min(u32::from(u16::MAX)) as u16;
+        let size = self.packet_size(len);
         if size > self.path_mtu.max_sent {
             self.path_mtu.max_sent = size;
             self.path_mtu.max_sent_end = end;
+            self.note_probe(size, end - len, end);
         }
     }
 
@@ -121,7 +144,9 @@ impl Tcb {
         let path = &mut self.path_mtu;
         if path.max_sent > path.max_acked && ack.at_or_after(path.max_sent_end) {
             path.max_acked = path.max_sent;
+            self.probe_arrived(ack);
         }
+        let path = &mut self.path_mtu;
         if path.pending.is_some_and(|(seq, _)| ack.after(seq)) {
             //= rfc5927#7.2
             //# The described counter-measure basically disregards ICMP messages when a connection makes progress
@@ -153,6 +178,10 @@ impl Tcb {
         //# octets.
         // Nor as far as that: it would turn a stream into a flood of tiny segments.
         let claimed = claimed.max(PATH_MTU_MIN);
+        if self.probe_was_too_big(seq, claimed) {
+            return;
+        }
+        let path = &self.path_mtu;
         //= rfc5927#7.2
         //# If claimedmtu is larger than maxsizesent, then the
         //# ICMP error message is silently discarded.
@@ -184,6 +213,7 @@ impl Tcb {
         //# minutes), the PMTU estimate should be set to the first-hop data-link
         //# MTU
         path.raise_at = now + BELIEVED;
+        path.search = path.search.map(|_| Search::ABOVE);
         path.limit = mtu;
         self.limit_segments();
         self.noted.note(Happening::PathMtuReduced);
@@ -196,14 +226,10 @@ impl Tcb {
         self.flight.lose_all();
     }
 
-    /// Tries the larger size again when its time has come. True when it has.
-    pub(super) fn raise_path_mtu(&mut self, now: Instant) -> bool {
-        if now < self.path_mtu.raise_at {
-            return false;
-        }
+    /// Tries the larger size again, its time having come.
+    pub(super) fn raise_path_mtu(&mut self) {
         self.path_mtu.raise_at = Instant::NEVER;
         self.path_mtu.limit = u16::MAX;
         self.limit_segments();
-        true
     }
 }

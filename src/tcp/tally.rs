@@ -107,6 +107,12 @@ happenings! {
     SynCookieAccepted = "syn_cookie_accepted",
     /// A router has said that the path carries smaller packets only (RFC 1191).
     PathMtuReduced = "path_mtu_reduced",
+    /// The path was taken for a black hole for large packets, and smaller segments were sent (RFC 4821 7.7).
+    PathMtuBlackHole = "path_mtu_black_hole",
+    /// A probe has shown that larger packets get through (RFC 4821 7.6.1).
+    PathMtuRaised = "path_mtu_raised",
+    /// A probe of larger packets was lost (RFC 4821 7.6.2).
+    PathMtuProbeLost = "path_mtu_probe_lost",
     /// A keep-alive was sent (RFC 9293 3.8.4).
     KeepaliveProbe = "keepalive_probe",
     /// Data stayed unacknowledged for the user timeout (RFC 9293 3.10.8).

@@ -142,6 +142,8 @@ impl Tcb {
     #[inline]
     fn new(config: &Config, opening: Opening, now: Instant, state: Current) -> Self {
         let iss = opening.iss;
+        let mut path_mtu = PathMtu::new(iss, opening.ip, opening.mss);
+        path_mtu.begin_search(config);
         Self {
             state,
             snd: SendSpace::new(iss, opening.mss),
@@ -161,7 +163,7 @@ impl Tcb {
             pacer: Pacer::NONE,
             ecn: Ecn::new(config),
             challenges: ChallengeLimit::default(),
-            path_mtu: PathMtu::new(iss, opening.ip, opening.mss),
+            path_mtu,
             urgent: Urgent::default(),
             dscp: 0,
             keepalive: KeepaliveState::new(config.keepalive.then(|| config.keepalive_plan()), now),

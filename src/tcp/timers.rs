@@ -220,6 +220,7 @@ impl Tcb {
         let first = self.timers.unanswered == 0;
         self.noted.note(Happening::RetransmissionTimeout);
         self.believe_pending_mtu(config, now);
+        self.suspect_black_hole(config);
         self.recover_on_timeout(now, first);
         self.count_timeout();
         self.arm_send(config, now);
@@ -318,7 +319,7 @@ impl Tcb {
 
 //= rfc9293#3.8.3
 //# The value of R1 SHOULD correspond to at least 3 retransmissions, at the current RTO (SHLD-10).
-const R1: u8 = 3;
+pub(super) const R1: u8 = 3;
 /// How long a corked segment waits, as on Linux.
 const CORK_MAX_NS: u64 = 200_000_000;
 const OVERRIDE_MIN_NS: u64 = 100_000_000;

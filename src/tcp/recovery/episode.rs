@@ -160,6 +160,12 @@ impl Tcb {
         if loss.bytes == 0 {
             return;
         }
+        if self.recovery.phase == Phase::Open && self.only_probe_lost(loss.bytes) {
+            //= rfc4821#7.6.2
+            //# In this case alone, the
+            //# loss SHOULD NOT be interpreted as congestion signal.
+            return;
+        }
         self.recovery.lost += loss.bytes;
         self.recovery.lost_to = lost_to;
         match self.recovery.phase {

@@ -12,6 +12,7 @@ mod memory;
 mod options;
 mod pair;
 mod path_mtu;
+mod path_search;
 mod patience;
 mod pool;
 mod rack;

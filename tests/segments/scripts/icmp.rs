@@ -1,6 +1,7 @@
-//! ICMP errors about segments (RFC 1191, RFC 5927).
+//! ICMP errors about segments (RFC 1191, RFC 5927), and paths that are too narrow without an error (RFC 4821).
 
 use ringway::tcp::State;
+use ringway::tcp::path_search::Use;
 use ringway::tcp::tally::Happening;
 
 use crate::script::Call::{Connect, Failed, Send, Told};
@@ -12,6 +13,9 @@ scripts![
     an_error_about_what_is_not_in_flight_is_ignored,
     an_unreachable_port_ends_an_open,
     an_unreachable_port_does_not_end_a_connection,
+    a_black_hole_is_found_by_timeouts,
+    a_probe_that_arrives_makes_larger_segments,
+    a_probe_that_is_lost_is_sent_again_in_smaller_segments,
 ];
 
 const HOST_UNREACHABLE: u8 = 1;
@@ -85,4 +89,67 @@ fn an_unreachable_port_does_not_end_a_connection(s: &mut Script) {
     s.expect(data(10).seq(1).ack(1).after(200));
     s.inject(ack().seq(1).ack(11));
     s.state(State::Established);
+}
+
+/// No error comes, and what is large never arrives.
+//= type=test
+//= rfc4821#7.7
+//# the RECOMMENDED first recovery action
+//# is to treat this as a detected ICMP black hole as defined in
+//# [RFC2923].
+fn a_black_hole_is_found_by_timeouts(s: &mut Script) {
+    s.not_on_kernel("Linux searches from a size of its own, and only when net.ipv4.tcp_mtu_probing is set");
+    s.established_with(syn().mss(1460));
+    s.call(Send(1460));
+    s.expect(data(1460).seq(1).ack(1));
+    s.expect(data(1460).seq(1).ack(1).after(200));
+    s.expect(data(1460).seq(1).ack(1).after(400));
+    s.expect(data(1024).seq(1).ack(1).after(800));
+    s.inject(ack().seq(1).ack(1025));
+    s.expect(data(436).seq(1025).ack(1));
+    s.inject(ack().seq(1).ack(1461));
+    s.happens(Happening::RetransmissionTimeout);
+    s.happens(Happening::PathMtuBlackHole);
+}
+
+/// A connection that begins with small segments, and whose first is a probe of the largest.
+fn searching(s: &mut Script) {
+    s.not_on_kernel("Linux sends no probe before its window has grown to eleven segments");
+    s.settings(|tcp| tcp.mtu_probing = Use::On, &[]);
+    s.established_with(syn().mss(1460).sack_permitted());
+    s.call(Send(1460 + 3 * 1024));
+    s.expect(data(1460).seq(1).ack(1));
+    s.expect(data(1024).seq(1461).ack(1));
+    s.expect(data(1024).seq(2485).ack(1));
+    s.expect(data(1024).seq(3509).ack(1));
+}
+
+/// From then on all may be as large.
+//= type=test
+//= rfc4821#7.6.1
+//# Set search_low to the probe
+//# size.
+fn a_probe_that_arrives_makes_larger_segments(s: &mut Script) {
+    searching(s);
+    s.inject(ack().seq(1).ack(4533));
+    s.call(Send(1460));
+    s.expect(data(1460).seq(4533).ack(1));
+    s.inject(ack().seq(1).ack(5993));
+    s.happens(Happening::PathMtuRaised);
+}
+
+/// Its loss alone is no sign of congestion.
+//= type=test
+//= rfc4821#7.6.2
+//# In this case alone, the
+//# loss SHOULD NOT be interpreted as congestion signal.
+fn a_probe_that_is_lost_is_sent_again_in_smaller_segments(s: &mut Script) {
+    searching(s);
+    s.inject(ack().seq(1).ack(1).sack(1461, 2485));
+    s.inject(ack().seq(1).ack(1).sack(1461, 3509));
+    s.inject(ack().seq(1).ack(1).sack(1461, 4533));
+    s.expect(data(1024).seq(1).ack(1));
+    s.expect(data(436).seq(1025).ack(1));
+    s.inject(ack().seq(1).ack(4533));
+    s.happens(Happening::PathMtuProbeLost);
 }
