@@ -77,6 +77,15 @@ impl<D: Device> Core<D> {
         self.packet_limit(at, target).saturating_sub(emit::ip_header_len(Address::from(target)) + udp::HEADER_LEN)
     }
 
+    /// True when the link carries a datagram of `len` bytes, whatever the path does.
+    #[cold]
+    pub(super) fn fits_link(&self, at: usize, target: IpAddr, len: usize) -> bool {
+        //= rfc8899#4.5
+        //# A PL implementing this specification MUST suspend network
+        //# layer processing of outgoing packets that enforces a PMTU
+        emit::ip_header_len(target.into()) + udp::HEADER_LEN + len <= self.link_of(at).interface.mtu
+    }
+
     /// True when a datagram of `len` bytes cannot go whole to an address. What every path carries is not looked up.
     #[inline]
     pub(super) fn is_too_large(&mut self, at: usize, target: IpAddr, len: usize) -> bool {

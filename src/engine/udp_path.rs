@@ -346,7 +346,7 @@ impl<D: Device> Core<D> {
             }
             return Ok(());
         }
-        if self.is_too_large(at, to.ip(), payload.len()) {
+        if self.is_too_large(at, to.ip(), payload.len()) && !(how.probe && self.fits_link(at, to.ip(), payload.len())) {
             return self.send_large(from, at, source, to, payload, how);
         }
         let link = self.unresolved(at);
@@ -407,7 +407,7 @@ impl<D: Device> Core<D> {
         payload: &[u8],
         how: Sending,
     ) -> Result<(), CallError> {
-        if !self.endpoints.at(from.0).is_some_and(|endpoint| endpoint.fragments) {
+        if how.probe || !self.endpoints.at(from.0).is_some_and(|endpoint| endpoint.fragments) {
             return Err(CallError::TooLarge);
         }
         let link = self.link_to(at, to.ip())?;

@@ -239,6 +239,9 @@ pub struct Sending {
     /// What is sent to many also arrives at an endpoint of this core that hears it, with [`super::Datagram::Assembled`]. The copy cannot be answered
     /// or kept. Sockets of the same machine's kernel do not hear it.
     pub looped: bool,
+    /// Goes whole although the path is known to carry less, and never in fragments: it is sent to find out ([`crate::udp::dplpmtud`]). The link has to carry
+    /// it.
+    pub probe: bool,
 }
 
 /// How to listen.

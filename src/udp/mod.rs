@@ -3,6 +3,7 @@
 //! The engine's UDP path calls [`Received::check`] for every datagram, hands it to the service in the frame it came in, and sends the
 //! same frame back: no copy, no allocation. Nothing here reads a clock or does I/O, and nothing panics on what a peer sends.
 
+pub mod dplpmtud;
 pub mod kept;
 pub mod received;
 

@@ -31,6 +31,7 @@ mod lies;
 mod line;
 mod many;
 mod neighbors;
+mod path_mtu;
 mod ping;
 mod queues;
 mod reports;

@@ -3,7 +3,7 @@
 use super::notices::{about, unreachable};
 use super::wire::{Peer, serve, serve_with};
 use super::*;
-use crate::service::{CallError, EndpointId, IcmpError, Local};
+use crate::service::{CallError, EndpointId, IcmpError, Local, Sending};
 use crate::tcp::seq::SeqNum;
 use crate::wire::ipv4::{self, PROTOCOL_UDP};
 use crate::wire::tcp::{Flags, Header, Options};
@@ -24,6 +24,7 @@ struct Sender {
 enum Order {
     Stream(usize),
     Datagram(usize),
+    Probe(usize),
     Limit,
 }
 
@@ -47,6 +48,10 @@ impl Service for Sender {
                 cx.send(self.connections[nth], &[1; 5000]);
             }
             Order::Datagram(len) => self.sent.push(cx.send_to(EndpointId(0), to, &vec![2; len])),
+            Order::Probe(len) => {
+                let how = Sending { probe: true, ..Sending::default() };
+                self.sent.push(cx.send_with(EndpointId(0), to, &vec![2; len], how));
+            }
             Order::Limit => self.limits.push(cx.datagram_limit(EndpointId(0), to)),
         }
     }
@@ -189,6 +194,26 @@ fn an_error_about_a_datagram_that_cannot_be_ours_changes_nothing() {
     assert_eq!(engine.core.counters.path_mtus_learned, 0);
     order(&mut served, Order::Limit);
     assert_eq!(served.0.service().limits, [Some(1472)]);
+}
+
+//= type=test
+//= rfc8899#4.5
+//# A PL implementing this specification MUST suspend network
+//# layer processing of outgoing packets that enforces a PMTU
+#[test]
+fn a_probe_goes_whole_or_not_at_all() {
+    let mut served = serve(Sender { fragments: true, ..Sender::default() });
+    order(&mut served, Order::Datagram(1472));
+    let (engine, peer, clock) = &mut served;
+    asked_for(engine, peer, clock);
+    packets(peer);
+    peer.send(&too_big(1300, 1472));
+    engine.turn(clock);
+    for len in [1400, 1472, 1473] {
+        order(&mut served, Order::Probe(len));
+    }
+    assert_eq!(packets(&mut served.1), [(1428, true), (1500, true)]);
+    assert_eq!(served.0.service().sent[1..], [Ok(()), Ok(()), Err(CallError::TooLarge)]);
 }
 
 #[test]
