@@ -45,7 +45,7 @@ impl<D: Device> Core<D> {
         let concerned: Vec<SlotId> = self.flows.iter().filter(|(_, flow)| leads_there(flow)).map(|(id, _)| id).collect();
         for id in concerned {
             if let Some(flow) = self.flows.find_mut(id) {
-                flow.tcb.on_path_mtu(&self.config.tcp, self.now, mtu, until);
+                flow.tcb.on_path_mtu(mtu, until);
                 self.touch(id);
             }
         }
@@ -57,7 +57,7 @@ impl<D: Device> Core<D> {
         if usize::from(flow.tcb.path_mtu()) > self.path_mtus.narrowest() {
             let path = Path { interface: flow.key.link.interface, target: flow.key.remote };
             if let Some(PathMtu { mtu, until }) = self.path_mtus.find(self.now, path) {
-                flow.tcb.on_path_mtu(&self.config.tcp, self.now, mtu, until);
+                flow.tcb.on_path_mtu(mtu, until);
             }
         }
     }

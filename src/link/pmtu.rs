@@ -86,9 +86,9 @@ impl PathMtus {
     /// Forgets what has become too old.
     fn forget(&mut self, now: Instant) {
         //= rfc8201#5.3
-        //# Once a minute, a timer-driven procedure runs through all cached PMTU
-        //# values, and for each PMTU whose timestamp is not "reserved" and is
-        //# older than the timeout interval:
+        //# When a PMTU value
+        //# has not been decreased for a while (on the order of 10 minutes), it
+        //# should probe to find if a larger PMTU is supported.
         // Rather than by a timer when somebody asks and something is old.
         if self.next_end <= now {
             self.paths.retain(|_, known| known.until > now);
@@ -201,9 +201,9 @@ mod tests {
 
     //= type=test
     //= rfc8201#5.3
-    //# Once a minute, a timer-driven procedure runs through all cached PMTU
-    //# values, and for each PMTU whose timestamp is not "reserved" and is
-    //# older than the timeout interval:
+    //# When a PMTU value
+    //# has not been decreased for a while (on the order of 10 minutes), it
+    //# should probe to find if a larger PMTU is supported.
     #[test]
     fn what_is_known_is_forgotten_after_ten_minutes() {
         let mut paths = PathMtus::new(&[1; 16]);

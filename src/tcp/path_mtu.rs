@@ -95,7 +95,7 @@ impl Tcb {
 
     /// Others have found, and an error about a packet of theirs has shown, that the path carries no more than `mtu` bytes. That is believed until `until`;
     /// larger packets of this connection that have got through are believed more.
-    pub fn on_path_mtu(&mut self, config: &Config, now: Instant, mtu: u16, until: Instant) {
+    pub fn on_path_mtu(&mut self, mtu: u16, until: Instant) {
         //= rfc8201#5.4
         //# Any packetization layer instance (for example, a TCP
         //# connection) that is actively using the path must be notified if the
@@ -109,18 +109,13 @@ impl Tcb {
             path.pending = Some((self.snd.una, mtu));
             return;
         }
+        //= rfc8201#5.4
+        //# Alternatively, the retransmission could be done in immediate response
+        //# to a notification that the Path MTU was decreased, but only for the
+        //# specific connection specified by the Packet Too Big message.
         path.limit = mtu;
         path.raise_at = until;
-        let too_big = path.max_sent > mtu;
-        if too_big {
-            path.max_sent = path.ip.mtu_min();
-            path.max_sent_end = self.snd.una;
-        }
         self.limit_segments();
-        if too_big && self.snd.outstanding() > 0 {
-            self.send_all_again();
-            self.arm_send(config, now);
-        }
     }
 
     /// The size of the packet of a segment with `len` bytes that leaves now.
@@ -185,7 +180,8 @@ impl Tcb {
         //= rfc5927#7.2
         //# If claimedmtu is larger than maxsizesent, then the
         //# ICMP error message is silently discarded.
-        if claimed > path.max_sent || u32::from(claimed) >= current {
+        // Nor is it news, unless segments are on their way that are larger than those that others' errors allow now.
+        if claimed >= path.max_sent || u32::from(claimed) > current {
             return;
         }
         if claimed >= path.max_acked {

@@ -149,3 +149,40 @@ fn an_error_that_names_the_size_that_was_sent_changes_nothing() {
     too_big(&mut peer, ISS + 1, 1039);
     assert_eq!(sizes(&mut peer)[0], 999);
 }
+
+//= type=test
+//= rfc8201#5.4
+//# Alternatively, the retransmission could be done in immediate response
+//# to a notification that the Path MTU was decreased, but only for the
+//# specific connection specified by the Packet Too Big message.
+#[test]
+fn what_others_have_found_bounds_what_is_sent_from_now_on() {
+    let mut peer = in_flight();
+    let until = peer.now + Duration::from_secs(60);
+    peer.tcb.on_path_mtu(700, until);
+    assert_eq!(sizes(&mut peer), [0; 0], "nothing says that it was lost");
+    peer.send(&[8; 1000]);
+    assert_eq!(sizes(&mut peer), [660, 340]);
+    // Now something does.
+    too_big(&mut peer, ISS + 1001, 700);
+    assert_eq!(sizes(&mut peer)[..3], [660, 660, 660]);
+    too_big(&mut peer, ISS + 2001, 700);
+    assert_eq!(sizes(&mut peer), [0; 0], "once");
+    // When the others have forgotten it, so does this one.
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 4001));
+    let mut peer = Script::established();
+    peer.tcb.on_path_mtu(700, peer.now + Duration::from_secs(60));
+    peer.advance(Duration::from_secs(60));
+    peer.send(&[8; 1000]);
+    assert_eq!(sizes(&mut peer), [1000]);
+}
+
+#[test]
+fn what_has_got_through_is_believed_more_than_others() {
+    let mut peer = in_flight();
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 3001));
+    peer.tcb.on_path_mtu(700, peer.now + Duration::from_secs(60));
+    send_three(&mut peer, ISS + 3001);
+    peer.next_timer();
+    assert_eq!(sizes(&mut peer)[0], 660, "until it gets through no longer");
+}
