@@ -131,16 +131,18 @@ fn datagrams_follow_what_the_router_says() {
             socket.set_read_timeout(Some(Duration::from_millis(300))).expect("set a timeout");
             let data: Vec<u8> = (0..1400_u32).map(|n| (n * 7) as u8).collect();
             let mut back = vec![0; 2048];
-            let answered = (0..20).filter(|_| {
+            let mut ask = || {
                 socket.send(&data).expect("send");
                 socket.recv(&mut back).is_ok_and(|len| back[..len] == data)
-            });
-            // The first answer is lost to the error that teaches the server.
-            assert_eq!(answered.count(), 19, "{target}");
+            };
+            // The first answer is lost to the error that teaches the server; the router may have to find the hosts before.
+            assert!(!ask() && (0..20).any(|_| ask()), "{target}");
+            assert!((0..20).all(|_| ask()), "{target}");
         });
     }
     let summary = server.stop();
-    assert_eq!((summary.counter("path_mtus_learned"), summary.counter("ip_fragmented")), (2, 38), "{}", summary.value());
+    assert_eq!(summary.counter("path_mtus_learned"), 2, "{}", summary.value());
+    assert!(summary.counter("ip_fragmented") >= 40, "{}", summary.value());
 }
 
 #[test]
