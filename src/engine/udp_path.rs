@@ -3,7 +3,7 @@
 //! Called by the turn for each packet of protocol 17, and by the calls that send. A reply in the frame is neither copied nor allocated.
 //! Nothing here panics on what a peer sends.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::core::Core;
