@@ -47,6 +47,7 @@
 //! - [`demux`]: which flow a packet belongs to
 //! - [`tcp`]: the machine of RFC 9293, without clock, chance or socket
 //! - [`udp`]: endpoints and the in-place reply
+//! - [`rtp`]: the header of RTP, and what a receiver reckons of a stream
 //! - [`service`]: what an application implements, and the services that ship
 //! - [`engine`]: the loop that runs each packet to completion; `engine/turn.rs` is the file to read first
 //! - `launch`: an engine on real interfaces, with the feature `afxdp`
@@ -73,6 +74,8 @@ pub mod demux;
 
 pub mod tcp;
 pub mod udp;
+
+pub mod rtp;
 
 pub mod service;
 

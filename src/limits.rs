@@ -109,3 +109,9 @@ pub const FRAGMENT_PIECES: usize = 1024;
 pub const FRAGMENT_SHARE: usize = 4;
 /// Fragments of one datagram: the longest one comes in 119 over a link of 576 bytes, the smallest MTU in use.
 pub const FRAGMENTS_PER_DATAGRAM: usize = 128;
+/// Senders that a receiver of RTP keeps books of; further ones are counted together.
+pub const RTP_SOURCES: usize = 64;
+/// Packets that streams send in one call of their timer; the others follow in the next turn.
+pub const STREAM_BURST: u64 = 32;
+/// Bytes of a file that a stream sends, which it keeps in memory.
+pub const STREAM_FILE_BYTES: u64 = 64 << 20;
