@@ -16,6 +16,7 @@ use ringway::tcp::congestion::Algorithm;
 
 use super::cable::args::{self as cable, CableArgs};
 use super::engine_args::{EngineArgs, List};
+use super::listen::args::{self as listen, ListenArgs};
 use super::service_spec::ServiceSpec;
 
 /// A user-space TCP and UDP engine for Linux on AF_XDP.
@@ -46,6 +47,9 @@ pub(crate) enum Command {
     /// Join two interfaces by a cable with delay, rate, loss and other faults
     #[command(after_help = cable::AFTER)]
     Cable(CableArgs),
+    /// Listen to a stream of RTP: loss, reordering, duplicates, jitter
+    #[command(after_help = listen::AFTER)]
+    Listen(ListenArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -58,7 +62,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare, cable or steer
+        /// serve, load, compare, cable, listen or steer
         command: Option<String>,
     },
 }
@@ -380,6 +384,12 @@ discard/udp@232.1.2.3:5000,source=10.0.0.1.
   daytime:PORT       sends the time (RFC 867)
   http:PORT=DIR      serves the files of a folder (HTTP/1.1, TCP alone)
   dns:PORT=ZONEFILE  answers for the zone of a master file (RFC 1035)
+  stream:PORT=GROUP  sends RTP to a group, a broadcast address or a host, at
+                     GROUP:PORT to another port (RFC 3550, UDP alone). Options:
+                     ,rate=N packets a second [50], ,size=BYTES of payload in
+                     each [160], ,clock=HZ of the timestamps [90000], ,ttl=N,
+                     ,loop=on to own endpoints too, ,count=N packets in all,
+                     ,file=PATH instead of characters
 With --stack raw there is no transport, and SERVICE is one of:
   reflect            every frame goes back, through an AF_XDP socket
   xdp-tx             every frame goes back, by an XDP program in the kernel
@@ -391,6 +401,8 @@ Examples:
     sudo ringway serve -i eth0 -a 10.0.0.2/24 http:80=/srv/www
   A zone, over UDP and TCP:
     sudo ringway serve -i eth0 -a 10.0.0.2/24 dns:53=example.zone
+  A stream to a group, which ringway listen hears:
+    sudo ringway serve -i eth0 -a 10.0.0.2/24 stream/udp:5004,rate=100=239.1.2.3
   Two ports of the kernel's address:
     sudo ringway serve -i eth0 --claim tcp:7,udp:7 echo:7
   The same services on kernel sockets, to compare with:

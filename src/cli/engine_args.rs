@@ -9,8 +9,10 @@ use clap::{Args, ValueEnum};
 use ringway::engine::Idle;
 use ringway::error::SetupError;
 use ringway::launch::Launch;
-use ringway::link::interface::{Cidr, PortClaim};
+use ringway::link::groups::is_group;
+use ringway::link::interface::{Cidr, PortClaim, Transport};
 use ringway::link::routes::Route;
+use ringway::service::Local;
 use ringway::settings::{Settings, number};
 use ringway::steer::Mode;
 use ringway::xsk::ZeroCopy;
@@ -232,6 +234,40 @@ impl EngineArgs {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that something takes what is sent to a port: at an address or port that nothing claims nobody would ever see a packet. `refuse`
+    /// makes the error of a reason.
+    ///
+    /// # Errors
+    /// Nothing takes it.
+    pub(crate) fn check_claimed(
+        &self,
+        transport: Transport,
+        at: Local,
+        refuse: impl Fn(String) -> SetupError,
+    ) -> Result<(), SetupError> {
+        if !self.claims.is_empty() {
+            let wanted = PortClaim { transport, port: at.port };
+            if !self.claims.contains(&wanted) {
+                let all: Vec<_> = self.claims.iter().chain([&wanted]).map(ToString::to_string).collect();
+                let error = refuse(format!("{wanted} is not among the claimed ports"));
+                return Err(error.mend(format!("--claim {}", all.join(","))));
+            }
+        } else if let Some(address) = at.address
+            && !self.addresses.iter().any(|own| own.cidr.address == address)
+            && !is_group(address)
+            && !self.is_broadcast(address)
+        {
+            let prefix = if address.is_ipv4() { 24 } else { 64 };
+            return Err(refuse(format!("{address} is not among the addresses of -a")).mend(format!("-a {address}/{prefix}")));
+        }
+        Ok(())
+    }
+
+    /// True for the broadcast address of a network of -a.
+    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.cidr.broadcast() == Some(address))
     }
 
     /// The one core of `--cores`, for stacks that run in one thread.

@@ -10,6 +10,7 @@ mod compare;
 mod conditions;
 mod engine_args;
 mod failure;
+mod listen;
 mod load;
 mod output;
 mod serve;
@@ -54,6 +55,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Load(args) => load::run(&args, output),
         Command::Compare(args) => compare::run(&args, output),
         Command::Cable(args) => cable::run(&args, output),
+        Command::Listen(args) => listen::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -75,8 +77,11 @@ fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
     let page = match command {
         None => whole,
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
-            SetupError::usage(format!("there is no page for '{name}'"), "the commands are serve, load, compare, cable and steer")
-                .mend("ringway man")
+            SetupError::usage(
+                format!("there is no page for '{name}'"),
+                "the commands are serve, load, compare, cable, listen and steer",
+            )
+            .mend("ringway man")
         })?,
     };
     let mut text = Vec::new();

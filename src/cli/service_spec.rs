@@ -1,4 +1,4 @@
-//! A service on the command line: `NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][,source=ADDR][=ARG]`.
+//! A service on the command line: `NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][,source=ADDR][=ARG]`. A stream has options of its own.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,8 @@ use ringway::error::SetupError;
 use ringway::link::groups::{self, Group};
 use ringway::link::interface::Transport;
 use ringway::service::Local;
-use ringway::service::catalog::{Entry, Name};
+use ringway::service::catalog::{Argument, Entry, Name};
+use ringway::service::stream::{self, Plan};
 use ringway::tcp::congestion::Algorithm;
 
 /// What a SERVICE word asks for.
@@ -40,6 +41,8 @@ pub(crate) struct AtPort {
     pub(crate) congestion: Option<Algorithm>,
     /// The only senders of a group, if they are named.
     pub(crate) sources: Vec<IpAddr>,
+    /// What it sends, of a stream.
+    pub(crate) stream: Option<Plan>,
 }
 
 impl AtPort {
@@ -71,6 +74,7 @@ impl AtPort {
             at,
             congestion: congestion.filter(|_| transport == Transport::Tcp),
             path: self.path.clone(),
+            stream: self.stream.clone(),
         })
     }
 }
@@ -107,7 +111,7 @@ impl FromStr for ServiceSpec {
             return Err(bad(format!("{name} runs over {word} alone")).mend(format!("{name}/{word}{rest}")));
         }
         let (rest, options) = rest.split_at(rest.find([',', '=']).unwrap_or(rest.len()));
-        let Tail { congestion, sources, argument } = tail(options).map_err(|(why, mend)| match mend {
+        let Tail { congestion, sources, mut stream, argument } = tail(name, options).map_err(|(why, mend)| match mend {
             Some(mend) => bad(why).mend(format!("{}{mend}", text.strip_suffix(options).unwrap_or_default())),
             None => bad(why),
         })?;
@@ -152,12 +156,21 @@ impl FromStr for ServiceSpec {
         if congestion.is_some() && at_group {
             return Err(bad("only TCP controls its congestion".to_owned()));
         }
-        let path = argument.filter(|path| !path.is_empty()).map(PathBuf::from);
-        if let Some(needed) = name.argument().filter(|_| path.is_none()) {
+        let argument = argument.filter(|argument| !argument.is_empty());
+        if let Some(needed) = name.argument().filter(|_| argument.is_none()) {
             let place = text.trim_end_matches('=');
             return Err(bad(format!("{name} needs {}", needed.what())).mend(format!("{place}={}", needed.placeholder())));
         }
-        Ok(Self::AtPort(AtPort { name, transport, address, port, congestion, sources, path }))
+        if let (Some(plan), Some(target)) = (&mut stream, argument) {
+            plan.aim(target).map_err(bad)?;
+            if at_group {
+                let why = "it sends to a group, from an address of its own".to_owned();
+                return Err(bad(why).mend(format!("{name}:{port}={}", address.unwrap_or(plan.target))));
+            }
+        }
+        let is_path = name.argument().is_some_and(|needed| needed != Argument::Target);
+        let path = argument.filter(|_| is_path).map(PathBuf::from);
+        Ok(Self::AtPort(AtPort { name, transport, address, port, congestion, sources, path, stream }))
     }
 }
 
@@ -176,6 +189,9 @@ impl fmt::Display for AtPort {
         }
         for source in &self.sources {
             write!(f, ",source={source}")?;
+        }
+        if let Some(plan) = &self.stream {
+            plan.fmt(f)?;
         }
         match &self.path {
             Some(path) => write!(f, "={}", path.display()),
@@ -198,11 +214,15 @@ impl fmt::Display for ServiceSpec {
 struct Tail<'a> {
     congestion: Option<Algorithm>,
     sources: Vec<IpAddr>,
+    stream: Option<Plan>,
     argument: Option<&'a str>,
 }
 
 /// What follows the port: options, each behind a comma, and an argument behind `=`. An error is a reason and what would be right.
-fn tail(mut text: &str) -> Result<Tail<'_>, (String, Option<String>)> {
+fn tail(name: Name, mut text: &str) -> Result<Tail<'_>, (String, Option<String>)> {
+    if name == Name::Stream {
+        return stream_tail(text).map_err(|why| (why, None));
+    }
     let (mut congestion, mut sources) = (None, Vec::new());
     while let Some(option) = text.strip_prefix(',') {
         if let Some(word) = option.strip_prefix("source=") {
@@ -224,7 +244,21 @@ fn tail(mut text: &str) -> Result<Tail<'_>, (String, Option<String>)> {
         })?);
         text = rest;
     }
-    Ok(Tail { congestion, sources, argument: text.strip_prefix('=') })
+    Ok(Tail { congestion, sources, stream: None, argument: text.strip_prefix('=') })
+}
+
+/// The same of a stream, whose target is read by the caller.
+fn stream_tail(mut text: &str) -> Result<Tail<'_>, String> {
+    let mut plan = Plan::to(IpAddr::from([0; 4]));
+    while let Some(option) = text.strip_prefix(',') {
+        let (word, _) = option.split_at(option.find(',').unwrap_or(option.len()));
+        let (key, value) =
+            word.split_once('=').ok_or_else(|| format!("'{word}' is no option; there are {}", stream::plan::OPTIONS))?;
+        let value = value.split_once('=').map_or(value, |(value, _)| value);
+        plan.option(key, value)?;
+        text = option.get(key.len() + 1 + value.len()..).unwrap_or_default();
+    }
+    Ok(Tail { congestion: None, sources: Vec::new(), stream: Some(plan), argument: text.strip_prefix('=') })
 }
 
 /// The address in front of the port: `10.0.0.2:7` or `[fd00::2]:7`, and the port behind it if there is one.
@@ -268,6 +302,7 @@ const fn default_port(name: Name) -> u16 {
         Name::Daytime => 13,
         Name::Http => 80,
         Name::Dns => 53,
+        Name::Stream => 5004,
     }
 }
 
@@ -279,7 +314,16 @@ mod tests {
 
     fn at(name: Name, transport: Option<Transport>, address: Option<&str>, port: u16) -> ServiceSpec {
         let address = address.map(|text| text.parse().unwrap());
-        ServiceSpec::AtPort(AtPort { name, transport, address, port, congestion: None, sources: Vec::new(), path: None })
+        ServiceSpec::AtPort(AtPort {
+            name,
+            transport,
+            address,
+            port,
+            congestion: None,
+            sources: Vec::new(),
+            path: None,
+            stream: None,
+        })
     }
 
     fn http(transport: Option<Transport>, address: Option<&str>, folder: &str) -> ServiceSpec {
@@ -350,6 +394,16 @@ mod tests {
             "http@239.1.2.3:80=.",
             "echo@10.0.0.2:7,source=10.0.0.1",
             "echo@232.1.2.3:5000,source=x",
+            "stream:5004",
+            "stream:5004=",
+            "stream/tcp:5004=239.1.2.3",
+            "stream:5004=nowhere",
+            "stream:0=239.1.2.3",
+            "stream=239.1.2.3",
+            "stream:5004,rate=0=239.1.2.3",
+            "stream:5004,rate",
+            "stream:5004,source=10.0.0.1=239.1.2.3",
+            "stream@239.1.2.3:5004=239.1.2.3",
         ];
         let shown: Vec<_> = lines.iter().map(|line| line.parse::<ServiceSpec>().unwrap_err().to_string()).collect();
         insta::assert_snapshot!(shown.join("\n"));
@@ -363,6 +417,21 @@ mod tests {
         let ServiceSpec::AtPort(both) = spec else { unreachable!("echo has a port") };
         let chosen: Vec<_> = both.entries().map(|entry| entry.congestion).collect();
         assert_eq!(chosen, [Some(Algorithm::Reno), None]);
+    }
+
+    #[test]
+    fn a_stream_has_options_of_its_own_and_a_target() {
+        for text in [
+            "stream:5004=239.1.2.3",
+            "stream/udp@10.0.0.2:5004,rate=100,size=1000,ttl=4,loop=on=239.1.2.3:6000",
+            "stream@[fd00::2]:5004,count=9,file=/srv/a.wav=[ff02::1234]:6000",
+        ] {
+            let spec = text.parse::<ServiceSpec>().unwrap();
+            assert_eq!(spec.to_string(), text);
+            let ServiceSpec::AtPort(at) = spec else { unreachable!("a stream has a port") };
+            let entries: Vec<_> = at.entries().collect();
+            assert!(entries.len() == 1 && entries[0].stream.is_some() && entries[0].path.is_none(), "{text}");
+        }
     }
 
     #[test]
@@ -397,7 +466,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "(echo|discard|http|dns)?[/@:=,\\[\\]a-z0-9.]{0,20}") {
+        fn no_text_panics(text in "(echo|discard|http|dns|stream)?[/@:=,\\[\\]a-z0-9.]{0,20}") {
             let _ = text.parse::<ServiceSpec>();
         }
     }

@@ -25,10 +25,12 @@ pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> SetupError
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
             let mend = text(ContextKind::SuggestedSubcommand).map_or(help, |word| format!("ringway {word}"));
-            SetupError::usage(format!("cannot run '{word}'"), "the commands are serve, load, compare, cable and steer").mend(mend)
+            SetupError::usage(format!("cannot run '{word}'"), "the commands are serve, load, compare, cable, listen and steer")
+                .mend(mend)
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            SetupError::usage("cannot tell what to do", "the command is missing: serve, load, compare, cable or steer").mend(help)
+            SetupError::usage("cannot tell what to do", "the command is missing: serve, load, compare, cable, listen or steer")
+                .mend(help)
         }
         ErrorKind::InvalidValue if value.is_empty() => {
             SetupError::usage(format!("cannot use {}", option(&argument)), "its value is missing").mend(help)
@@ -83,7 +85,7 @@ pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
 
 /// `ringway serve` for the arguments of serve.
 fn command_of(arguments: &[OsString]) -> String {
-    let commands = ["serve", "load", "compare", "cable", "steer"];
+    let commands = ["serve", "load", "compare", "cable", "listen", "steer"];
     match arguments.iter().skip(1).find_map(|word| commands.into_iter().find(|command| word == command)) {
         Some(command) => format!("ringway {command}"),
         None => "ringway".to_owned(),

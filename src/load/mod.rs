@@ -16,6 +16,7 @@ pub mod exchanges;
 #[cfg(test)]
 mod fake;
 pub mod kernel_client;
+pub mod kernel_listener;
 pub mod kernel_server;
 pub mod meter;
 pub mod outcome;

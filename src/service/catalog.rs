@@ -15,7 +15,10 @@ use super::dns::{Dns, Zone};
 use super::echo::Echo;
 use super::http::{Boundaries, Http, Root};
 use super::per_connection::Named;
-use super::{Answer, CallError, Connection, Context, Datagram, EndpointId, Listen, Local, PerConnection, ResetReason, Service};
+use super::stream::{self, Stream};
+use super::{
+    Answer, CallError, Connection, Context, Datagram, EndpointId, IcmpError, Listen, Local, PerConnection, ResetReason, Service,
+};
 use crate::error::SetupError;
 use crate::limits;
 use crate::link::interface::Transport;
@@ -26,7 +29,7 @@ use crate::tcp::congestion::Algorithm;
 /// ```
 /// use ringway::service::catalog::Name;
 /// assert_eq!("echo".parse::<Name>().unwrap(), Name::Echo);
-/// assert!("ecko".parse::<Name>().unwrap_err().to_string().contains("echo, discard, chargen, daytime, http, dns"));
+/// assert!("ecko".parse::<Name>().unwrap_err().to_string().contains("echo, discard, chargen, daytime, http, dns, stream"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Name {
@@ -42,6 +45,8 @@ pub enum Name {
     Http,
     /// RFC 1034 and 1035: the answers of a zone.
     Dns,
+    /// RFC 3550: packets at an even pace to a group.
+    Stream,
 }
 
 /// What a service is about, which has to be named behind `=`.
@@ -51,6 +56,8 @@ pub enum Argument {
     Folder,
     /// A master file with the zone it answers for.
     ZoneFile,
+    /// The group or the host it sends to.
+    Target,
 }
 
 impl Argument {
@@ -59,6 +66,7 @@ impl Argument {
         match self {
             Self::Folder => "DIR",
             Self::ZoneFile => "ZONEFILE",
+            Self::Target => "GROUP",
         }
     }
 
@@ -67,13 +75,14 @@ impl Argument {
         match self {
             Self::Folder => "the folder whose files it serves",
             Self::ZoneFile => "the master file of the zone it answers for",
+            Self::Target => "the group, or the host, that it sends to",
         }
     }
 }
 
 impl Name {
     /// All shipped services.
-    pub const ALL: [Self; 6] = [Self::Echo, Self::Discard, Self::Chargen, Self::Daytime, Self::Http, Self::Dns];
+    pub const ALL: [Self; 7] = [Self::Echo, Self::Discard, Self::Chargen, Self::Daytime, Self::Http, Self::Dns, Self::Stream];
 
     /// The name as it stands on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -84,12 +93,13 @@ impl Name {
             Self::Daytime => "daytime",
             Self::Http => "http",
             Self::Dns => "dns",
+            Self::Stream => "stream",
         }
     }
 
     /// True when it is served over this transport.
     pub const fn runs_over(self, transport: Transport) -> bool {
-        !matches!((self, transport), (Self::Http, Transport::Udp))
+        !matches!((self, transport), (Self::Http, Transport::Udp) | (Self::Stream, Transport::Tcp))
     }
 
     /// What it needs behind `=`, if it needs anything.
@@ -98,6 +108,7 @@ impl Name {
             Self::Echo | Self::Discard | Self::Chargen | Self::Daytime => None,
             Self::Http => Some(Argument::Folder),
             Self::Dns => Some(Argument::ZoneFile),
+            Self::Stream => Some(Argument::Target),
         }
     }
 }
@@ -130,6 +141,8 @@ pub struct Entry {
     pub at: Local,
     /// The folder or file it serves, if it is of that kind ([`Name::argument`]).
     pub path: Option<PathBuf>,
+    /// What it sends and where to, if it is a stream.
+    pub stream: Option<stream::Plan>,
     /// Congestion control of its connections; `None` takes the setting `tcp.congestion`.
     pub congestion: Option<Algorithm>,
 }
@@ -155,7 +168,7 @@ impl fmt::Display for Entry {
 pub struct Surroundings {
     /// Connections that the core can hold (the setting `tcp.connections`).
     pub connections: usize,
-    /// Seed of the lengths that chargen draws.
+    /// Seed of the lengths that chargen draws, and of what is random in a stream.
     pub seed: u64,
     /// What separates the parts of an answer of http.
     pub boundaries: Boundaries,
@@ -178,6 +191,9 @@ pub struct Catalog {
     daytime: Daytime,
     http: Http,
     dns: Dns,
+    stream: Stream,
+    /// What the entries send, those that are streams.
+    contents: Vec<Option<stream::Content>>,
 }
 
 impl Catalog {
@@ -190,6 +206,8 @@ impl Catalog {
         let Surroundings { connections, seed, boundaries, clock, dns_udp_payload } = surroundings;
         let roots = entries.iter().map(root_of).collect::<Result<_, _>>()?;
         let zones = zones_of(&entries)?;
+        let plans = entries.iter().map(|entry| entry.stream.as_ref());
+        let contents = plans.map(|plan| plan.map(stream::content).transpose()).collect::<Result<_, _>>()?;
         Ok(Self {
             entries,
             failure: None,
@@ -201,6 +219,8 @@ impl Catalog {
             daytime: Daytime::new(connections, clock),
             http: Http::new(roots, connections, boundaries, clock),
             dns: Dns::new(zones, connections, u16::try_from(dns_udp_payload).unwrap_or(u16::MAX)),
+            stream: Stream::new(seed),
+            contents,
         })
     }
 
@@ -224,6 +244,11 @@ impl Catalog {
         Some(&self.dns).filter(|dns| dns.is_used())
     }
 
+    /// What the streams have sent; empty when there are none.
+    pub fn streams(&self) -> Vec<stream::Report> {
+        self.stream.reports()
+    }
+
     fn open(&mut self, cx: &mut impl Context, index: usize, entry: &Entry) -> Result<(), CallError> {
         match entry.transport {
             Transport::Tcp => {
@@ -239,7 +264,10 @@ impl Catalog {
                     self.by_endpoint.resize(endpoint + 1, None);
                 }
                 self.by_endpoint[endpoint] = Some(entry.service);
-                Ok(())
+                match (&entry.stream, self.contents.get_mut(index).and_then(Option::take)) {
+                    (Some(plan), Some(content)) => self.stream.opened(cx, id, entry.at.port, plan, content),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -259,6 +287,7 @@ macro_rules! dispatch {
             Some(Name::Daytime) => $catalog.daytime.$method($($argument),*),
             Some(Name::Http) => $catalog.http.$method($($argument),*),
             Some(Name::Dns) => $catalog.dns.$method($($argument),*),
+            Some(Name::Stream) => $catalog.stream.$method($($argument),*),
             None => $otherwise,
         }
     };
@@ -310,10 +339,17 @@ impl Service for Catalog {
         dispatch!(self, *self.by_connection.of(connection), closed(cx, connection), ());
     }
 
-    /// Of the shipped services http and dns set timers, each for a connection. One that has outlived its connection is no harm: the service
-    /// of the slot's next connection knows its own.
+    /// Of the shipped services http and dns set timers, each for a connection, and streams, which mark theirs. One that has outlived its
+    /// connection is no harm: the service of the slot's next connection knows its own.
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
+        if Stream::owns(token) {
+            return self.stream.timer(cx, token);
+        }
         dispatch!(self, *self.by_connection.of(Named::by(token).connection), timer(cx, token), ());
+    }
+
+    fn icmp_error(&mut self, cx: &mut impl Context, error: IcmpError) {
+        dispatch!(self, self.at_endpoint(error.endpoint), icmp_error(cx, error), ());
     }
 }
 
@@ -359,9 +395,10 @@ fn check(entries: &[Entry]) -> Result<(), SetupError> {
             return Err(SetupError::usage(format!("cannot serve {entry}"), "a service needs a port from 1 to 65535"));
         }
         if !entry.service.runs_over(entry.transport) {
-            return Err(SetupError::usage(format!("cannot serve {entry}"), format!("{} runs over TCP alone", entry.service)));
+            let only = if entry.transport == Transport::Udp { "TCP" } else { "UDP" };
+            return Err(SetupError::usage(format!("cannot serve {entry}"), format!("{} runs over {only} alone", entry.service)));
         }
-        if let Some(argument) = entry.service.argument().filter(|_| entry.path.is_none()) {
+        if let Some(argument) = entry.service.argument().filter(|&argument| !has(entry, argument)) {
             let why = format!("{} is not named", argument.what());
             return Err(
                 SetupError::usage(format!("cannot serve {entry}"), why).mend(format!("{entry}={}", argument.placeholder()))
@@ -372,6 +409,13 @@ fn check(entries: &[Entry]) -> Result<(), SetupError> {
         }
     }
     Ok(())
+}
+
+fn has(entry: &Entry, argument: Argument) -> bool {
+    match argument {
+        Argument::Folder | Argument::ZoneFile => entry.path.is_some(),
+        Argument::Target => entry.stream.is_some(),
+    }
 }
 
 /// True when a packet could belong to both.
@@ -391,16 +435,18 @@ mod tests {
 
     fn entry(service: Name, transport: Transport, port: u16) -> Entry {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let path = service.argument().map(|argument| match argument {
-            Argument::Folder => root.to_owned(),
-            Argument::ZoneFile => root.join("examples/example.zone"),
-        });
-        Entry { service, transport, at: port.into(), congestion: None, path }
+        let path = match service.argument() {
+            Some(Argument::Folder) => Some(root.to_owned()),
+            Some(Argument::ZoneFile) => Some(root.join("examples/example.zone")),
+            Some(Argument::Target) | None => None,
+        };
+        let stream = (service == Name::Stream).then(|| stream::Plan::to("239.1.2.3".parse().unwrap()));
+        Entry { service, transport, at: port.into(), congestion: None, path, stream }
     }
 
     fn all() -> Catalog {
         let mut entries = Vec::new();
-        for (service, port) in Name::ALL.into_iter().zip([7, 9, 19, 13, 80, 53]) {
+        for (service, port) in Name::ALL.into_iter().zip([7, 9, 19, 13, 80, 53, 5004]) {
             let both = [Transport::Tcp, Transport::Udp].into_iter().filter(|&transport| service.runs_over(transport));
             entries.extend(both.map(|transport| entry(service, transport, port)));
         }
@@ -412,7 +458,7 @@ mod tests {
         let mut cx = Fake::default();
         all().start(&mut cx);
         assert_eq!(cx.listening(), [7, 9, 19, 13, 80, 53]);
-        assert_eq!(cx.endpoints(), [7, 9, 19, 13, 53]);
+        assert_eq!(cx.endpoints(), [7, 9, 19, 13, 53, 5004]);
         assert!(!cx.stopped());
     }
 
@@ -446,6 +492,24 @@ mod tests {
         assert!(matches!(answers[2], Answer::Reply { .. }));
         assert_eq!(answers[3], Answer::Reply { len: 40 });
         assert_eq!(datagram_to(&mut catalog, &mut cx, 99, "10.0.0.1:40000", b"abc").0, Answer::Ignore);
+    }
+
+    #[test]
+    fn a_stream_runs_on_its_own_timer_and_answers_nobody() {
+        let mut cx = Fake::default();
+        let mut catalog = all();
+        catalog.start(&mut cx);
+        for sent in 1..=3 {
+            let token = cx.due().expect("a packet is due");
+            catalog.timer(&mut cx, token);
+            assert_eq!((cx.datagrams().len(), cx.due()), (sent, None));
+            cx.pass(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(datagram_to(&mut catalog, &mut cx, 5, "10.0.0.1:40000", b"abc").0, Answer::Ignore);
+        let remote = "10.0.0.1:5004".parse().unwrap();
+        catalog.icmp_error(&mut cx, IcmpError { endpoint: EndpointId(5), remote, icmp_type: 3, code: 3 });
+        let report = catalog.streams().remove(0);
+        assert_eq!((report.stream.to_string().as_str(), report.sent, report.icmp_errors), ("239.1.2.3:5004", 3, 1));
     }
 
     #[test]
@@ -487,6 +551,8 @@ mod tests {
                 "the folder whose files it serves is not named",
             ),
             (vec![Entry { path: None, ..entry(Name::Dns, Transport::Udp, 53) }], "try: dns/udp:53=ZONEFILE"),
+            (vec![Entry { stream: None, ..entry(Name::Stream, Transport::Udp, 5004) }], "try: stream/udp:5004=GROUP"),
+            (vec![entry(Name::Stream, Transport::Tcp, 5004)], "stream runs over UDP alone"),
             (vec![Entry { path: Some("/nonesuch".into()), ..entry(Name::Http, Transport::Tcp, 80) }], "there is no such folder"),
             (vec![Entry { path: Some("/nonesuch".into()), ..entry(Name::Dns, Transport::Udp, 53) }], "No such file"),
             (vec![entry(Name::Echo, Transport::Tcp, 7); limits::LISTENERS + 1], "the limit is 1024"),
@@ -506,7 +572,10 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let error = "ecko".parse::<Name>().unwrap_err();
-        assert_eq!(error.to_string(), "unknown service 'ecko': the services are echo, discard, chargen, daytime, http, dns");
+        assert_eq!(
+            error.to_string(),
+            "unknown service 'ecko': the services are echo, discard, chargen, daytime, http, dns, stream"
+        );
         assert_eq!(error.exit_code(), 2);
         assert!(Name::ALL.iter().all(|name| name.as_str().parse() == Ok(*name)));
     }

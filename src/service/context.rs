@@ -151,6 +151,22 @@ pub trait Context {
         Ok(sent)
     }
 
+    /// Sends several datagrams, each to its own target, as many as there is room for, and returns how many those are: the rest can be sent in a later
+    /// turn. All of them leave with one kick of the NIC, at the end of the turn, like everything that is sent in it.
+    ///
+    /// # Errors
+    /// As [`Context::send_with`], when not even the first could be sent.
+    fn send_burst(&mut self, from: EndpointId, datagrams: &[(SocketAddr, &[u8])], how: Sending) -> Result<usize, CallError> {
+        for (sent, &(to, payload)) in datagrams.iter().enumerate() {
+            match self.send_with(from, to, payload, how) {
+                Ok(()) => {}
+                Err(why) if sent == 0 => return Err(why),
+                Err(_) => return Ok(sent),
+            }
+        }
+        Ok(datagrams.len())
+    }
+
     /// The bytes of a datagram kept with [`super::Answer::Keep`]; `None` when there is none under this token.
     fn kept(&self, token: u64) -> Option<&[u8]>;
 

@@ -17,8 +17,10 @@ pub mod discard;
 pub mod dns;
 pub mod echo;
 pub mod http;
+pub mod listen;
 pub mod per_connection;
 pub mod safety;
+pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 

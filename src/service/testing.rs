@@ -24,6 +24,8 @@ pub(crate) struct Fake {
     timers: BTreeMap<u32, (Instant, u64)>,
     timers_set: u32,
     no_timers: bool,
+    datagrams: Vec<(SocketAddr, Vec<u8>, Sending)>,
+    no_datagrams: Option<CallError>,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +107,16 @@ impl Fake {
         let (&id, &(_, token)) = self.timers.iter().find(|(_, (at, _))| *at <= self.now)?;
         self.timers.remove(&id);
         Some(token)
+    }
+
+    /// What was sent from endpoints.
+    pub(crate) fn datagrams(&self) -> &[(SocketAddr, Vec<u8>, Sending)] {
+        &self.datagrams
+    }
+
+    /// From now on no datagram can be sent, or all can.
+    pub(crate) fn refuse_datagrams(&mut self, why: Option<CallError>) {
+        self.no_datagrams = why;
     }
 
     pub(crate) fn stopped(&self) -> bool {
@@ -241,8 +253,12 @@ impl Context for Fake {
         self.open_udp(at)
     }
 
-    fn send_with(&mut self, _: EndpointId, _: SocketAddr, _: &[u8], _: Sending) -> Result<(), CallError> {
-        Err(CallError::NoRoute)
+    fn send_with(&mut self, _: EndpointId, to: SocketAddr, payload: &[u8], how: Sending) -> Result<(), CallError> {
+        if let Some(why) = self.no_datagrams {
+            return Err(why);
+        }
+        self.datagrams.push((to, payload.to_vec(), how));
+        Ok(())
     }
 
     fn datagram_limit(&mut self, _: EndpointId, _: SocketAddr) -> Option<usize> {

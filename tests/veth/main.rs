@@ -40,5 +40,6 @@ mod selective;
 mod server;
 mod source_ports;
 mod states;
+mod stream;
 mod tools;
 mod world;

@@ -6,7 +6,7 @@
 //! - `claims`, because ports are claimed on the kernel's IPv4 addresses alone;
 //! - `flood` and `source_ports`, whose packets are built by hand, with IPv4 addresses in their heads: what they show does not see the family;
 //! - `cable`, which carries frames of any kind;
-//! - `commands`, `compare_ends`, `dns`, `environment` and `example`, which are about the command line, the reports and the services.
+//! - `commands`, `compare_ends`, `dns`, `environment`, `example` and `stream`, which are about the command line, the reports and the services (the last over both families by itself).
 
 #![expect(dead_code, reason = "some helpers are only for what is left out")]
 

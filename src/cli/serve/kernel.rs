@@ -80,7 +80,7 @@ fn bindings(args: &ServeArgs) -> Result<Vec<Binding>, SetupError> {
 }
 
 /// Every address of the machine: of both families, unless the kernel does without IPv6.
-fn any_address() -> IpAddr {
+pub(crate) fn any_address() -> IpAddr {
     let dual = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).and_then(|socket| socket.only_v6());
     match dual {
         Ok(false) => Ipv6Addr::UNSPECIFIED.into(),

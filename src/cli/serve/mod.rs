@@ -2,17 +2,15 @@
 //!
 //! Carries nothing itself: it turns arguments into a launch or a server, and reports into lines. Errors are the operator's.
 
-mod kernel;
+pub(crate) mod kernel;
 mod raw;
 
-use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway::engine::config::secret_from_system;
 use ringway::error::SetupError;
 use ringway::launch::{Finished, Launch, Ready, Signals};
-use ringway::link::groups::{Group, is_group};
-use ringway::link::interface::PortClaim;
+use ringway::link::groups::Group;
 use ringway::load::kernel_client::raise_descriptor_limit;
 use ringway::metrics::conditions::Conditions;
 use ringway::service::catalog::{Catalog, Entry, Surroundings};
@@ -42,10 +40,13 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
     check_claimed(args, &entries)?;
     let secret = secret_from_system()
         .map_err(|error| SetupError::environment("cannot draw the secret of the http service", error.to_string()))?;
+    let [seed, _] = secret_from_system()
+        .map_err(|error| SetupError::environment("cannot draw the beginnings of streams", error.to_string()))
+        .map(halves)?;
     let settings = args.engine.settings()?;
     let surroundings = Surroundings {
         connections: settings.tcp.connections,
-        seed: seed(),
+        seed,
         boundaries: Boundaries::new(&secret),
         clock: wall_clock,
         dns_udp_payload: settings.dns.udp_payload,
@@ -100,38 +101,16 @@ fn groups(args: &ServeArgs) -> Vec<Group> {
         ServiceSpec::Reflect | ServiceSpec::XdpTx => None,
     });
     at_port
-        .filter(|at| at.is_at_group() || at.address.is_some_and(|address| is_broadcast(args, address)))
+        .filter(|at| at.is_at_group() || at.address.is_some_and(|address| args.engine.is_broadcast(address)))
         .filter_map(AtPort::group)
         .collect()
 }
 
-/// True for the broadcast address of a network of -a.
-fn is_broadcast(args: &ServeArgs, address: IpAddr) -> bool {
-    args.engine.addresses.iter().any(|own| own.cidr.broadcast() == Some(address))
-}
-
 /// A service at an address or port that nothing claims would never see a packet.
 fn check_claimed(args: &ServeArgs, entries: &[Entry]) -> Result<(), SetupError> {
-    let engine = &args.engine;
-    for entry in entries {
-        let unclaimed = |why: String| SetupError::usage(format!("cannot serve {entry}"), why);
-        if !engine.claims.is_empty() {
-            let wanted = PortClaim { transport: entry.transport, port: entry.at.port };
-            if !engine.claims.contains(&wanted) {
-                let all: Vec<_> = engine.claims.iter().chain([&wanted]).map(ToString::to_string).collect();
-                return Err(
-                    unclaimed(format!("{wanted} is not among the claimed ports")).mend(format!("--claim {}", all.join(",")))
-                );
-            }
-        } else if let Some(address) = entry.at.address
-            && !engine.addresses.iter().any(|own| own.cidr.address == address)
-            && !is_group(address)
-            && !is_broadcast(args, address)
-        {
-            return Err(unclaimed(format!("{address} is not among the addresses of -a")).mend(format!("-a {address}/24")));
-        }
-    }
-    Ok(())
+    entries.iter().try_for_each(|entry| {
+        args.engine.check_claimed(entry.transport, entry.at, |why| SetupError::usage(format!("cannot serve {entry}"), why))
+    })
 }
 
 /// One line for each interface.
@@ -159,6 +138,10 @@ fn end(args: &ServeArgs, finished: &Finished<Catalog>, output: Output) {
     }
     if let Some(dns) = finished.service.dns() {
         summary["dns"] = json!(dns.counts());
+    }
+    let streams = finished.service.streams();
+    if !streams.is_empty() {
+        summary["streams"] = json!(streams);
     }
     if let (Some(summary), Ok(Value::Object(report))) = (summary.as_object_mut(), serde_json::to_value(&finished.report)) {
         summary.extend(report);
@@ -205,7 +188,8 @@ fn wall_clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Chargen's lengths need not be secret: the time is random enough.
-fn seed() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| u64::from(since.subsec_nanos()) << 32 ^ since.as_secs())
+/// The two halves of a secret.
+fn halves(secret: [u8; 16]) -> [u64; 2] {
+    let whole = u128::from_ne_bytes(secret);
+    [whole as u64, (whole >> 64) as u64]
 }

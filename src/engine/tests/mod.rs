@@ -3,6 +3,7 @@
 mod close_both;
 mod congestion;
 mod cookies;
+mod ends;
 mod fragments;
 mod interface;
 mod many;
