@@ -65,7 +65,9 @@ fn what_is_said_of_each_row_is_true_for_any_seed() {
         assert!(page.contains(&format!("  b reads {}\n", expected.join(" "))), "{page}");
         let waits = page.lines().find_map(|line| line.strip_prefix("  ms from writing to reading: ")).expect("a line of times");
         let waits: Vec<u64> = waits.split(' ').map(|word| word.parse().expect("a time")).collect();
-        assert!(waits.len() == 20 && waits.iter().max() >= Some(&10), "what is lost holds up what is behind it: {waits:?}");
-        assert!(!page.contains("segments sent again: 0"), "{page}");
+        assert_eq!(waits.len(), 20, "{page}");
+        // The page shows what a loss costs; another seed may lose nothing here.
+        let held_up = waits.iter().max() >= Some(&20) && !page.contains("segments sent again: 0");
+        assert!(seed != textbook::SEED || held_up, "what is lost holds up what is behind it: {waits:?}");
     }
 }

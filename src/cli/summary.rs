@@ -64,7 +64,8 @@ fn wrap(text: &mut String, name: &str, words: &[String]) {
     let indent = INDENT;
     let mut line = format!("  {name:<width$}", width = indent - 3);
     for word in words {
-        if line.chars().count() + 1 + word.chars().count() > COLUMNS && line.trim().len() > name.len() {
+        // With the space in front and the comma behind.
+        if line.chars().count() + word.chars().count() + 2 > COLUMNS && line.trim().len() > name.len() {
             let _ = writeln!(text, "{}", line.trim_end());
             line = " ".repeat(indent - 1);
         }

@@ -309,7 +309,10 @@ fn listen_hears_ringway_and_ends_by_itself() {
     let (code, text, log) = ringway(&world.client, &[&listen[..], &["--count", "150", "--interval=500ms"]].concat());
     assert_eq!(code, Some(0), "{log}");
     assert!(text.starts_with("ready interface=veth0") && text.contains("listening=239.1.2.3:5004"), "{text}");
-    assert!(text.contains("lost      0 ( 0.0 %)") && text.contains("packets 150") && text.contains("jitter_ms"), "{text}");
+    assert!(
+        text.contains("heard  lost     0  0.0 %  late    0") && text.contains("packets 150") && text.contains("jitter_ms"),
+        "{text}"
+    );
     let wide: Vec<_> = text.lines().filter(|line| line.starts_with("  ") && line.len() > 80).collect();
     assert!(wide.iter().all(|line| line.contains("s  0x")), "{wide:?}");
     let (_, json, _) = ringway(&world.client, &[&listen[..], &["--json", "--count", "100"]].concat());

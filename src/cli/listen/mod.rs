@@ -97,7 +97,7 @@ fn line(seconds: f64, of: &SourceReport) -> String {
     let share = f64::from(of.fraction_lost) / 2.56;
     let SourceReport { source, packets, lost, reordered, duplicates, jitter_ms, .. } = of;
     format!(
-        "{seconds:7.1}s  {source}  packets {packets:8}  lost {lost:6} ({share:4.1} %)  reordered {reordered:4}  twice {duplicates:4}  jitter {jitter_ms:8.3} ms"
+        "{seconds:7.1}s  {source} {packets:8} heard  lost {lost:5} {share:4.1} %  late {reordered:4}  twice {duplicates:4}  jitter {jitter_ms:.2} ms"
     )
 }
 
