@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::line::Line;
 use crate::server::{RINGWAY, Server, Summary, ringway};
 use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World};
 
@@ -321,6 +322,35 @@ fn listen_hears_ringway_and_ends_by_itself() {
     assert_eq!((&source["expected"], &source["lost"], &source["packets"]), (&99.into(), &0.into(), &100.into()), "{source}");
     let summary = server.stop();
     assert!(stream(&summary, "239.1.2.3:5004")["sent"].as_u64() >= Some(250), "{}", summary.value());
+}
+
+#[test]
+fn listen_finds_what_a_bad_cable_did() {
+    let Some(line) = Line::new() else { return };
+    let cable = line.cable("--delay 5ms --loss 5% --dup 5% --reorder 5% --only a-to-b --seed 7");
+    let mut command = line.world.client.command(RINGWAY);
+    command.args(["listen", "--stack", "kernel", "-i", INTERFACE, "--json", "-t", "4s", "239.1.2.3:5004"]);
+    let listening = command.stdout(Stdio::piped()).spawn().expect("ip starts");
+    std::thread::sleep(Duration::from_millis(500));
+    let server = Server::with(&line.world, &["-a", SERVER_CIDR, "stream:5004,rate=200,count=400=239.1.2.3"]);
+    let output = listening.wait_with_output().expect("it ends");
+    let sent = stream(&server.stop(), "239.1.2.3:5004")["sent"].as_u64().expect("a count");
+    let carried = cable.stop();
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let summary: Value = serde_json::from_str(text.lines().last().expect("a summary")).expect("JSON");
+    let source = &summary["sources"][0];
+    let of = |name: &str| source[name].as_u64().expect("a count");
+    let did = |name: &str| carried.count("a-to-b", name);
+    // Beside the stream some announcements of the address are on the cable, and what is lost at the ends of a stream nobody can miss.
+    let about = |more: u64, fewer: u64, what: &str| {
+        assert!(fewer <= more && more - fewer <= 4, "{what}: {more} {fewer} {source} {}", carried.value())
+    };
+    assert_eq!(sent, 400);
+    about(did("sent"), of("packets"), "what left the cable was heard");
+    about(did("lost"), of("missing"), "lost");
+    about(did("duplicated"), of("duplicates"), "twice");
+    assert!(of("reordered") > 0 && of("missing") > 5 && of("duplicates") > 5, "{source}");
+    assert_eq!(source["lost"].as_i64(), Some(of("expected") as i64 - of("received") as i64));
 }
 
 #[test]
