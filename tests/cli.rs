@@ -72,6 +72,15 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "cable -i veth0 -i veth1 --delay 1ms --jitter 2ms",
         "cable -i veth0 -i veth1 --only forth",
         "cable -i veth0 -i veth1 --cores 0,1",
+        "listen",
+        "listen :5004",
+        "listen 239.1.2.3",
+        "listen --count 0 :5004",
+        "listen --clock 2G :5004",
+        "listen -i veth0 -a 10.0.0.2/24 10.0.0.9:5004",
+        "listen --stack kernel 239.1.2.3:5004",
+        "serve -i veth0 -a 10.0.0.2/24 stream:5004,rate=0=239.1.2.3",
+        "serve -i veth0 -a 10.0.0.2/24 stream:5004,file=/nonesuch=239.1.2.3",
         "steer",
     ];
     let mut shown = String::new();
@@ -107,7 +116,9 @@ fn json_takes_no_value() {
 
 #[test]
 fn help_fits_80_columns_and_has_examples() {
-    for line in ["--help", "serve --help", "load --help", "compare --help", "cable --help", "steer --help", "serve -h"] {
+    for line in
+        ["--help", "serve --help", "load --help", "compare --help", "cable --help", "listen --help", "steer --help", "serve -h"]
+    {
         let output = ringway(line);
         assert_eq!(output.status.code(), Some(0), "{line}");
         let help = text(&output.stdout);
