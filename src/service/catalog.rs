@@ -507,7 +507,7 @@ mod tests {
         }
         assert_eq!(datagram_to(&mut catalog, &mut cx, 5, "10.0.0.1:40000", b"abc").0, Answer::Ignore);
         let remote = "10.0.0.1:5004".parse().unwrap();
-        catalog.icmp_error(&mut cx, IcmpError { endpoint: EndpointId(5), remote, icmp_type: 3, code: 3 });
+        catalog.icmp_error(&mut cx, IcmpError { endpoint: EndpointId(5), remote, icmp_type: 3, code: 3, mtu: None });
         let report = catalog.streams().remove(0);
         assert_eq!((report.stream.to_string().as_str(), report.sent, report.icmp_errors), ("239.1.2.3:5004", 3, 1));
     }

@@ -141,7 +141,7 @@ fn a_file_is_sent_in_pieces_over_and_over() {
 fn an_error_of_icmp_is_counted_with_its_stream() {
     let mut cx = Fake::default();
     let mut stream = start(&mut cx, &plan(&[]));
-    let error = |endpoint| IcmpError { endpoint, remote: TO.parse().unwrap(), icmp_type: 3, code: 3 };
+    let error = |endpoint| IcmpError { endpoint, remote: TO.parse().unwrap(), icmp_type: 3, code: 3, mtu: None };
     stream.icmp_error(&mut cx, error(EndpointId(0)));
     stream.icmp_error(&mut cx, error(EndpointId(9)));
     assert_eq!(stream.reports()[0].icmp_errors, 1);
