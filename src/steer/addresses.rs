@@ -97,17 +97,12 @@ pub fn of_interface(interface: &str, ifindex: u32) -> Result<Vec<KernelAddress>,
     Ok(addresses)
 }
 
-/// The usable IPv4 addresses of the kernel on one interface: what a port claim is of as long as the engine serves no IPv6.
+/// The usable addresses of the kernel on one interface, of both families: what a port claim is of.
 ///
 /// # Errors
 /// When there is none, or netlink does not answer.
 pub fn served(interface: &str, ifindex: u32) -> Result<Vec<Cidr>, SetupError> {
-    let mut addresses = of_interface(interface, ifindex)?;
-    addresses.retain(|address| address.cidr.address.is_ipv4());
-    if addresses.is_empty() {
-        return Err(none_on(interface, "the kernel has no IPv4 address on it"));
-    }
-    usable(interface, &addresses)
+    usable(interface, &of_interface(interface, ifindex)?)
 }
 
 /// Those of the addresses of `interface` on which ports can be claimed: all that are usable.

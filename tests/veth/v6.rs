@@ -3,7 +3,6 @@
 //! What differs is in `family`; a test knows no addresses of its own. Left out are:
 //!
 //! - `ipv4`, for what IPv4 alone has, as [`ipv6`] is for IPv6;
-//! - `claims`, because ports are claimed on the kernel's IPv4 addresses alone;
 //! - `flood` and `source_ports`, whose packets are built by hand, with IPv4 addresses in their heads: what they show does not see the family;
 //! - `cable`, which carries frames of any kind;
 //! - `commands`, `compare_ends`, `dns`, `environment`, `example` and `stream`, which are about the command line, the reports and the services (the last over both families by itself).
@@ -11,6 +10,7 @@
 #![expect(dead_code, reason = "some helpers are only for what is left out")]
 
 mod bulk;
+mod claims;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
