@@ -3,7 +3,7 @@
 //! Called by whoever starts a worker or a peer, and at the borders of what is measured. Cannot panic.
 
 use rustix::io::Errno;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::SetupError;
@@ -39,6 +39,22 @@ pub fn pin(core: usize) -> Result<(), SetupError> {
     })
 }
 
+/// The cores the calling thread may run on; `None` when the kernel does not say.
+pub fn allowed() -> Option<CpuSet> {
+    sched_getaffinity(None).ok()
+}
+
+/// Has the calling thread run on those of the cores that are not `busy`; on all of them when no other is left.
+pub fn keep_off(allowed: &CpuSet, busy: usize) {
+    let mut others = *allowed;
+    if busy < CpuSet::MAX_CPU {
+        others.unset(busy);
+    }
+    let set = if others.count() > 0 { &others } else { allowed };
+    // A thread on a core that it shares is slower, not wrong.
+    let _ = sched_setaffinity(None, set);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +71,25 @@ mod tests {
         assert!(slept < 20_000_000, "{slept}");
         assert_eq!(per_message(600, 3), Some(200.0));
         assert_eq!(per_message(600, 0), None);
+    }
+
+    #[test]
+    fn a_thread_keeps_off_a_core_when_there_is_another() {
+        let all = allowed().unwrap();
+        let first = (0..CpuSet::MAX_CPU).find(|&core| all.is_set(core)).unwrap();
+        let on = |allowed: CpuSet, busy| {
+            let thread = std::thread::spawn(move || {
+                keep_off(&allowed, busy);
+                super::allowed().unwrap()
+            });
+            thread.join().unwrap()
+        };
+        let kept_off = on(all, first);
+        assert!(!kept_off.is_set(first) || all.count() == 1);
+        let mut one = CpuSet::new();
+        one.set(first);
+        assert!(on(one, first).is_set(first), "there is no other");
+        assert_eq!(on(all, CpuSet::MAX_CPU).count(), all.count());
     }
 
     #[test]

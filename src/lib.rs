@@ -50,6 +50,7 @@
 //! - [`rtp`]: the header of RTP, and what a receiver reckons of a stream
 //! - [`service`]: what an application implements, and the services that ship
 //! - [`engine`]: the loop that runs each packet to completion; `engine/turn.rs` is the file to read first
+//! - `control`: the thread that follows the kernel for an engine, with the feature `afxdp`
 //! - `launch`: an engine on real interfaces, with the feature `afxdp`
 //! - [`cable`]: a cable with faults between two interfaces
 //! - [`load`]: the load generator and the kernel-socket peer
@@ -82,6 +83,8 @@ pub mod service;
 pub mod engine;
 
 pub mod cable;
+#[cfg(feature = "afxdp")]
+pub mod control;
 #[cfg(feature = "afxdp")]
 pub mod launch;
 pub mod load;

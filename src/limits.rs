@@ -9,6 +9,8 @@ pub const BURST: usize = 64;
 pub const ROUTES: usize = 4096;
 /// Neighbours remembered per interface.
 pub const NEIGHBORS: usize = 1024;
+/// Neighbours of the kernel that are followed, per interface: its own bound is far lower by default (gc_thresh3, 1024).
+pub const KERNEL_NEIGHBORS: usize = 16_384;
 /// Packets that wait for one neighbour (RFC 1122 2.3.2.2 asks for at least one).
 pub const NEIGHBOR_QUEUE: usize = 3;
 /// Packets that wait for all neighbours of an interface together.
@@ -27,6 +29,10 @@ pub const ENDPOINTS: usize = 4096;
 pub const SERVICE_TIMERS: usize = 65_536;
 /// Messages that wait in the mailbox of one core.
 pub const MAILBOX: usize = 1024;
+/// News of the kernel that wait for an engine; what does not fit is told later.
+pub const NEWS: usize = 1024;
+/// Wishes of an engine that wait for the control thread; a lost one is wished again.
+pub const WISHES: usize = 256;
 /// Separate blocks of out-of-order data kept for one connection.
 pub const REASSEMBLY_BLOCKS: usize = 32;
 /// Connections that are looked at in one turn for memory to take back, while stream buffers run short.

@@ -127,7 +127,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Tells all that an address is ours, so that neighbours forget who had it before (RFC 5227 2.3, RFC 4861 7.2.6).
-    fn announce_one(&mut self, at: usize, address: IpAddr) {
+    pub(super) fn announce_one(&mut self, at: usize, address: IpAddr) {
         let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
         match address {
             IpAddr::V4(address) => {

@@ -321,9 +321,9 @@ impl<D: Device> Core<D> {
         let may_leave = |position: usize| by.is_none_or(|by| usize::from(by) == position) && self.has_route(position, target);
         let interfaces = || self.links.iter().enumerate().filter(|(position, _)| may_leave(*position));
         let Some(wanted) = wanted else {
-            // In a port claim the neighbour was heard on that interface, and the answer comes from the kernel's address there.
+            // In a port claim whose routes are not followed the neighbour was heard on that interface, and the answer comes from the kernel's address there.
             let heard = interfaces().find(|(_, link)| {
-                matches!(link.interface.claim, Claim::Ports { .. }) && !route::is_many(&link.interface, target)
+                matches!(link.interface.claim, Claim::Ports { .. }) && !link.mirrored && !route::is_many(&link.interface, target)
             });
             if let Some((position, link)) = heard {
                 let own = link.interface.addresses().iter().find(|cidr| cidr.address.is_ipv4() == target.is_ipv4());

@@ -10,6 +10,7 @@ use super::clock::MonotonicClock;
 use super::config::Config;
 use super::counters::Counters;
 use super::flow::{Flow, Listener};
+use super::news::Follow;
 use super::spent_cookies::SpentCookies;
 use super::wheel::Wheel;
 use crate::demux::{Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
@@ -84,6 +85,8 @@ pub(super) struct Link<F> {
     pub(super) tentative_v6: Vec<Ipv6Addr>,
     pub(super) neighbors: NeighborCache<F>,
     pub(super) defense: Defense,
+    /// Routes, neighbours and addresses are the kernel's, and followed.
+    pub(super) mirrored: bool,
 }
 
 impl<F> Link<F> {
@@ -103,6 +106,7 @@ impl<F> Link<F> {
             tentative_v6: Vec::new(),
             neighbors,
             defense: Defense::default(),
+            mirrored: false,
         }
     }
 
@@ -186,6 +190,8 @@ pub(super) struct Core<D: Device> {
     /// A service asked for the stop.
     pub(super) stop_asked: bool,
     pub(super) unfilled_reported: bool,
+    /// What comes from the control thread, if there is one.
+    pub(super) follow: Option<Follow>,
 }
 
 impl<D: Device> Core<D> {
@@ -234,6 +240,7 @@ impl<D: Device> Core<D> {
             duplicates: Vec::new(),
             stop_asked: false,
             unfilled_reported: false,
+            follow: None,
         }
     }
 

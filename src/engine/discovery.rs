@@ -21,9 +21,16 @@ use crate::wire::{ipv6, nd as wire_nd};
 impl<D: Device> Core<D> {
     /// A message of neighbour discovery, whose ICMPv6 header and checksum are right.
     pub(super) fn discovery_path(&mut self, at: usize, frame: D::Frame, packet: &Packet, icmp: &Icmp) -> Verdict<D::Frame> {
-        let bytes = frame.bytes();
+        match self.discovery(at, frame.bytes(), packet, icmp) {
+            Ok(()) => Verdict::Done(frame),
+            Err(why) => Verdict::Drop(frame, why),
+        }
+    }
+
+    /// The same for the bytes of a frame.
+    pub(super) fn discovery(&mut self, at: usize, bytes: &[u8], packet: &Packet, icmp: &Icmp) -> Result<(), Drop> {
         let (Some(whole), Some(message)) = (bytes.get(packet.whole()), bytes.get(packet.payload())) else {
-            return Verdict::Drop(frame, Drop::NdMalformed);
+            return Err(Drop::NdMalformed);
         };
         let outcome = ipv6::parse(whole).and_then(|ip| {
             let message = wire_nd::parse(icmp, message, &ip, packet.atomic)?;
@@ -32,7 +39,7 @@ impl<D: Device> Core<D> {
                 Ours { mac: link.interface.mac, assigned: &link.claimed_v6, tentative: &link.tentative_v6, redirects_from: None };
             Ok(nd::on_nd(&message, &ip, packet.ethernet.source, &ours))
         });
-        let done = match outcome {
+        match outcome {
             Ok(Outcome::Reply { asker, reply }) => {
                 if let Some(asker) = asker {
                     self.learn(at, IpAddr::V6(asker.ip), asker.mac);
@@ -49,10 +56,6 @@ impl<D: Device> Core<D> {
             Ok(Outcome::Router(_)) => Err(Drop::NdNotOurs),
             Ok(Outcome::Redirect { .. }) => Err(Drop::NdRedirect),
             Ok(Outcome::Drop(why)) | Err(why) => Err(why),
-        };
-        match done {
-            Ok(()) => Verdict::Done(frame),
-            Err(why) => Verdict::Drop(frame, why),
         }
     }
 

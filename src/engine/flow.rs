@@ -72,6 +72,9 @@ pub(super) enum Hop {
     },
 }
 
+/// How long a flow believes its neighbour's address without asking the cache.
+pub(super) const HOP_BELIEVED: Duration = Duration::from_secs(1);
+
 /// A listener of this core.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listener {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::core::{Core, Link};
 use super::emit::{self, Delivery, LinkHeader};
+use super::news::Wish;
 use super::run::Engine;
 use super::settle::Verdict;
 use crate::demux::{FlowKey, SlotId};
@@ -190,23 +191,25 @@ impl<D: Device> Core<D> {
         LinkHeader { source: interface.mac, target: Mac::default(), vlan: interface.vlan }
     }
 
-    /// Whether an interface leads to a destination. In a port claim routes are the kernel's: only those can be answered that have been heard.
+    /// Whether an interface leads to a destination. In a port claim routes are the kernel's: where they are not followed, only those can be answered
+    /// that have been heard.
     pub(super) fn has_route(&self, interface: usize, target: IpAddr) -> bool {
         let link = &self.links[interface];
         match link.interface.claim {
-            Claim::Addresses(_) => route::next_hop(&link.interface, target).is_some(),
             // To many goes whatever is sent to no neighbour in particular.
-            Claim::Ports { .. } if route::is_many(&link.interface, target) => route::next_hop(&link.interface, target).is_some(),
-            Claim::Ports { .. } => link.neighbors.known(link.hop(target)).is_some(),
+            Claim::Ports { .. } if !link.mirrored && !route::is_many(&link.interface, target) => {
+                link.neighbors.known(link.hop(target)).is_some()
+            }
+            Claim::Addresses(_) | Claim::Ports { .. } => route::next_hop(&link.interface, target).is_some(),
         }
     }
 
     /// The neighbour that packets to `target` go to.
     pub(super) fn next_hop(&self, at: usize, target: IpAddr) -> Option<IpAddr> {
-        let interface = &self.link_of(at).interface;
+        let Link { interface, mirrored, .. } = self.link_of(at);
         match interface.claim {
-            Claim::Addresses(_) => route::next_hop(interface, target),
-            Claim::Ports { .. } => Some(target),
+            Claim::Ports { .. } if !mirrored => Some(target),
+            Claim::Addresses(_) | Claim::Ports { .. } => route::next_hop(interface, target),
         }
     }
 
@@ -215,17 +218,23 @@ impl<D: Device> Core<D> {
         let link = &mut self.links[usize::from(self.ports[at].interface)];
         let hop = link.hop(hop);
         match link.interface.claim {
-            Claim::Addresses(_) => link.neighbors.lookup(now, hop),
-            // The kernel does ARP here; what is known was heard from the neighbour itself.
-            Claim::Ports { .. } => link.neighbors.known(hop).map_or(Lookup::Unreachable, Lookup::Mac),
+            // Without a mirror of the kernel's neighbours only what was heard from them is known.
+            Claim::Ports { .. } if !link.mirrored => link.neighbors.known(hop).map_or(Lookup::Unreachable, Lookup::Mac),
+            Claim::Addresses(_) | Claim::Ports { .. } => link.neighbors.lookup(now, hop),
         }
     }
 
     /// TCP has heard that its packets arrive: the neighbour need not be asked again (RFC 1122 2.3.2.1, advice from a higher layer).
     pub(super) fn confirm_neighbor(&mut self, at: usize, hop: IpAddr) {
         let now = self.now;
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
-        link.neighbors.confirm(now, link.hop(hop));
+        let interface = self.ports[at].interface;
+        let link = &mut self.links[usize::from(interface)];
+        let place = link.hop(hop);
+        if !link.mirrored {
+            link.neighbors.confirm(now, place);
+        } else if link.neighbors.confirmed(now, place) {
+            self.wish(Wish::Confirm { interface, ip: hop });
+        }
     }
 
     /// Finds where a frame for `target` goes: it is sent, waits for the neighbour's answer, or is dropped.
@@ -257,9 +266,10 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// Asks the link who has an address.
+    /// Asks the link who has an address; in a port claim the kernel does.
     pub(super) fn ask(&mut self, at: usize, hop: IpAddr) {
         match hop {
+            ip if self.link_of(at).mirrored => self.wish(Wish::Use { interface: self.ports[at].interface, ip }),
             IpAddr::V4(_) => self.ask_by_arp(at, hop),
             IpAddr::V6(hop) => self.solicit(at, hop),
         }
@@ -312,9 +322,10 @@ impl<D: Device> Core<D> {
         self.waiting = waiting;
     }
 
-    /// In a port claim there is no ARP of ours: whoever sent a datagram can be answered, now and later, at the address it came from.
+    /// In a port claim there is no ARP of ours. Where the kernel's neighbours are not followed either, whoever sent a datagram can be answered, now and later, at the address it came from.
     pub(super) fn remember_hop(&mut self, at: usize, received: &Received) {
-        if matches!(self.link_of(at).interface.claim, Claim::Ports { .. }) {
+        let link = self.link_of(at);
+        if matches!(link.interface.claim, Claim::Ports { .. }) && !link.mirrored {
             self.learn(at, received.meta.remote.ip(), received.ethernet.source);
         }
     }

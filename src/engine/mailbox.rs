@@ -36,7 +36,7 @@ impl Bell {
     }
 
     /// Something was left for the engine: wakes it if it sleeps or is about to.
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.parked.load(Ordering::Relaxed) {
             // It can fail only when the descriptor is gone, and then nobody sleeps there.

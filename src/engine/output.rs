@@ -5,9 +5,10 @@
 
 use super::core::{Core, Timer};
 use super::emit::{self, Delivery, LinkHeader};
-use super::flow::Hop;
+use super::flow::{HOP_BELIEVED, Hop};
+use super::settle::Verdict;
 use crate::demux::SlotId;
-use crate::device::Device;
+use crate::device::{Device, Drop};
 use crate::limits;
 use crate::link::neighbor::Lookup;
 #[cfg(test)]
@@ -118,8 +119,11 @@ impl<D: Device> Core<D> {
             Hop::Fixed(mac) => Some(mac),
             Hop::Routed { mac: Some(mac), until } if now < until => Some(mac),
             Hop::Routed { .. } => {
-                let remote = flow.key.remote.ip();
-                let hop = self.next_hop(at, remote)?;
+                let (local, remote) = (flow.key.local.ip(), flow.key.remote.ip());
+                if !self.may_send_from(at, local) {
+                    return None;
+                }
+                let Some(hop) = self.next_hop(at, remote) else { return self.way_back(id, at) };
                 // A neighbour that must be asked for first is left to `resolve`, which sends the request and holds the segment.
                 self.link_of(at).neighbors.known(self.link_of(at).hop(hop))?;
                 if self.flows.find_mut(id).is_some_and(|flow| std::mem::take(&mut flow.progress)) {
@@ -134,6 +138,16 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// Where no route leads to a peer that has come by this link all the same, as where the kernel has rules for its routes: back to where it came
+    /// from.
+    fn way_back(&self, id: SlotId, at: usize) -> Option<Mac> {
+        let flow = self.flows.find(id).filter(|flow| flow.listener.is_some() && self.link_of(at).mirrored)?;
+        match flow.hop {
+            Hop::Fixed(mac) => Some(mac),
+            Hop::Routed { mac, .. } => mac,
+        }
+    }
+
     /// TCP hears nothing: whether the neighbour is still there is asked anew (RFC 1122 3.3.1.4, negative advice).
     pub(super) fn doubt_hop(&mut self, id: SlotId) {
         //= rfc9293#3.8.3
@@ -141,8 +155,8 @@ impl<D: Device> Core<D> {
         //# 3.3.1.4 of [19]) to the IP layer, to trigger dead-gateway diagnosis.
         let Some(flow) = self.flows.find_mut(id) else { return };
         let (at, remote) = (flow.port, flow.key.remote.ip());
-        let Hop::Routed { .. } = flow.hop else { return };
-        flow.hop = Hop::Routed { mac: None, until: Instant::ZERO };
+        let Hop::Routed { mac, .. } = flow.hop else { return };
+        flow.hop = Hop::Routed { mac, until: Instant::ZERO };
         flow.progress = false;
         if let Some(hop) = self.next_hop(at, remote) {
             let link = &mut self.links[usize::from(self.ports[at].interface)];
@@ -156,11 +170,15 @@ impl<D: Device> Core<D> {
             self.transmit(at, frame);
             return;
         }
-        let Some(remote) = self.flows.find(id).map(|flow| flow.key.remote.ip()) else {
+        let Some(key) = self.flows.find(id).map(|flow| flow.key) else {
             self.ports[at].device.recycle(frame);
             return;
         };
-        let verdict = self.resolve(at, frame, remote);
+        // An address that the kernel has lost may be another station's already.
+        let verdict = match self.may_send_from(at, key.local.ip()) {
+            true => self.resolve(at, frame, key.remote.ip()),
+            false => Verdict::Drop(frame, Drop::NoRoute),
+        };
         self.settle(at, verdict);
     }
 
@@ -184,6 +202,3 @@ impl<D: Device> Core<D> {
         }
     }
 }
-
-/// How long a flow believes its neighbour's address without asking the cache.
-const HOP_BELIEVED: std::time::Duration = std::time::Duration::from_secs(1);

@@ -12,6 +12,7 @@ use super::core::{Core, Port};
 use super::deliver::over;
 use super::idle::{BUSY_POLL_FOR, Idle, Parker, SPIN_FOR};
 use super::mailbox::{Bell, Mailbox, Stop};
+use super::news::Follow;
 use super::report::{QueueReport, Report, TcpReport};
 use crate::cpu;
 use crate::demux::SlotId;
@@ -98,6 +99,10 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// The switch that ends [`Engine::run`].
     pub fn stop(&self) -> Stop {
         self.stop.clone()
+    }
+
+    pub(super) fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.bell)
     }
 
     /// The service.
@@ -231,6 +236,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 stats: port.device.stats(),
             })
             .collect();
+        self.core.counters.copies_lost = self.core.follow.as_ref().map_or(0, Follow::copies_lost);
         let counters = self.core.counters;
         Report {
             counters,
@@ -281,7 +287,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     fn park(&mut self) -> io::Result<()> {
         self.bell.announce();
         // One more look at everything that could have come since the turn: whoever comes later sees the announcement.
-        let come = !self.mailbox.is_empty() || self.stop.asked() > 0 || self.core.frames_wait();
+        let come = !self.mailbox.is_empty() || self.core.news_wait() || self.stop.asked() > 0 || self.core.frames_wait();
         let result = if come {
             Ok(())
         } else {

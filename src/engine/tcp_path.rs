@@ -5,7 +5,7 @@
 
 use super::core::Core;
 use super::emit::{self, Delivery, LinkHeader};
-use super::flow::{Flow, Hop, Listener};
+use super::flow::{Flow, HOP_BELIEVED, Hop, Listener};
 use super::run::Engine;
 use super::settle::Verdict;
 use super::spent_cookies::SpentCookies;
@@ -238,7 +238,12 @@ impl<D: Device> Core<D> {
     #[inline]
     fn accepted(&self, stranger: &Stranger, listener: u16, tag: u64, tcb: Tcb) -> Flow {
         let Stranger { key, hash, at, from } = *stranger;
-        let mut flow = Flow::new(key, hash, self.flow_label(&key), tcb, at, Hop::Fixed(from));
+        // In a port claim the kernel knows the neighbours, and is told which of them carry our packets.
+        let hop = match self.link_of(at).mirrored {
+            true => Hop::Routed { mac: Some(from), until: self.now + HOP_BELIEVED },
+            false => Hop::Fixed(from),
+        };
+        let mut flow = Flow::new(key, hash, self.flow_label(&key), tcb, at, hop);
         flow.listener = Some(ListenerId(listener));
         flow.tag = tag;
         flow

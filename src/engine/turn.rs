@@ -1,7 +1,7 @@
 //! One turn of the loop: the path of a packet, top to bottom.
 //!
 //! Take a burst from each queue; for each frame: parse, then the TCP, UDP or link path, which gives a verdict; settle it. Then messages
-//! of other threads, copies of what was sent to groups of our own, expired timers, unread bytes that are to be offered again, memory when it runs short; then what TCP wants to send, and one flush per
+//! of other threads, what has changed in the kernel, copies of what was sent to groups of our own, expired timers, unread bytes that are to be offered again, memory when it runs short; then what TCP wants to send, and one flush per
 //! queue: one kick per turn, not per packet. Nothing on the path of a packet allocates, locks or waits.
 
 use super::clock::Clock;
@@ -37,6 +37,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             self.core.now = clock.now();
         }
         worked |= self.read_mailbox();
+        worked |= self.read_news();
         worked |= self.deliver_looped();
         if look || worked {
             worked |= self.expire_timers();

@@ -20,6 +20,7 @@
 
 mod interfaces;
 mod open;
+mod ports;
 mod ready;
 mod signals;
 mod whole;

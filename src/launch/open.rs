@@ -7,27 +7,33 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::control::{Control, Place, Prepared, Watched};
 use crate::engine::{Config, Duplicate, Engine, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
 use crate::launch::interfaces::{self, Checked};
+use crate::launch::ports::{self, Ports};
 use crate::launch::{Launch, Ready};
 use crate::link::interface::{Cidr, Claim, Interface};
 use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
-use crate::steer::{Attached, Cause, Claims, Mode, Reservation, Steering, XdpMode};
+use crate::steer::{Attached, Cause, Claims, Mode, Steering, XdpMode};
 use crate::wire::ipv6;
 use crate::xsk::capability::{self, Right};
+use crate::xsk::nic::Nic;
 use crate::xsk::{self, BusyPoll, Membership, Pages, XskQueue};
 
-/// What an open launch holds of the machine. Given back in the order of the fields: first no more packets come, then the programs go, and
-/// at last the ports are free again and the groups are left. Queues are given back by whoever drives them, before the ports.
-#[derive(Debug)]
+/// What an open launch holds of the machine. Given back in the order of the fields: first nothing changes any more, then no more packets come, then the
+/// programs go, and at last the ports are free again and the groups are left. Queues are given back by whoever drives them, before the ports.
+#[derive(Debug, Default)]
 struct Held {
+    control: Option<Control>,
     attached: Vec<Attached>,
-    steerings: Vec<Steering>,
-    reservations: Vec<Reservation>,
+    /// Those of port claims are changed by the control thread when the kernel's addresses change.
+    steerings: Vec<Arc<Mutex<Steering>>>,
+    ports: Vec<Arc<Mutex<Ports>>>,
     memberships: Vec<Membership>,
 }
 
@@ -35,6 +41,7 @@ struct Held {
 struct Opened {
     held: Held,
     ready: Vec<Ready>,
+    nics: Vec<Nic>,
     interfaces: Vec<Interface>,
     ports: Vec<Port<XskQueue>>,
 }
@@ -61,15 +68,33 @@ pub struct Finished<S> {
 }
 
 pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>, SetupError> {
-    let Opened { held, ready, interfaces, ports } = take(launch)?;
+    let allowed = crate::cpu::allowed();
+    let Opened { mut held, ready, nics, interfaces, ports } = take(launch)?;
+    let prepared = Prepared::open(watched(&held, &nics, &interfaces))?;
+    let place = allowed.zip(launch.cores.first()).map(|(allowed, &busy)| Place { allowed, busy: busy as usize });
     let mut engine = Engine::new(config(launch)?, interfaces, ports, service)
         .map_err(|error| SetupError::environment("cannot start the engine", error.to_string()))?;
+    let feed = engine.follow(prepared.waker());
+    held.control = Some(prepared.start(feed, place)?);
     let clock = engine.clock();
     let duplicates = engine.claim_addresses(&clock, || std::thread::sleep(BETWEEN_LOOKS));
     match duplicates.into_iter().find(|duplicate| !is_our_own_choice(duplicate.address)) {
         Some(duplicate) => Err(in_use(&duplicate)),
         None => Ok(Running { held, engine, ready }),
     }
+}
+
+/// What the control thread follows.
+fn watched<'a>(held: &Held, nics: &'a [Nic], interfaces: &'a [Interface]) -> Vec<Watched<'a>> {
+    let held = held.ports.iter().zip(&held.steerings);
+    let each = nics.iter().zip(interfaces).zip(held);
+    each.map(|((nic, interface), (ports, steering))| Watched {
+        nic,
+        claim: &interface.claim,
+        mtu: interface.mtu,
+        on_addresses: ports::on_addresses(interface, ports, steering),
+    })
+    .collect()
 }
 
 /// A link-local address is made, not asked for: without it the engine runs on.
@@ -91,16 +116,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
 fn take(launch: &Launch) -> Result<Opened, SetupError> {
     let (checked, core) = prepare(launch)?;
     let claims = checked.iter().map(|one| Claims::of(&one.interface)).collect::<Result<Vec<_>, _>>()?;
-    let mut opened = Opened {
-        held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new(), memberships: Vec::new() },
-        ready: Vec::new(),
-        interfaces: Vec::new(),
-        ports: Vec::new(),
-    };
+    let mut opened =
+        Opened { held: Held::default(), ready: Vec::new(), nics: Vec::new(), interfaces: Vec::new(), ports: Vec::new() };
     for one in &checked {
-        if let Claim::Ports { addresses, ports } = &one.interface.claim {
-            opened.held.reservations.push(Reservation::take(one.nic.index(), addresses, ports)?);
-        }
+        opened.held.ports.push(Arc::new(Mutex::new(Ports::take(one.nic.index(), &one.interface.claim)?)));
         opened.held.memberships.extend(join_for_solicitations(one));
         // A broadcast is for every host: there is nothing to join.
         for group in one.interface.groups.iter().filter(|group| group.address().is_multicast()) {
@@ -123,8 +142,9 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
             let number = queue.queue();
             Port::new(queue, position, number)
         }));
+        opened.nics.push(one.nic);
         opened.interfaces.push(one.interface);
-        opened.held.steerings.push(steering);
+        opened.held.steerings.push(Arc::new(Mutex::new(steering)));
         opened.held.attached.push(attached);
     }
     Ok(opened)
@@ -161,6 +181,7 @@ pub(super) fn prepare(launch: &Launch) -> Result<(Vec<Checked>, Option<u32>), Se
 impl Held {
     /// Detaches, and only then looks at the counters, so that no frame is missing in them.
     fn detach(&mut self) -> BTreeMap<&'static str, u64> {
+        self.control = None;
         self.attached.clear();
         let outcomes = count(&self.steerings);
         self.steerings.clear();
@@ -229,11 +250,7 @@ pub(super) fn open_bare(launch: &Launch) -> Result<Bare, SetupError> {
 /// An XDP program that sends every datagram for a claimed address back by itself: no socket, no process on the path.
 pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
     let (checked, core) = prepare(launch)?;
-    let mut bare = Bare {
-        held: Held { attached: Vec::new(), steerings: Vec::new(), reservations: Vec::new(), memberships: Vec::new() },
-        queues: Vec::new(),
-        ready: Vec::new(),
-    };
+    let mut bare = Bare { held: Held::default(), queues: Vec::new(), ready: Vec::new() };
     for one in &checked {
         if matches!(one.interface.claim, Claim::Ports { .. }) {
             return Err(SetupError::usage("cannot reflect the kernel's own ports", "the reflector takes whole addresses")
@@ -242,7 +259,7 @@ pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
         let steering = Steering::load_reflector(&Claims::of(&one.interface)?, one.interface.mac)?;
         let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
         bare.ready.push(describe(one, &[], attached.mode, core));
-        bare.held.steerings.push(steering);
+        bare.held.steerings.push(Arc::new(Mutex::new(steering)));
         bare.held.attached.push(attached);
     }
     Ok(bare)
@@ -256,9 +273,10 @@ impl Bare {
 }
 
 /// Outcomes of all interfaces together. A program whose counters cannot be read is said in the log and counts nothing.
-fn count(steerings: &[Steering]) -> BTreeMap<&'static str, u64> {
+fn count(steerings: &[Arc<Mutex<Steering>>]) -> BTreeMap<&'static str, u64> {
     let mut outcomes = BTreeMap::new();
     for steering in steerings {
+        let steering = steering.lock().unwrap_or_else(PoisonError::into_inner);
         match steering.counters() {
             Ok(counters) => {
                 for (cause, frames) in counters.nonzero() {

@@ -13,6 +13,7 @@
 //! half a minute; what it says unasked makes it STALE, which is to be REACHABLE with no time left. A STALE neighbour that is looked up gets
 //! five seconds to be confirmed by a connection's progress (DELAY) before it is asked, itself and not all (PROBE).
 
+mod kernel;
 mod queue;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
+pub use self::kernel::{CONFIRM_EVERY, Known};
 use self::queue::Queue;
 use crate::device::Drop;
 use crate::limits::{NEIGHBOR_QUEUE, NEIGHBOR_QUEUE_TOTAL, NEIGHBORS};
@@ -117,6 +119,8 @@ pub struct NeighborCache<F> {
     reachable_time: Duration,
     /// The slot found last: most packets go where the one before went.
     recent: usize,
+    /// The entries are the kernel's.
+    by_kernel: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +131,8 @@ struct Entry {
     used: Option<Instant>,
     /// It has said that it is a router (RFC 4861 5.1, IsRouter).
     router: bool,
+    /// When the kernel was last told that it carries our packets.
+    confirmed: Option<Instant>,
 }
 
 /// Names as in RFC 4861 7.3.2, which ARP shares. A time is when the state ends by itself. A slot is in one queue: REACHABLE in `used` or
@@ -164,6 +170,7 @@ impl<F> NeighborCache<F> {
             lifetime: LIFETIME,
             reachable_time: REACHABLE_TIME,
             recent: 0,
+            by_kernel: false,
         }
     }
 
@@ -380,6 +387,10 @@ impl<F> NeighborCache<F> {
                     entry.state = State::Incomplete { tries: tries + 1, due };
                     asks.push(hop);
                 }
+                State::Probe { mac, tries, .. } if self.by_kernel && tries > 0 => {
+                    self.used_for_a_while(now, slot, mac);
+                    continue;
+                }
                 State::Probe { mac, tries, .. } if tries < TRIES => {
                     entry.state = State::Probe { mac, tries: tries + 1, due };
                     asks.push(hop);
@@ -467,7 +478,7 @@ impl<F> NeighborCache<F> {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         self.used.remove(slot);
         self.unused.remove(slot);
-        if entry.hop.ip.is_ipv4() {
+        if entry.hop.ip.is_ipv4() || self.by_kernel {
             entry.state = State::Probe { mac, tries: 0, due: now };
             self.due.push_first(slot);
         } else {
@@ -523,7 +534,7 @@ impl<F> NeighborCache<F> {
 
     /// Finds a slot for a new neighbour: a free one, a new one, or that of a neighbour that is not used, or not lately.
     fn insert(&mut self, hop: Hop, state: State) -> Option<usize> {
-        let entry = Entry { hop, state, used: None, router: false };
+        let entry = Entry { hop, state, used: None, router: false, confirmed: None };
         let slot = if self.free.is_empty() && self.entries.len() < NEIGHBORS {
             self.entries.push(entry);
             self.entries.len() - 1

@@ -269,7 +269,7 @@ fn interface_name(ifindex: u32) -> String {
 }
 
 /// One netlink request and its answers.
-fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+pub(crate) fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
     /// Messages of one answer; a machine with more addresses than this is beyond belief.
     const DATAGRAMS_MAX: usize = 100_000;
     let mut socket = Socket::new(NETLINK_ROUTE)?;

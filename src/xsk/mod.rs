@@ -17,7 +17,7 @@
 //!
 //! In the order of the path: [`nic`], [`capability`], `config` (what is chosen), `open` (in which order), `socket` (the system calls),
 //! `queue` (the device), `pool` (who owns which frame), `frame`, `umem`, `ring`, `cursor` (index arithmetic), `mapping`, `abi`; beside them [`bpf`], which loads and
-//! attaches programs for `steer`, `promiscuous` and `membership`.
+//! attaches programs for `steer`, `promiscuous`, `membership` and `copies`.
 #![allow(unsafe_code)]
 
 // Offsets of the rings and addresses in the UMEM are 64 bits wide.
@@ -28,6 +28,7 @@ mod abi;
 pub mod bpf;
 pub mod capability;
 mod config;
+mod copies;
 mod cursor;
 mod frame;
 mod mapping;
@@ -42,6 +43,7 @@ mod socket;
 mod umem;
 
 pub use config::{BusyPoll, Config, LARGEST_MTU, ZeroCopy};
+pub use copies::Copies;
 pub use frame::UmemFrame;
 pub use mapping::Pages;
 pub use membership::Membership;

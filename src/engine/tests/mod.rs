@@ -4,6 +4,7 @@ mod close_both;
 mod congestion;
 mod cookies;
 mod ends;
+mod follow;
 mod fragments;
 mod interface;
 mod many;

@@ -66,6 +66,16 @@ impl Peer {
         frames
     }
 
+    /// The addresses that ARP has asked for, announced ones too.
+    pub(super) fn arp_questions(&mut self) -> Vec<std::net::Ipv4Addr> {
+        let mut burst = Vec::new();
+        self.0.receive(&mut burst, 64);
+        let asked = burst.iter().filter_map(|frame| arp::parse(frame.bytes().get(14..)?).ok()).map(|question| question.target);
+        let asked = asked.collect();
+        burst.into_iter().for_each(|frame| self.0.recycle(frame));
+        asked
+    }
+
     pub(super) fn segment(&mut self, flags: Flags, seq: SeqNum, ack: SeqNum, payload: &[u8]) {
         self.segment_from(5000, flags, seq, ack, Options::default(), payload);
     }

@@ -1,0 +1,413 @@
+//! The control thread: it follows the kernel for an engine, so that the engine never has to ask.
+//!
+//! Started by `launch`, ended before anything is given back. It hears by netlink what changes on the interfaces, the state of the links always and
+//! in a port claim neighbours, routes and addresses too, reads copies of frames that both need, and hands all of it to the engine over a bounded queue
+//! ([`crate::engine::Feed`]). The other way come the engine's wishes: to find a neighbour, to know that one carries packets. What an address that
+//! comes or goes means for held ports and the XDP program is done by who started the thread ([`Watched::on_addresses`]). It may wait, allocate and call the
+//! system; the engine's thread does none of that for its sake. Nothing here panics on what the kernel or the wire says.
+//!
+//! `netlink` hears and asks, `decode` reads messages, `mirror` knows what is still to be told, `filter` chooses the copies, `confirm` tells
+//! of neighbours in use.
+
+mod confirm;
+mod decode;
+mod filter;
+mod mirror;
+mod netlink;
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::thread::CpuSet;
+
+use self::confirm::Confirmer;
+use self::decode::{LinkState, Said};
+use self::mirror::{LinkNews, Mirror};
+use self::netlink::{Asker, Changes, Heard};
+use crate::cpu;
+use crate::engine::{Feed, News, Wish};
+use crate::error::SetupError;
+use crate::link::interface::{Cidr, Claim};
+use crate::steer::addresses::{self, AddressState};
+use crate::xsk::nic::Nic;
+use crate::xsk::{Copies, LARGEST_MTU};
+
+/// Holds and steers the ports of these addresses of the kernel, and of no others; returns those for which that could be done.
+pub type ClaimAddresses = Box<dyn FnMut(&[Cidr]) -> Vec<Cidr> + Send>;
+
+/// An interface to be followed.
+pub struct Watched<'a> {
+    /// The interface.
+    pub nic: &'a Nic,
+    /// What is claimed on it.
+    pub claim: &'a Claim,
+    /// The MTU that the engine reckons with.
+    pub mtu: usize,
+    /// In a port claim: what is done when the kernel's addresses change.
+    pub on_addresses: Option<ClaimAddresses>,
+}
+
+/// Where the thread may run: not on the engine's core, if there is another.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The cores of the process.
+    pub allowed: CpuSet,
+    /// The engine's.
+    pub busy: usize,
+}
+
+/// The running thread; dropped, it ends.
+pub struct Control {
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is opened before the engine is told of it.
+pub struct Prepared {
+    poll: Poll,
+    waker: Arc<Waker>,
+    changes: Changes,
+    asker: Asker,
+    interfaces: Vec<Followed>,
+}
+
+/// An interface of the thread's.
+struct Followed {
+    name: String,
+    ifindex: u32,
+    mirror: Mirror,
+    copies: Vec<Copies>,
+    confirmer: Option<Confirmer>,
+    claim: Option<ClaimAddresses>,
+    /// Something could not be followed whole, and that was said.
+    said_full: bool,
+}
+
+impl Prepared {
+    /// Subscribes and opens what is needed, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// Netlink or the sockets for copies are refused.
+    pub fn open(watched: Vec<Watched<'_>>) -> Result<Self, SetupError> {
+        let failed = |error: io::Error| SetupError::environment("cannot follow the kernel by netlink", error.to_string());
+        let everything = watched.iter().any(|one| one.on_addresses.is_some());
+        let poll = Poll::new().map_err(failed)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed)?);
+        let changes = Changes::subscribe(everything).map_err(failed)?;
+        let listen = |fd, token| poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE);
+        listen(changes.as_raw_fd(), CHANGES).map_err(failed)?;
+        let mut interfaces = Vec::new();
+        for (position, Watched { nic, claim, mtu, on_addresses }) in watched.into_iter().enumerate() {
+            let filters = filter::filters(claim);
+            let copies =
+                filters.iter().map(|(ethertype, filter)| Copies::open(nic, *ethertype, filter)).collect::<Result<Vec<_>, _>>()?;
+            copies.iter().try_for_each(|copies| listen(copies.as_raw_fd(), COPIES)).map_err(failed)?;
+            // What the engine was told at its start; the positions were counted there.
+            let position = u16::try_from(position).unwrap_or(u16::MAX);
+            interfaces.push(Followed {
+                name: nic.name().to_owned(),
+                ifindex: nic.index(),
+                mirror: Mirror::new(position, claim.addresses().to_vec(), LinkState { up: true, mtu }),
+                copies,
+                confirmer: on_addresses.is_some().then(|| Confirmer::on(nic.name(), nic.index())),
+                claim: on_addresses,
+                said_full: false,
+            });
+        }
+        let asker = Asker::new().map_err(failed)?;
+        Ok(Self { poll, waker, changes, asker, interfaces })
+    }
+
+    /// What wakes the thread.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Tells the engine all there is, and goes on doing so on a thread.
+    ///
+    /// # Errors
+    /// The kernel cannot be read, or there is no thread.
+    pub fn start(self, feed: Feed, place: Option<Place>) -> Result<Control, SetupError> {
+        let Self { poll, waker, changes, asker, interfaces } = self;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut follower =
+            Follower { poll, changes, asker, interfaces, feed, stop: Arc::clone(&stop), routes_due: None, left: false };
+        follower
+            .read_all()
+            .map_err(|error| SetupError::environment("cannot read what the kernel knows of the network", error.to_string()))?;
+        follower.tell();
+        let run = move || {
+            if let Some(Place { allowed, busy }) = place {
+                cpu::keep_off(&allowed, busy);
+            }
+            follower.run();
+        };
+        let thread = thread::Builder::new().name("ringway-control".to_owned()).spawn(run);
+        let thread = thread.map_err(|error| SetupError::environment("cannot start the control thread", error.to_string()))?;
+        Ok(Control { stop, waker, thread: Some(thread) })
+    }
+}
+
+impl Drop for Control {
+    /// Ends the thread, so that nothing changes any more while things are given back.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Control")
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prepared")
+    }
+}
+
+impl fmt::Debug for Watched<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("nic", &self.nic.name()).finish_non_exhaustive()
+    }
+}
+
+/// The thread's state.
+struct Follower {
+    poll: Poll,
+    changes: Changes,
+    asker: Asker,
+    interfaces: Vec<Followed>,
+    feed: Feed,
+    stop: Arc<AtomicBool>,
+    /// When the routes are to be read anew.
+    routes_due: Option<Instant>,
+    /// The engine had no room for everything.
+    left: bool,
+}
+
+impl Follower {
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(64);
+        while !self.stop.load(Ordering::Relaxed) {
+            let _ = self.poll.poll(&mut events, Some(self.patience()));
+            let result = self.hear().and_then(|()| self.read_due_routes());
+            if let Err(error) = result {
+                tracing::warn!("cannot read what the kernel knows of the network: {error}; it is tried again");
+                self.routes_due = Some(Instant::now() + RETRY);
+            }
+            self.read_copies();
+            self.do_wishes();
+            self.tell();
+        }
+    }
+
+    /// How long nothing needs to be done unless something happens.
+    fn patience(&self) -> Duration {
+        match self.routes_due {
+            _ if self.left => ROOM_LOOK,
+            Some(due) => due.saturating_duration_since(Instant::now()).clamp(ROOM_LOOK, WISHES_LOOK),
+            None => WISHES_LOOK,
+        }
+    }
+
+    /// What has changed.
+    fn hear(&mut self) -> io::Result<()> {
+        let mut said = Vec::new();
+        if self.changes.read(|one| said.push(one)) == Heard::Overrun {
+            tracing::info!("more has changed in the kernel than could be heard: reading everything anew");
+            // What was heard before is older than what is read now, and what comes after is newer.
+            return self.read_all();
+        }
+        let (mut addresses, mut routes) = (false, false);
+        for one in said {
+            match one {
+                Said::Routes => routes = true,
+                Said::Addresses(ifindex) => addresses |= self.interfaces.iter().any(|one| one.ifindex == ifindex),
+                Said::Neighbor(ifindex, ip, known) => {
+                    if let Some(followed) = self.interfaces.iter_mut().find(|one| one.ifindex == ifindex) {
+                        let room = followed.claim.is_none() || followed.mirror.neighbor(ip, known);
+                        followed.say_full(!room, "neighbours");
+                    }
+                }
+                Said::Link(ifindex, state) => {
+                    if let Some(followed) = self.interfaces.iter_mut().find(|one| one.ifindex == ifindex) {
+                        followed.link(state);
+                    }
+                }
+            }
+        }
+        if addresses {
+            self.read_addresses()?;
+        }
+        if routes && self.routes_due.is_none() {
+            // Routes come in rows: the first waits for the others.
+            self.routes_due = Some(Instant::now() + ROUTES_WAIT);
+        }
+        Ok(())
+    }
+
+    /// Everything, from the begin.
+    fn read_all(&mut self) -> io::Result<()> {
+        for followed in &mut self.interfaces {
+            match netlink::link(followed.ifindex) {
+                Ok(Some(state)) => followed.link(state),
+                // The interface is gone.
+                Ok(None) | Err(_) => followed.link(LinkState::default()),
+            }
+        }
+        if !self.follows_ports() {
+            return Ok(());
+        }
+        self.read_addresses()?;
+        let all = netlink::neighbors()?;
+        for followed in self.interfaces.iter_mut().filter(|one| one.claim.is_some()) {
+            let own = all.iter().filter(|(ifindex, ..)| *ifindex == followed.ifindex);
+            let room = followed.mirror.all_neighbors(own.map(|&(_, ip, known)| (ip, known)));
+            followed.say_full(!room, "neighbours");
+        }
+        self.routes_due = Some(Instant::now());
+        self.read_due_routes()
+    }
+
+    fn follows_ports(&self) -> bool {
+        self.interfaces.iter().any(|one| one.claim.is_some())
+    }
+
+    fn read_due_routes(&mut self) -> io::Result<()> {
+        if self.routes_due.is_none_or(|due| Instant::now() < due) {
+            return Ok(());
+        }
+        let all = netlink::routes()?;
+        self.routes_due = None;
+        for followed in self.interfaces.iter_mut().filter(|one| one.claim.is_some()) {
+            let (routes, left_out) = decode::routes_of(&all, followed.ifindex);
+            followed.mirror.all_routes(routes);
+            followed.say_full(left_out > 0, "routes");
+        }
+        Ok(())
+    }
+
+    /// The kernel's addresses of port claims.
+    fn read_addresses(&mut self) -> io::Result<()> {
+        if !self.follows_ports() {
+            return Ok(());
+        }
+        let all = addresses::kernel_addresses().map_err(io::Error::other)?;
+        for followed in &mut self.interfaces {
+            let own = all.iter().filter(|known| known.ifindex == followed.ifindex && known.state == AddressState::Usable);
+            followed.addresses(own.map(|known| known.cidr).collect());
+        }
+        Ok(())
+    }
+
+    fn read_copies(&mut self) {
+        let mut room = [0; filter::SNAP_LEN as usize];
+        for (position, followed) in self.interfaces.iter().enumerate() {
+            let interface = u16::try_from(position).unwrap_or(u16::MAX);
+            for copies in &followed.copies {
+                for _ in 0..COPIES_AT_ONCE {
+                    let Some(len) = copies.next(&mut room) else { break };
+                    let frame = room.get(..len).unwrap_or_default().into();
+                    // One that finds no room is counted there.
+                    let _ = self.feed.tell(News::Copy { interface, frame });
+                }
+            }
+        }
+    }
+
+    fn do_wishes(&mut self) {
+        while let Some(wish) = self.feed.wish() {
+            let (Wish::Use { interface, ip } | Wish::Confirm { interface, ip }) = wish else { continue };
+            let Some(followed) = self.interfaces.get_mut(usize::from(interface)) else { continue };
+            let mut done = Ok(());
+            let confirmed = matches!(wish, Wish::Confirm { .. });
+            if !confirmed {
+                followed.mirror.asked(ip);
+            }
+            // One that is sure already need only hear of it; for one that is not, being used is what begins it.
+            if !confirmed || !followed.mirror.is_fresh(ip) {
+                done = self.asker.ask(followed.ifindex, ip);
+            }
+            if confirmed && let Some(confirmer) = &followed.confirmer {
+                done = done.and_then(|()| confirmer.confirm(ip));
+            }
+            if let Err(error) = done {
+                tracing::debug!("{}: the kernel was not told that {ip} is in use: {error}", followed.name);
+            }
+        }
+    }
+
+    /// Tells the engine what is new.
+    fn tell(&mut self) {
+        self.left = false;
+        for followed in &mut self.interfaces {
+            self.left |= !followed.mirror.tell(|news| self.feed.tell(news).is_ok());
+        }
+    }
+}
+
+impl Followed {
+    fn link(&mut self, state: LinkState) {
+        let largest = state.mtu.min(LARGEST_MTU);
+        let name = &self.name;
+        for news in self.mirror.link(LinkState { mtu: largest, ..state }) {
+            match news {
+                LinkNews::Down => tracing::warn!("{name}: the link is down: nothing is sent or received until it is up again"),
+                LinkNews::Up => tracing::warn!("{name}: the link is up again"),
+                LinkNews::Mtu(before) => tracing::warn!("{name}: the MTU is {largest} now, and was {before}"),
+            }
+        }
+    }
+
+    /// The kernel's usable addresses, of a port claim.
+    fn addresses(&mut self, now: Vec<Cidr>) {
+        let Some(claim) = &mut self.claim else { return };
+        let before = self.mirror.addresses();
+        let same = now.len() == before.len() && now.iter().all(|cidr| before.contains(cidr));
+        if same {
+            return;
+        }
+        let (name, held) = (&self.name, claim(&now));
+        for gone in before.iter().filter(|cidr| !held.contains(cidr)) {
+            tracing::warn!("{name}: the kernel's address {gone} is gone: its ports are not served any more");
+        }
+        for come in held.iter().filter(|cidr| !before.contains(cidr)) {
+            tracing::warn!("{name}: the kernel has the address {come}: its ports are served, too");
+        }
+        self.mirror.all_addresses(held);
+    }
+
+    /// Says once that there is more of something than can be followed.
+    fn say_full(&mut self, full: bool, what: &str) {
+        if full && !std::mem::replace(&mut self.said_full, true) {
+            tracing::warn!("{}: the kernel has more {what} than can be followed; some are left out", self.name);
+        }
+    }
+}
+
+const WAKER: Token = Token(0);
+const CHANGES: Token = Token(1);
+const COPIES: Token = Token(2);
+/// How soon a wish is seen that does not wake: that a neighbour carries packets.
+const WISHES_LOOK: Duration = Duration::from_millis(500);
+/// How soon the engine is told what it had no room for.
+const ROOM_LOOK: Duration = Duration::from_millis(1);
+/// How long a change of the routes waits for others, and so how often they are read at most.
+const ROUTES_WAIT: Duration = Duration::from_millis(20);
+const RETRY: Duration = Duration::from_secs(1);
+/// Copies of one kind read before everything else has its turn again.
+const COPIES_AT_ONCE: usize = 64;

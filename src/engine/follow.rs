@@ -1,0 +1,187 @@
+//! An engine follows what changes in the kernel: neighbours, routes and addresses of a port claim, the link, and frames that both need.
+//!
+//! Called once a turn for the news of the control thread ([`super::news`]). In a port claim the kernel finds the neighbours, so Ringway sends no ARP
+//! and no neighbour discovery from the kernel's addresses. Nothing here panics.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::core::{Core, Link};
+use super::news::{Feed, News, Wish};
+use super::run::Engine;
+use super::settle::Verdict;
+use crate::demux::SlotId;
+use crate::device::{Device, Drop};
+use crate::limits;
+use crate::link::arp::{self, Outcome};
+use crate::link::icmp::Reaction;
+use crate::link::interface::{Cidr, Claim};
+use crate::link::neighbor::Known;
+use crate::link::packet::{self, Accepted};
+use crate::service::Service;
+use crate::wire::{arp as wire_arp, ipv4, ipv6};
+
+impl<D: Device, S: Service> Engine<D, S> {
+    /// Has the engine follow the kernel, before it starts: the port claims on interfaces find routes and neighbours as the kernel does. `waker` wakes whoever
+    /// holds the [`Feed`].
+    pub fn follow(&mut self, waker: Arc<mio::Waker>) -> Feed {
+        let (feed, follow) = Feed::new(self.bell(), waker);
+        for link in &mut self.core.links {
+            link.mirrored = matches!(link.interface.claim, Claim::Ports { .. });
+            if link.mirrored {
+                link.neighbors.keep_by_kernel();
+            }
+        }
+        self.core.follow = Some(follow);
+        feed
+    }
+
+    /// Applies news. True when there was any.
+    pub(super) fn read_news(&mut self) -> bool {
+        if !self.core.news_wait() {
+            return false;
+        }
+        // No more than fit in at once, so that a busy writer cannot hold up the queues.
+        for _ in 0..limits::NEWS {
+            let Some(news) = self.core.follow.as_ref().and_then(|follow| follow.news.pop()) else { break };
+            self.apply(news);
+        }
+        true
+    }
+
+    fn apply(&mut self, news: News) {
+        let interface = match &news {
+            News::Neighbor { interface, .. }
+            | News::Routes { interface, .. }
+            | News::Address { interface, .. }
+            | News::Link { interface, .. }
+            | News::Mtu { interface, .. }
+            | News::Copy { interface, .. } => *interface,
+        };
+        let Some(at) = self.core.port_of(interface) else { return };
+        match news {
+            News::Neighbor { ip, known, .. } => self.core.told_neighbor(at, ip, known),
+            News::Routes { mut routes, .. } => {
+                std::mem::swap(&mut self.core.link_mut(at).interface.routes, &mut routes);
+                self.core.wish(Wish::Free(routes));
+            }
+            News::Address { address, there, .. } => self.core.told_address(at, address, there),
+            News::Link { up, .. } => self.core.told_link(at, up),
+            News::Mtu { mtu, .. } => self.core.told_mtu(at, mtu),
+            News::Copy { frame, .. } => {
+                self.core.counters.copies += 1;
+                if let Err(why) = self.copy(at, &frame) {
+                    self.core.drop(why);
+                }
+            }
+        }
+    }
+
+    /// A frame that the kernel has too. What calls for an answer is the kernel's; what it tells is taken in.
+    fn copy(&mut self, at: usize, bytes: &[u8]) -> Result<(), Drop> {
+        let packet = match packet::accept(&self.core.link_of(at).interface, bytes)? {
+            Accepted::Ip(packet) => packet,
+            Accepted::Arp(header) => return self.core.arp_copy(at, bytes.get(header.header_len()..).unwrap_or_default()),
+            Accepted::Fragment(_) | Accepted::Refused(..) => return Err(Drop::IcmpIgnored),
+        };
+        let icmp = if packet.is_ipv4() { ipv4::PROTOCOL_ICMP } else { ipv6::NEXT_HEADER_ICMPV6 };
+        let message = bytes.get(packet.payload()).filter(|_| packet.protocol == icmp).ok_or(Drop::IcmpIgnored)?;
+        match self.core.icmp_reaction(at, &packet, message) {
+            Reaction::Error { trouble, quoted } => {
+                self.core.counters.icmp_errors_received += 1;
+                self.icmp_error(at, trouble, &quoted);
+                Ok(())
+            }
+            Reaction::Discovery(icmp) if !self.core.link_of(at).mirrored => self.core.discovery(at, bytes, &packet, &icmp),
+            Reaction::Echo | Reaction::Discovery(_) => Err(Drop::IcmpIgnored),
+            Reaction::Drop(why) => Err(why),
+        }
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// True when there is news.
+    pub(super) fn news_wait(&self) -> bool {
+        self.follow.as_ref().is_some_and(|follow| !follow.news.is_empty())
+    }
+
+    fn link_mut(&mut self, at: usize) -> &mut Link<D::Frame> {
+        &mut self.links[usize::from(self.ports[at].interface)]
+    }
+
+    /// Tells the control thread, if there is one.
+    pub(super) fn wish(&self, wish: Wish) {
+        if let Some(follow) = &self.follow {
+            follow.wish(wish);
+        }
+    }
+
+    fn told_neighbor(&mut self, at: usize, ip: IpAddr, known: Known) {
+        let now = self.now;
+        let mut dropped = Vec::new();
+        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let hop = link.hop(ip);
+        link.neighbors.told(now, hop, known, &mut self.waiting, &mut dropped);
+        for frame in dropped {
+            self.settle(at, Verdict::Drop(frame, Drop::NeighborUnreachable));
+        }
+        if let Some(mac) = self.link_of(at).neighbors.known(hop) {
+            self.send_waiting(at, mac);
+        }
+    }
+
+    fn told_address(&mut self, at: usize, address: Cidr, there: bool) {
+        let link = self.link_mut(at);
+        if let Claim::Ports { addresses, .. } = &mut link.interface.claim {
+            addresses.retain(|known| known.address != address.address);
+            if there {
+                addresses.push(address);
+            }
+        }
+    }
+
+    fn told_link(&mut self, at: usize, up: bool) {
+        let link = self.link_of(at);
+        if !up || link.mirrored {
+            return;
+        }
+        // Whoever is at the other end now is to know us, and may be another station than before.
+        let ours = link.claimed.iter().map(|&address| IpAddr::V4(address));
+        let ours: Vec<IpAddr> = ours.chain(link.claimed_v6.iter().map(|&address| IpAddr::V6(address))).collect();
+        ours.into_iter().for_each(|address| self.announce_one(at, address));
+    }
+
+    fn told_mtu(&mut self, at: usize, mtu: usize) {
+        let interface = self.ports[at].interface;
+        self.link_mut(at).interface.mtu = mtu;
+        let over: Vec<SlotId> = self
+            .flows
+            .iter()
+            .filter(|(_, flow)| self.ports.get(flow.port).is_some_and(|port| port.interface == interface))
+            .map(|(id, _)| id)
+            .collect();
+        let mtu = mtu.min(usize::from(u16::MAX)) as u16;
+        for id in over {
+            let Self { config, now, flows, .. } = self;
+            if flows.find_mut(id).is_some_and(|flow| flow.tcb.on_link_mtu(&config.tcp, *now, mtu)) {
+                self.touch(id);
+            }
+        }
+    }
+
+    /// ARP between others: a neighbour that is known may say that its Ethernet address is another now.
+    fn arp_copy(&mut self, at: usize, bytes: &[u8]) -> Result<(), Drop> {
+        let packet = wire_arp::parse(bytes)?;
+        let link = self.link_of(at);
+        match arp::on_arp(&packet, &link.claimed, link.interface.mac) {
+            Outcome::Update(neighbor) if self.update(at, IpAddr::V4(neighbor.ip), neighbor.mac) => Ok(()),
+            _ => Err(Drop::ArpNotOurs),
+        }
+    }
+
+    /// True when a flow may go on sending: its address is still the kernel's.
+    pub(super) fn may_send_from(&self, at: usize, source: IpAddr) -> bool {
+        let link = self.link_of(at);
+        !link.mirrored || link.interface.owns(source)
+    }
+}

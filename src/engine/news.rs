@@ -1,0 +1,158 @@
+//! What the kernel knows, on its way to an engine, and what the engine wishes of the kernel.
+//!
+//! Two bounded queues between an engine and the control thread: [`News`] come in and are applied once a turn (`engine/follow.rs`), [`Wish`]es go
+//! out. The control thread holds the [`Feed`] and learns of a full queue at once, so that it can send later what did not fit; a wish that finds no room is
+//! wished again by itself. Nothing here knows netlink; nothing panics.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+
+use super::mailbox::Bell;
+use crate::limits;
+use crate::link::interface::Cidr;
+use crate::link::neighbor::Known;
+use crate::link::routes::Routes;
+
+/// Something that has changed in the kernel, on an interface of the engine's by its position.
+#[derive(Debug)]
+pub enum News {
+    /// A neighbour, in a port claim.
+    Neighbor {
+        /// The interface.
+        interface: u16,
+        /// Its address.
+        ip: IpAddr,
+        /// What is known of it.
+        known: Known,
+    },
+    /// All routes, in a port claim.
+    Routes {
+        /// The interface.
+        interface: u16,
+        /// They take the place of those before.
+        routes: Box<Routes>,
+    },
+    /// An address of a port claim has come or gone. Its ports are held and steered as long as it is there.
+    Address {
+        /// The interface.
+        interface: u16,
+        /// The address.
+        address: Cidr,
+        /// It has come.
+        there: bool,
+    },
+    /// The link carries traffic, or does not.
+    Link {
+        /// The interface.
+        interface: u16,
+        /// It does.
+        up: bool,
+    },
+    /// The largest IP packet, in bytes; never larger than fits a frame.
+    Mtu {
+        /// The interface.
+        interface: u16,
+        /// Bytes.
+        mtu: usize,
+    },
+    /// A frame that the XDP program passed because the kernel needs it too.
+    Copy {
+        /// The interface.
+        interface: u16,
+        /// From its Ethernet header on.
+        frame: Box<[u8]>,
+    },
+}
+
+/// What an engine asks of the kernel, in a port claim.
+#[derive(Debug)]
+pub enum Wish {
+    /// A neighbour is used: find it, or make sure of it.
+    Use {
+        /// The interface.
+        interface: u16,
+        /// Its address.
+        ip: IpAddr,
+    },
+    /// A neighbour carries our packets: it need not be asked.
+    Confirm {
+        /// The interface.
+        interface: u16,
+        /// Its address.
+        ip: IpAddr,
+    },
+    /// Routes that others have taken the place of, to be freed where time does not matter.
+    Free(Box<Routes>),
+}
+
+/// The control thread's end.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    news: Arc<ArrayQueue<News>>,
+    wishes: Arc<ArrayQueue<Wish>>,
+    copies_lost: Arc<AtomicU64>,
+    bell: Arc<Bell>,
+}
+
+/// The engine's end.
+#[derive(Debug)]
+pub(super) struct Follow {
+    pub(super) news: Arc<ArrayQueue<News>>,
+    wishes: Arc<ArrayQueue<Wish>>,
+    copies_lost: Arc<AtomicU64>,
+    /// Wakes the control thread.
+    waker: Arc<mio::Waker>,
+}
+
+impl Feed {
+    /// Both ends; `waker` is the control thread's.
+    pub(super) fn new(bell: Arc<Bell>, waker: Arc<mio::Waker>) -> (Self, Follow) {
+        let (news, wishes) = (Arc::new(ArrayQueue::new(limits::NEWS)), Arc::new(ArrayQueue::new(limits::WISHES)));
+        let copies_lost = Arc::new(AtomicU64::new(0));
+        let follow =
+            Follow { news: Arc::clone(&news), wishes: Arc::clone(&wishes), copies_lost: Arc::clone(&copies_lost), waker };
+        (Self { news, wishes, copies_lost, bell }, follow)
+    }
+
+    /// Tells the engine.
+    ///
+    /// # Errors
+    /// The news itself, when [`limits::NEWS`] others wait. A copy is not worth sending again: it is counted.
+    pub fn tell(&self, news: News) -> Result<(), News> {
+        match self.news.push(news) {
+            Ok(()) => {
+                self.bell.ring();
+                Ok(())
+            }
+            Err(News::Copy { .. }) => {
+                self.copies_lost.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(full) => Err(full),
+        }
+    }
+
+    /// What the engine wishes next.
+    pub fn wish(&self) -> Option<Wish> {
+        self.wishes.pop()
+    }
+}
+
+impl Follow {
+    /// Tells the control thread; it is woken for what cannot wait.
+    pub(super) fn wish(&self, wish: Wish) {
+        let urgent = matches!(wish, Wish::Use { .. });
+        // What finds no room is wished again: neighbours are asked for again, and confirmed again.
+        if self.wishes.push(wish).is_ok() && urgent {
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Copies that found the queue full.
+    pub(super) fn copies_lost(&self) -> u64 {
+        self.copies_lost.load(Ordering::Relaxed)
+    }
+}
