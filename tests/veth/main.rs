@@ -30,6 +30,7 @@ mod ipv4;
 mod lies;
 mod line;
 mod many;
+mod mirror;
 mod neighbors;
 mod path_mtu;
 mod ping;

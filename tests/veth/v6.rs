@@ -26,6 +26,7 @@ mod http;
 mod integrity;
 mod ipv6;
 mod line;
+mod mirror;
 mod neighbors;
 mod ping;
 mod queues;
