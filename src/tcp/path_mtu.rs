@@ -194,13 +194,14 @@ impl Tcb {
     /// The link itself carries packets of `mtu` bytes from now on. True when what is in flight is too big for it and goes out again; when
     /// the link grows, a connection keeps its size.
     pub fn on_link_mtu(&mut self, config: &Config, now: Instant, mtu: u16) -> bool {
-        let (headers, mtu) = (self.path_mtu.ip.headers(), mtu.max(self.path_mtu.ip.mtu_min()));
-        self.path_mtu.mss_before = self.path_mtu.mss_before.min(mtu - headers);
-        if u32::from(mtu) >= u32::from(self.snd.mss) + u32::from(headers) {
+        let path = &mut self.path_mtu;
+        let mtu = mtu.max(path.ip.mtu_min());
+        path.mss_max = path.mss_max.min(mtu - path.ip.headers());
+        if mtu >= self.path_mtu() {
             return false;
         }
+        self.path_mtu.max_acked = self.path_mtu.max_acked.min(mtu);
         self.reduce_path_mtu(config, now, mtu);
-        self.path_mtu.mss_before = self.snd.mss;
         true
     }
 
