@@ -23,6 +23,7 @@ use ringway::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
 use ringway::wire::ipv4::{self, Ipv4};
 use ringway::wire::tcp::{self, Flags, Header, Options};
 use ringway::wire::udp;
+use ringway::wire::vlan::Vlan;
 
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -114,7 +115,7 @@ impl World {
             name: "replay".into(),
             mac: OUR_MAC,
             mtu: 1500,
-            vlan: None,
+            vlan: Vlan::NONE,
             claim: Claim::Addresses(vec!["10.0.0.2/24".parse().expect("an address")]),
             routes: Routes::default(),
             withheld: Vec::new(),
@@ -172,7 +173,7 @@ impl World {
 /// Writes Ethernet and IPv4 headers to the front of a frame.
 fn headers(frame: &mut [u8], protocol: u8) -> PseudoHeader {
     let total = frame.len() - 14;
-    ethernet::emit(frame, &Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: None, ethertype: ETHERTYPE_IPV4 });
+    ethernet::emit(frame, &Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 });
     ipv4::emit(&mut frame[14..], &Ipv4::outgoing(PEER, OURS, protocol, total - ipv4::HEADER_LEN));
     PseudoHeader { source: PEER.into(), target: OURS.into(), protocol }
 }

@@ -11,6 +11,7 @@ use ringway::wire::checksum::{self, PseudoHeader};
 use ringway::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
 use ringway::wire::ipv4::{self, Ipv4, PROTOCOL_TCP, PROTOCOL_UDP};
 use ringway::wire::tcp::{Flags, Header, Options, SackBlock};
+use ringway::wire::vlan::Vlan;
 use ringway::wire::{reply, tcp, udp};
 
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -23,7 +24,10 @@ fn pseudo(protocol: u8) -> PseudoHeader {
 /// A whole frame from the peer with these bytes behind its IP header.
 fn frame(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 34];
-    ethernet::emit(&mut bytes, &Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: None, ethertype: ETHERTYPE_IPV4 });
+    ethernet::emit(
+        &mut bytes,
+        &Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 },
+    );
     ipv4::emit(&mut bytes[14..], &Ipv4::outgoing(PEER, OURS, protocol, payload.len()));
     bytes.extend(payload);
     bytes
@@ -144,7 +148,7 @@ fn emitting(c: &mut Criterion) {
 
 fn neighbors(c: &mut Criterion) {
     let mut group = c.benchmark_group("link/neighbor");
-    let hop = |n: u32| Hop { vlan: None, ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)) };
+    let hop = |n: u32| Hop { vlan: Vlan::NONE, ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)) };
     let now = Instant::from_ns(1 << 40);
     let mut cache = NeighborCache::<u32>::new([1, 2]);
     for n in 0..1000 {

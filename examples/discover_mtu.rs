@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringway::error::SetupError;
 use ringway::launch::Launch;
-use ringway::link::interface::Cidr;
+use ringway::link::interface::AddressClaim;
 use ringway::service::{Answer, CallError, Context, Datagram, EndpointId, IcmpError, Sending, Service};
 use ringway::time::Instant;
 use ringway::udp::dplpmtud::{Discovery, Phase};
@@ -105,7 +105,7 @@ fn main() {
     }
 }
 
-fn discover(interface: &str, address: Cidr, target: SocketAddr, gateway: IpAddr) -> Result<(), SetupError> {
+fn discover(interface: &str, address: AddressClaim, target: SocketAddr, gateway: IpAddr) -> Result<(), SetupError> {
     let service = Discover { target, endpoint: None, discovery: None, begun: Instant::ZERO };
     Launch::new().interface(interface).address(address).gateway(gateway).run(service)?;
     Ok(())

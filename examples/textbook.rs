@@ -22,6 +22,7 @@ use ringway::service::{Answer, Connect, Connection, Context, Datagram, EndpointI
 use ringway::tcp::Tuning;
 use ringway::time::Instant;
 use ringway::wire::ethernet::Mac;
+use ringway::wire::vlan::Vlan;
 
 const PORT: u16 = 5000;
 const GROUP: &str = "239.1.2.3:5000";
@@ -136,7 +137,7 @@ impl Hall {
                 name: "cable".into(),
                 mac: Mac([2, 0, 0, 0, 0, number]),
                 mtu: 1500,
-                vlan: None,
+                vlan: Vlan::NONE,
                 claim: Claim::Addresses(vec![format!("10.0.0.{number}/24").parse().expect("an address")]),
                 routes: Routes::default(),
                 withheld: Vec::new(),

@@ -5,6 +5,10 @@
 
 /// Frames taken from a ring in one burst. 64 covers a NAPI budget; a longer burst would delay the replies of its head.
 pub const BURST: usize = 64;
+/// Frames of one packet at most: a packet of the kernel has one linear part and MAX_SKB_FRAGS (17) further ones.
+pub const CHAIN_PIECES: usize = 18;
+/// Packets of several frames taken from a ring in one turn.
+pub const CHAINS_PER_TURN: usize = 32;
 /// Routes of an interface beyond its own networks. A host has a handful; a full table of the Internet is a router's.
 pub const ROUTES: usize = 4096;
 /// Neighbours remembered per interface.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringway::error::SetupError;
-use ringway::link::interface::{Cidr, PortClaim};
+use ringway::link::interface::{AddressClaim, Cidr, PortClaim};
 use ringway::load::plan::{Carrier, Churn};
 use ringway::settings::{self, number};
 use ringway::tcp::congestion::Algorithm;
@@ -213,8 +213,8 @@ pub(crate) struct SteerArgs {
     pub(crate) interfaces: Vec<String>,
 
     /// A claimed address (may be repeated)
-    #[arg(short, long = "address", value_name = "ADDR/PREFIX")]
-    pub(crate) addresses: Vec<Cidr>,
+    #[arg(short, long = "address", value_name = "ADDR/PREFIX[@VLAN]")]
+    pub(crate) addresses: Vec<AddressClaim>,
 
     /// Ports claimed on the kernel's own addresses, as in tcp:80,udp:53
     #[arg(long = "claim", value_name = "tcp:PORT|udp:PORT", value_delimiter = ',')]

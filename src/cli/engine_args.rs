@@ -10,11 +10,12 @@ use ringway::engine::Idle;
 use ringway::error::SetupError;
 use ringway::launch::Launch;
 use ringway::link::groups::is_group;
-use ringway::link::interface::{Cidr, PortClaim, Transport};
+use ringway::link::interface::{AddressClaim, Cidr, PortClaim, Transport};
 use ringway::link::routes::Route;
 use ringway::service::Local;
 use ringway::settings::{Settings, number};
 use ringway::steer::Mode;
+use ringway::wire::vlan::Vlan;
 use ringway::xsk::ZeroCopy;
 
 /// Options of the engine.
@@ -25,8 +26,8 @@ pub(crate) struct EngineArgs {
     #[arg(short, long = "interface", value_name = "IF")]
     pub(crate) interfaces: Vec<String>,
 
-    /// An address that becomes Ringway's; the kernel must not own it (may be repeated)
-    #[arg(short, long = "address", value_name = "[IF=]ADDR/PREFIX")]
+    /// An address that becomes Ringway's, in a VLAN if it names one; the kernel must not own it (may be repeated)
+    #[arg(short, long = "address", value_name = "[IF=]ADDR/PREFIX[@VLAN]")]
     pub(crate) addresses: Vec<AddressSpec>,
 
     /// Without -a: ports to take on the kernel's own addresses, as in tcp:80,udp:53
@@ -97,13 +98,15 @@ pub(crate) enum IdleWord {
     Park,
 }
 
-/// `[IF=]ADDR/PREFIX`.
+/// `[IF=]ADDR/PREFIX[@VLAN]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AddressSpec {
     /// The interface it belongs to; may be left out where there is one only.
     pub(crate) interface: Option<String>,
     /// The address.
     pub(crate) cidr: Cidr,
+    /// The VLAN it is in.
+    pub(crate) vlan: Vlan,
 }
 
 impl FromStr for AddressSpec {
@@ -111,16 +114,19 @@ impl FromStr for AddressSpec {
 
     fn from_str(text: &str) -> Result<Self, SetupError> {
         match text.split_once('=') {
-            None => Ok(Self { interface: None, cidr: text.parse()? }),
-            Some((interface, cidr)) => {
-                let cidr = cidr.parse().map_err(|error: SetupError| match error.remedy() {
+            None => {
+                let AddressClaim { cidr, vlan } = text.parse()?;
+                Ok(Self { interface: None, cidr, vlan })
+            }
+            Some((interface, claim)) => {
+                let AddressClaim { cidr, vlan } = claim.parse().map_err(|error: SetupError| match error.remedy() {
                     Some(word) => {
                         let word = word.trim_start_matches("-a ");
                         SetupError::usage(error.what(), error.why()).mend(format!("-a {interface}={word}"))
                     }
                     None => error,
                 })?;
-                Ok(Self { interface: Some(interface.to_owned()), cidr })
+                Ok(Self { interface: Some(interface.to_owned()), cidr, vlan })
             }
         }
     }
@@ -164,7 +170,7 @@ impl EngineArgs {
             launch = launch.interface(interface);
             for address in self.addresses.iter().filter(|address| address.interface.as_ref().is_none_or(|name| name == interface))
             {
-                launch = launch.address(address.cidr);
+                launch = launch.address(AddressClaim { cidr: address.cidr, vlan: address.vlan });
             }
         }
         for (at, gateway) in self.gateways.iter().enumerate() {

@@ -22,9 +22,9 @@ fn claims(args: &SteerArgs) -> Result<Claims, SetupError> {
     let mut claims = Claims::new();
     if !args.addresses.is_empty() {
         for address in &args.addresses {
-            addresses::check(address, &[])?;
+            addresses::check(&address.cidr, &[])?;
+            claims.add(&Claim::Addresses(vec![address.cidr]), address.vlan)?;
         }
-        claims.add(&Claim::Addresses(args.addresses.clone()), None)?;
     }
     if !args.claims.is_empty() {
         if args.interfaces.is_empty() {

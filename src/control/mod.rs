@@ -46,6 +46,8 @@ pub type ClaimAddresses = Box<dyn FnMut(&[Cidr]) -> Vec<Cidr> + Send>;
 pub struct Watched<'a> {
     /// The interface.
     pub nic: &'a Nic,
+    /// Its position among the engine's interfaces, or that of the first one when it has several VLANs.
+    pub position: u16,
     /// What is claimed on it.
     pub claim: &'a Claim,
     /// The MTU that the engine reckons with.
@@ -87,6 +89,8 @@ struct Followed {
     copies: Vec<Copies>,
     confirmer: Option<Confirmer>,
     claim: Option<ClaimAddresses>,
+    /// The largest MTU that the engine was started for.
+    largest_mtu: usize,
     /// Something could not be followed whole, and that was said.
     said_full: bool,
 }
@@ -105,13 +109,11 @@ impl Prepared {
         let listen = |fd, token| poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE);
         listen(changes.as_raw_fd(), CHANGES).map_err(failed)?;
         let mut interfaces = Vec::new();
-        for (position, Watched { nic, claim, mtu, on_addresses }) in watched.into_iter().enumerate() {
+        for Watched { nic, position, claim, mtu, on_addresses } in watched {
             let filters = filter::filters(claim);
             let copies =
                 filters.iter().map(|(ethertype, filter)| Copies::open(nic, *ethertype, filter)).collect::<Result<Vec<_>, _>>()?;
             copies.iter().try_for_each(|copies| listen(copies.as_raw_fd(), COPIES)).map_err(failed)?;
-            // What the engine was told at its start; the positions were counted there.
-            let position = u16::try_from(position).unwrap_or(u16::MAX);
             interfaces.push(Followed {
                 name: nic.name().to_owned(),
                 ifindex: nic.index(),
@@ -119,6 +121,7 @@ impl Prepared {
                 copies,
                 confirmer: on_addresses.is_some().then(|| Confirmer::on(nic.name(), nic.index())),
                 claim: on_addresses,
+                largest_mtu: mtu.max(LARGEST_MTU),
                 said_full: false,
             });
         }
@@ -362,7 +365,7 @@ impl Follower {
 
 impl Followed {
     fn link(&mut self, state: LinkState) {
-        let largest = state.mtu.min(LARGEST_MTU);
+        let largest = state.mtu.min(self.largest_mtu);
         let name = &self.name;
         for news in self.mirror.link(LinkState { mtu: largest, ..state }) {
             match news {

@@ -1,4 +1,4 @@
-//! The key of a flow: both ends, the interface and the VLAN.
+//! The key of a flow: both ends, and the interface.
 //!
 //! Made by the engine from each segment, and at connect. A plain value.
 
@@ -79,21 +79,14 @@ impl fmt::Display for Address {
     }
 }
 
-/// Where a packet travels: the interface's position in the engine, and the VLAN.
+/// Where a packet travels: the interface of the engine, which is in one VLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
     /// Position of the interface in the engine's list, from 0.
     pub interface: u16,
-    /// VLAN id, or [`Link::UNTAGGED`].
-    pub vlan: u16,
 }
 
-impl Link {
-    /// The `vlan` of frames without a tag.
-    pub const UNTAGGED: u16 = u16::MAX;
-}
-
-/// The identity of a flow: 40 bytes, compared and hashed whole.
+/// The identity of a flow, compared and hashed whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// Our address.
@@ -104,7 +97,7 @@ pub struct FlowKey {
     pub local_port: u16,
     /// The peer's port.
     pub remote_port: u16,
-    /// Interface and VLAN.
+    /// The interface.
     pub link: Link,
 }
 
@@ -119,7 +112,7 @@ impl FlowKey {
         SocketAddr::new(self.remote.ip(), self.remote_port)
     }
 
-    /// The 40 bytes that are hashed.
+    /// The 38 bytes that are hashed, and two of zero.
     pub fn octets(&self) -> [u8; 40] {
         let mut bytes = [0; 40];
         bytes[..16].copy_from_slice(self.local.octets());
@@ -127,12 +120,11 @@ impl FlowKey {
         bytes[32..34].copy_from_slice(&self.local_port.to_ne_bytes());
         bytes[34..36].copy_from_slice(&self.remote_port.to_ne_bytes());
         bytes[36..38].copy_from_slice(&self.link.interface.to_ne_bytes());
-        bytes[38..].copy_from_slice(&self.link.vlan.to_ne_bytes());
         bytes
     }
 }
 
-const _: () = assert!(size_of::<FlowKey>() == 40);
+const _: () = assert!(size_of::<FlowKey>() == 38);
 
 #[cfg(test)]
 mod tests {

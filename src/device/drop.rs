@@ -29,6 +29,10 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// Shorter than an Ethernet header, or than the VLAN tag it announces.
     EthernetTruncated = "ethernet_truncated",
+    /// A packet of several frames of which the ring lost or garbled one.
+    ChainBroken = "chain_broken",
+    /// A packet of more frames, or bytes, than the link's largest has.
+    ChainTooLong = "chain_too_long",
     /// Not addressed to this interface, to broadcast or to multicast.
     EthernetNotOurs = "ethernet_not_ours",
     /// A source address of Ethernet that is no single station's: an answer to it would go to many.

@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Device, DeviceStats, Frame, FrameCensus};
+use super::{Chain, Device, DeviceStats, Frame, FrameCensus};
+use crate::limits::CHAIN_PIECES;
 use crate::wire::ethernet::Mac;
 
 /// Bytes of one frame buffer: a 2048-byte chunk, as in a UMEM.
@@ -18,6 +19,8 @@ const FRAME_BYTES: usize = 2048;
 pub struct MemoryFrame {
     bytes: Box<[u8; FRAME_BYTES]>,
     len: usize,
+    /// The packet goes on in the next frame.
+    more: bool,
 }
 
 impl Frame for MemoryFrame {
@@ -58,6 +61,8 @@ pub struct MemoryDevice {
     outgoing: Vec<MemoryFrame>,
     inbox: Arc<Mutex<Inbox>>,
     peer: Arc<Mutex<Inbox>>,
+    /// The next packet lies in several frames.
+    chained: bool,
     stats: DeviceStats,
 }
 
@@ -84,9 +89,15 @@ pub fn cable(frames: usize) -> (MemoryDevice, MemoryDevice) {
     )
 }
 
+/// The same with another MTU: packets longer than a frame lie in several.
+pub fn cable_of_mtu(frames: usize, mtu: usize) -> (MemoryDevice, MemoryDevice) {
+    let (left, right) = cable(frames);
+    (MemoryDevice { mtu, ..left }, MemoryDevice { mtu, ..right })
+}
+
 impl MemoryDevice {
     fn new(mac: Mac, frames: usize, inbox: Arc<Mutex<Inbox>>, peer: Arc<Mutex<Inbox>>) -> Self {
-        let free = (0..frames).map(|_| MemoryFrame { bytes: Box::new([0; FRAME_BYTES]), len: 0 }).collect();
+        let free = (0..frames).map(|_| MemoryFrame { bytes: Box::new([0; FRAME_BYTES]), len: 0, more: false }).collect();
         let mut device = Self {
             mac,
             mtu: 1500,
@@ -96,6 +107,7 @@ impl MemoryDevice {
             outgoing: Vec::with_capacity(frames),
             inbox,
             peer,
+            chained: false,
             stats: DeviceStats::default(),
         };
         device.refill();
@@ -117,12 +129,14 @@ impl Device for MemoryDevice {
 
     fn receive(&mut self, burst: &mut Vec<MemoryFrame>, limit: usize) -> usize {
         let mut inbox = lock(&self.inbox);
-        let count = limit.min(inbox.arrived.len());
+        let singles = inbox.arrived.iter().take(limit).take_while(|frame| !frame.more).count();
+        let count = if self.chained { 0 } else { singles };
         for frame in inbox.arrived.drain(..count) {
             self.stats.received += 1;
             self.stats.received_bytes += frame.len as u64;
             burst.push(frame);
         }
+        self.chained = inbox.arrived.front().is_some_and(|frame| frame.more);
         count
     }
 
@@ -146,8 +160,49 @@ impl Device for MemoryDevice {
         }
         self.stats.transmitted += 1;
         self.stats.transmitted_bytes += frame.len as u64;
-        self.outgoing.push(frame);
+        self.outgoing.push(MemoryFrame { more: false, ..frame });
         Ok(())
+    }
+
+    fn frame_bytes(&self) -> usize {
+        FRAME_BYTES
+    }
+
+    fn chained(&self) -> bool {
+        self.chained
+    }
+
+    fn receive_chain(&mut self, pieces: &mut Vec<MemoryFrame>) -> Chain {
+        self.chained = false;
+        let mut inbox = lock(&self.inbox);
+        // A packet is put into the inbox whole.
+        while let Some(frame) = inbox.arrived.pop_front() {
+            self.stats.received_bytes += frame.len as u64;
+            let more = frame.more;
+            pieces.push(frame);
+            if !more {
+                break;
+            }
+        }
+        self.stats.received += 1;
+        Chain::Whole
+    }
+
+    fn has_room_for_chain(&mut self, frames: usize) -> bool {
+        self.room() >= frames && self.free.len() >= frames
+    }
+
+    fn transmit_chain(&mut self, pieces: &mut Vec<MemoryFrame>) -> bool {
+        let last = pieces.len().saturating_sub(1);
+        if self.room() < pieces.len() || pieces.len() > CHAIN_PIECES {
+            return false;
+        }
+        self.stats.transmitted += 1;
+        for (nth, frame) in pieces.drain(..).enumerate() {
+            self.stats.transmitted_bytes += frame.len as u64;
+            self.outgoing.push(MemoryFrame { more: nth < last, ..frame });
+        }
+        true
     }
 
     fn recycle(&mut self, frame: MemoryFrame) {
@@ -158,17 +213,24 @@ impl Device for MemoryDevice {
         if !self.outgoing.is_empty() {
             self.stats.kicks += 1;
             let mut peer = lock(&self.peer);
-            for frame in self.outgoing.drain(..) {
-                match peer.empty.pop() {
-                    Some(mut target) => {
-                        target.bytes[..frame.len].copy_from_slice(&frame.bytes[..frame.len]);
-                        target.len = frame.len;
-                        peer.arrived.push_back(target);
-                    }
-                    None => peer.dropped += 1,
+            // A packet arrives in all of its frames or not at all.
+            let mut taken = true;
+            let mut begins = true;
+            for at in 0..self.outgoing.len() {
+                if begins {
+                    let frames = 1 + self.outgoing[at..].iter().take_while(|frame| frame.more).count();
+                    taken = peer.empty.len() >= frames;
+                    peer.dropped += u64::from(!taken);
                 }
-                self.free.push(frame);
+                let frame = &self.outgoing[at];
+                begins = !frame.more;
+                if taken && let Some(mut target) = peer.empty.pop() {
+                    target.bytes[..frame.len].copy_from_slice(&frame.bytes[..frame.len]);
+                    (target.len, target.more) = (frame.len, frame.more);
+                    peer.arrived.push_back(target);
+                }
             }
+            self.free.append(&mut self.outgoing);
         }
         self.refill();
     }

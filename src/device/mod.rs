@@ -55,6 +55,35 @@ pub trait Device {
     /// The frame itself, when the transmit ring has no room: try again after a flush, in a later turn.
     fn transmit(&mut self, frame: Self::Frame) -> Result<(), Self::Frame>;
 
+    /// Bytes of the longest frame that one buffer takes. A longer one is a chain of several, where the device has such.
+    fn frame_bytes(&self) -> usize {
+        usize::MAX
+    }
+
+    /// True when the packet that is next to be received, or the rest of it, lies in several frames: [`Device::receive`] takes none then.
+    fn chained(&self) -> bool {
+        false
+    }
+
+    /// Moves the frames of the packet for which [`Device::chained`] holds to `pieces`, which is empty, in their order: all of them, or none.
+    fn receive_chain(&mut self, pieces: &mut Vec<Self::Frame>) -> Chain {
+        let _ = pieces;
+        Chain::Unfinished
+    }
+
+    /// True when a packet of so many frames could be allocated and sent now.
+    fn has_room_for_chain(&mut self, frames: usize) -> bool {
+        let _ = frames;
+        false
+    }
+
+    /// Queues the frames of this device that are one packet, in their order, as [`Device::transmit`] does with one: all of them, or none, and then they
+    /// stay where they are.
+    fn transmit_chain(&mut self, pieces: &mut Vec<Self::Frame>) -> bool {
+        let _ = pieces;
+        false
+    }
+
     /// Puts a frame back among the free ones.
     fn recycle(&mut self, frame: Self::Frame);
 
@@ -83,6 +112,19 @@ pub trait Device {
 
     /// Frames that exist, and where they are, for the leak check at the end of a run.
     fn frames(&self) -> FrameCensus;
+}
+
+/// What became of a packet of several frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// It has not come whole yet.
+    Unfinished,
+    /// Here it is.
+    Whole,
+    /// An entry of it was none: what came of it is free again.
+    Broken,
+    /// It did not end where the longest packet does: what came of it is free again.
+    TooLong,
 }
 
 /// Counts of one device since its start.

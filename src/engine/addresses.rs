@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::core::{Core, Timer};
+use super::core::{Core, Lane, Timer};
 use super::emit::LinkHeader;
 use super::run::Engine;
 use crate::demux::{Address, FlowKey, Link};
@@ -83,7 +83,7 @@ impl<D: Device> Core<D> {
     /// Bytes that differ from host to host and from address to address.
     fn jitter(&self, address: IpAddr) -> [u8; 8] {
         let address = Address::from(address);
-        let link = Link { interface: 0, vlan: Link::UNTAGGED };
+        let link = Link { interface: 0 };
         self.hash.of(&FlowKey { local: address, remote: address, local_port: 0, remote_port: 0, link }).to_ne_bytes()
     }
 
@@ -114,7 +114,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Asks whether anybody has an address.
-    fn probe(&mut self, at: usize, address: IpAddr) {
+    fn probe(&mut self, at: Lane, address: IpAddr) {
         match address {
             IpAddr::V4(address) => {
                 let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
@@ -127,7 +127,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Tells all that an address is ours, so that neighbours forget who had it before (RFC 5227 2.3, RFC 4861 7.2.6).
-    pub(super) fn announce_one(&mut self, at: usize, address: IpAddr) {
+    pub(super) fn announce_one(&mut self, at: Lane, address: IpAddr) {
         let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
         match address {
             IpAddr::V4(address) => {
@@ -139,9 +139,9 @@ impl<D: Device> Core<D> {
 
     /// Another station has or wants an address of ours. One that was not ours yet is its; one that is, is said and, at most every ten seconds, announced
     /// again (RFC 5227 2.4 b).
-    pub(super) fn conflict(&mut self, at: usize, address: IpAddr, rival: Mac) {
+    pub(super) fn conflict(&mut self, at: Lane, address: IpAddr, rival: Mac) {
         let now = self.now;
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let link = &mut self.links[at.link()];
         let candidate = link.candidates.iter_mut().find(|candidate| candidate.address() == address);
         if candidate.as_ref().is_some_and(|candidate| candidate.is_duplicate()) {
             return;

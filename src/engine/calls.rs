@@ -93,7 +93,7 @@ impl<D: Device> Context for Core<D> {
             remote: remote.ip().into(),
             local_port: 0,
             remote_port: remote.port(),
-            link: self.link_key(at),
+            link: Self::link_key(at),
         };
         key.local_port = match options.source_port {
             // What came back to another port of the kernel's address would go to the kernel.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::addresses::Duplicate;
+use super::chain_path::{Chains, IP_HEADER_MAX, LINK_HEADER_MAX};
 use super::clock::MonotonicClock;
 use super::config::Config;
 use super::counters::Counters;
@@ -31,7 +32,7 @@ use crate::tcp::pool::BufferPool;
 use crate::tcp::tally::{Happening, Tally};
 use crate::time::Instant;
 use crate::udp::{Endpoints, KeptDatagrams};
-use crate::wire::ipv6;
+use crate::wire::{ethernet, ipv6, tcp};
 
 /// One queue of one interface.
 #[derive(Debug)]
@@ -39,17 +40,43 @@ pub struct Port<D> {
     pub(super) device: D,
     pub(super) interface: u16,
     pub(super) queue: u32,
+    /// The longest payload of a segment that one frame takes, whatever its headers.
+    pub(super) one_segment: usize,
 }
 
 impl<D: Device> Port<D> {
-    /// `interface` is the position of the interface in the list given to [`super::Engine::new`], `queue` the number it is reported under.
-    pub const fn new(device: D, interface: u16, queue: u32) -> Self {
-        Self { device, interface, queue }
+    /// `interface` is the position of the interface in the list given to [`super::Engine::new`], `queue` the number it is reported under. Interfaces of
+    /// the same name are VLANs of one NIC: the queue serves them all.
+    pub fn new(device: D, interface: u16, queue: u32) -> Self {
+        let one_segment = device.frame_bytes().saturating_sub(LINK_HEADER_MAX + IP_HEADER_MAX + tcp::HEADER_MAX);
+        Self { device, interface, queue, one_segment }
     }
 
     /// The device again.
     pub fn into_device(self) -> D {
         self.device
+    }
+}
+
+/// A port as one of the interfaces behind it sees it: the way of a frame in or out. Each VLAN of a NIC is an interface of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lane {
+    /// Position of the port.
+    pub(super) port: u16,
+    /// Position of the interface.
+    pub(super) interface: u16,
+}
+
+impl Lane {
+    #[inline]
+    pub(super) const fn port(self) -> usize {
+        self.port as usize
+    }
+
+    /// Position of the interface's link.
+    #[inline]
+    pub(super) const fn link(self) -> usize {
+        self.interface as usize
     }
 }
 
@@ -76,6 +103,10 @@ pub(super) enum Timer {
 #[derive(Debug)]
 pub(super) struct Link<F> {
     pub(super) interface: Interface,
+    /// The longest IP packet for which there is room in one frame.
+    frame_room: usize,
+    /// The first interface of the same NIC, whose VLAN is another unless it is this one.
+    pub(super) nic: u16,
     /// The claimed addresses on their way to be ours: none in a port claim, where they are the kernel's.
     pub(super) candidates: Vec<Candidate>,
     /// Those that are ours, for which ARP and neighbour discovery answer.
@@ -90,7 +121,7 @@ pub(super) struct Link<F> {
 }
 
 impl<F> Link<F> {
-    fn new(interface: Interface, config: &Config) -> Self {
+    fn new(interface: Interface, nic: u16, frame_bytes: usize, config: &Config) -> Self {
         let mut neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
         //= rfc4861#6.3.4
         //# Using a random
@@ -98,8 +129,11 @@ impl<F> Link<F> {
         //# Detection messages will synchronize with each other.
         let dice = ipv6::flow_label(&config.secrets.flow_labels, interface.name.as_bytes()) % 1000;
         neighbors.set_reachable_time(REACHABLE_TIME / 2 + REACHABLE_TIME * dice / 1000);
+        let frame_room = frame_bytes.saturating_sub(ethernet::HEADER_LEN + interface.vlan.tag_bytes());
         Self {
             interface,
+            frame_room,
+            nic,
             candidates: Vec::new(),
             claimed: Vec::new(),
             claimed_v6: Vec::new(),
@@ -108,6 +142,12 @@ impl<F> Link<F> {
             defense: Defense::default(),
             mirrored: false,
         }
+    }
+
+    /// The longest IP packet of ours that leaves in one frame.
+    #[inline]
+    pub(super) fn one_frame(&self) -> usize {
+        self.interface.mtu.min(self.frame_room)
     }
 
     /// An address is ours from now on.
@@ -167,6 +207,7 @@ pub(super) struct Core<D: Device> {
     pub(super) identifications: Identifications,
     /// The frames of a packet that leaves in fragments; empty between calls.
     pub(super) fragments: Vec<D::Frame>,
+    pub(super) chains: Chains<D::Frame>,
     pub(super) icmp_bucket: TokenBucket,
     /// The paths that are narrower than their link.
     pub(super) path_mtus: PathMtus,
@@ -199,13 +240,26 @@ impl<D: Device> Core<D> {
         let connections = config.tcp.connections;
         let addresses: usize = interfaces.iter().map(|interface| interface.addresses().len()).sum();
         let core = ports.first().map_or(0, |port| u64::from(port.queue) << 16 | u64::from(port.interface));
+        let nic = |of: &Interface| interfaces.iter().position(|other| other.name == of.name).unwrap_or_default() as u16;
+        let chained_mtu = ports
+            .iter()
+            .map(|port| &port.device)
+            .filter(|device| device.mtu() + LINK_HEADER_MAX > device.frame_bytes())
+            .map(|device| device.mtu())
+            .max();
+        let nics: Vec<u16> = interfaces.iter().map(nic).collect();
+        let frame_bytes = ports.iter().map(|port| port.device.frame_bytes()).min().unwrap_or(usize::MAX);
         let frames: usize = ports.iter().map(|port| port.device.frames().total).sum();
         Self {
             now: Instant::ZERO,
             clock: None,
             config,
             ports,
-            links: interfaces.into_iter().map(|interface| Link::new(interface, &config)).collect(),
+            links: interfaces
+                .into_iter()
+                .zip(nics)
+                .map(|(interface, nic)| Link::new(interface, nic, frame_bytes, &config))
+                .collect(),
             hash: KeyedHash::new(&config.secrets.directory),
             directory: Directory::with_capacity(connections),
             flows: Slab::with_capacity(connections),
@@ -226,6 +280,7 @@ impl<D: Device> Core<D> {
             whole: Box::default(),
             identifications: Identifications::new(&config.secrets.fragments, core),
             fragments: Vec::new(),
+            chains: Chains::new(chained_mtu),
             icmp_bucket: TokenBucket::for_icmp(),
             path_mtus: PathMtus::new(&config.secrets.paths),
             next_ports: [0; limits::PORT_COUNTERS],

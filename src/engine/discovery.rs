@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::core::Core;
+use super::core::{Core, Lane};
 use super::emit::{self, Delivery, LinkHeader};
 use super::settle::Verdict;
 use crate::device::{Device, Drop, Frame};
@@ -20,7 +20,7 @@ use crate::wire::{ipv6, nd as wire_nd};
 
 impl<D: Device> Core<D> {
     /// A message of neighbour discovery, whose ICMPv6 header and checksum are right.
-    pub(super) fn discovery_path(&mut self, at: usize, frame: D::Frame, packet: &Packet, icmp: &Icmp) -> Verdict<D::Frame> {
+    pub(super) fn discovery_path(&mut self, at: Lane, frame: D::Frame, packet: &Packet, icmp: &Icmp) -> Verdict<D::Frame> {
         match self.discovery(at, frame.bytes(), packet, icmp) {
             Ok(()) => Verdict::Done(frame),
             Err(why) => Verdict::Drop(frame, why),
@@ -28,7 +28,7 @@ impl<D: Device> Core<D> {
     }
 
     /// The same for the bytes of a frame.
-    pub(super) fn discovery(&mut self, at: usize, bytes: &[u8], packet: &Packet, icmp: &Icmp) -> Result<(), Drop> {
+    pub(super) fn discovery(&mut self, at: Lane, bytes: &[u8], packet: &Packet, icmp: &Icmp) -> Result<(), Drop> {
         let (Some(whole), Some(message)) = (bytes.get(packet.whole()), bytes.get(packet.payload())) else {
             return Err(Drop::NdMalformed);
         };
@@ -60,9 +60,9 @@ impl<D: Device> Core<D> {
     }
 
     /// A station says which Ethernet address it has.
-    fn advertised(&mut self, at: usize, said: &NeighborAdvertisement) -> Result<(), Drop> {
+    fn advertised(&mut self, at: Lane, said: &NeighborAdvertisement) -> Result<(), Drop> {
         let now = self.now;
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let link = &mut self.links[at.link()];
         let hop = link.hop(IpAddr::V6(said.target));
         let taken = link.neighbors.advertised(now, hop, said, &mut self.waiting);
         if let Some(mac) = self.link_of(at).neighbors.known(hop) {
@@ -72,7 +72,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Asks who has an address: the station that had it, or all.
-    pub(super) fn solicit(&mut self, at: usize, target: Ipv6Addr) {
+    pub(super) fn solicit(&mut self, at: Lane, target: Ipv6Addr) {
         let link = self.link_of(at);
         let Some((_, IpAddr::V6(source))) = route::source([&link.interface], IpAddr::V6(target)) else { return };
         let known = link.neighbors.ask_at(link.hop(IpAddr::V6(target)));
@@ -81,14 +81,14 @@ impl<D: Device> Core<D> {
     }
 
     /// Sends a message of our own.
-    pub(super) fn send_discovery(&mut self, at: usize, outgoing: &Outgoing) {
+    pub(super) fn send_discovery(&mut self, at: Lane, outgoing: &Outgoing) {
         let Outgoing { source, target, target_mac, message } = outgoing;
         let link = LinkHeader { target: *target_mac, ..self.unresolved(at) };
         let ends = ((*source).into(), (*target).into());
         let pseudo = PseudoHeader { source: ends.0, target: ends.1, protocol: ipv6::NEXT_HEADER_ICMPV6 };
         let mut bytes = [0; MESSAGE_MAX];
         let len = wire_nd::emit(&mut bytes, message, &pseudo);
-        let Some(mut frame) = self.ports[at].device.allocate() else {
+        let Some(mut frame) = self.ports[at.port()].device.allocate() else {
             self.drops.count(Drop::NoFrame);
             return;
         };

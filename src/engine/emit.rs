@@ -12,6 +12,7 @@ use crate::wire::checksum::PseudoHeader;
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
+use crate::wire::vlan::Vlan;
 use crate::wire::{arp, extension, icmpv6, tcp, udp};
 
 /// Ethernet addresses and VLAN of a packet to be built.
@@ -19,7 +20,7 @@ use crate::wire::{arp, extension, icmpv6, tcp, udp};
 pub(super) struct LinkHeader {
     pub(super) source: Mac,
     pub(super) target: Mac,
-    pub(super) vlan: Option<u16>,
+    pub(super) vlan: Vlan,
 }
 
 impl LinkHeader {

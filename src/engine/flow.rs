@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::core::Lane;
 use super::wheel;
 use crate::demux::FlowKey;
 use crate::service::ListenerId;
@@ -21,8 +22,8 @@ pub(super) struct Flow {
     pub(super) tcb: Tcb,
     /// Of its packets, over IPv6 (RFC 6437): the same for all.
     pub(super) flow_label: u32,
-    /// Position of the port that the peer's segments last came in by; ours leave there.
-    pub(super) port: usize,
+    /// The lane that the peer's segments last came in by; ours leave there.
+    pub(super) lane: Lane,
     pub(super) hop: Hop,
     /// The peer has acknowledged something since the hop was looked up: the neighbour carries our packets.
     pub(super) progress: bool,
@@ -103,13 +104,13 @@ const COOKIES_TAKEN: Duration = Duration::from_secs(128);
 
 impl Flow {
     /// A connection as it begins: nobody's, and with nothing told.
-    pub(super) fn new(key: FlowKey, hash: u64, flow_label: u32, tcb: Tcb, port: usize, hop: Hop) -> Self {
+    pub(super) fn new(key: FlowKey, hash: u64, flow_label: u32, tcb: Tcb, lane: Lane, hop: Hop) -> Self {
         Self {
             key,
             hash,
             flow_label,
             tcb,
-            port,
+            lane,
             hop,
             progress: false,
             listener: None,

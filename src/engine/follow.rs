@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::core::{Core, Link};
+use super::core::{Core, Lane, Link};
 use super::news::{Feed, News, Wish};
 use super::run::Engine;
 use super::settle::Verdict;
@@ -67,8 +67,8 @@ impl<D: Device, S: Service> Engine<D, S> {
                 self.core.wish(Wish::Free(routes));
             }
             News::Address { address, there, .. } => self.core.told_address(at, address, there),
-            News::Link { up, .. } => self.core.told_link(at, up),
-            News::Mtu { mtu, .. } => self.core.told_mtu(at, mtu),
+            News::Link { up, .. } => self.core.lanes_of_nic(at).into_iter().for_each(|at| self.core.told_link(at, up)),
+            News::Mtu { mtu, .. } => self.core.lanes_of_nic(at).into_iter().for_each(|at| self.core.told_mtu(at, mtu)),
             News::Copy { frame, .. } => {
                 self.core.counters.copies += 1;
                 if let Err(why) = self.copy(at, &frame) {
@@ -79,7 +79,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// A frame that the kernel has too. What calls for an answer is the kernel's; what it tells is taken in.
-    fn copy(&mut self, at: usize, bytes: &[u8]) -> Result<(), Drop> {
+    fn copy(&mut self, at: Lane, bytes: &[u8]) -> Result<(), Drop> {
         let interface = &self.core.link_of(at).interface;
         let header = packet::accept_ethernet(interface, bytes)?;
         let accepted = match header.ethertype {
@@ -110,8 +110,15 @@ impl<D: Device> Core<D> {
         self.follow.as_ref().is_some_and(|follow| !follow.news.is_empty())
     }
 
-    fn link_mut(&mut self, at: usize) -> &mut Link<D::Frame> {
-        &mut self.links[usize::from(self.ports[at].interface)]
+    /// The lanes of all VLANs of a NIC: they go up and down together.
+    fn lanes_of_nic(&self, at: Lane) -> Vec<Lane> {
+        let nic = self.link_of(at).nic;
+        let same = self.links.iter().enumerate().filter(|(_, link)| link.nic == nic);
+        same.map(|(interface, _)| Lane { interface: interface as u16, ..at }).collect()
+    }
+
+    fn link_mut(&mut self, at: Lane) -> &mut Link<D::Frame> {
+        &mut self.links[at.link()]
     }
 
     /// Tells the control thread, if there is one.
@@ -121,10 +128,10 @@ impl<D: Device> Core<D> {
         }
     }
 
-    fn told_neighbor(&mut self, at: usize, ip: IpAddr, known: Known) {
+    fn told_neighbor(&mut self, at: Lane, ip: IpAddr, known: Known) {
         let now = self.now;
         let mut dropped = Vec::new();
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let link = &mut self.links[at.link()];
         let hop = link.hop(ip);
         link.neighbors.told(now, hop, known, &mut self.waiting, &mut dropped);
         for frame in dropped {
@@ -135,7 +142,7 @@ impl<D: Device> Core<D> {
         }
     }
 
-    fn told_address(&mut self, at: usize, address: Cidr, there: bool) {
+    fn told_address(&mut self, at: Lane, address: Cidr, there: bool) {
         let link = self.link_mut(at);
         if let Claim::Ports { addresses, .. } = &mut link.interface.claim {
             addresses.retain(|known| known.address != address.address);
@@ -145,7 +152,7 @@ impl<D: Device> Core<D> {
         }
     }
 
-    fn told_link(&mut self, at: usize, up: bool) {
+    fn told_link(&mut self, at: Lane, up: bool) {
         let link = self.link_of(at);
         if !up || link.mirrored {
             return;
@@ -156,15 +163,10 @@ impl<D: Device> Core<D> {
         ours.into_iter().for_each(|address| self.announce_one(at, address));
     }
 
-    fn told_mtu(&mut self, at: usize, mtu: usize) {
-        let interface = self.ports[at].interface;
+    fn told_mtu(&mut self, at: Lane, mtu: usize) {
         self.link_mut(at).interface.mtu = mtu;
-        let over: Vec<SlotId> = self
-            .flows
-            .iter()
-            .filter(|(_, flow)| self.ports.get(flow.port).is_some_and(|port| port.interface == interface))
-            .map(|(id, _)| id)
-            .collect();
+        let over: Vec<SlotId> =
+            self.flows.iter().filter(|(_, flow)| flow.lane.interface == at.interface).map(|(id, _)| id).collect();
         let mtu = mtu.min(usize::from(u16::MAX)) as u16;
         for id in over {
             let Self { config, now, flows, .. } = self;
@@ -175,7 +177,7 @@ impl<D: Device> Core<D> {
     }
 
     /// ARP between others: a neighbour that is known may say that its Ethernet address is another now.
-    fn arp_copy(&mut self, at: usize, bytes: &[u8]) -> Result<(), Drop> {
+    fn arp_copy(&mut self, at: Lane, bytes: &[u8]) -> Result<(), Drop> {
         let packet = wire_arp::parse(bytes)?;
         let link = self.link_of(at);
         match arp::on_arp(&packet, &link.claimed, link.interface.mac) {
@@ -185,7 +187,7 @@ impl<D: Device> Core<D> {
     }
 
     /// True when a flow may go on sending: its address is still the kernel's.
-    pub(super) fn may_send_from(&self, at: usize, source: IpAddr) -> bool {
+    pub(super) fn may_send_from(&self, at: Lane, source: IpAddr) -> bool {
         let link = self.link_of(at);
         !link.mirrored || link.interface.owns(source)
     }

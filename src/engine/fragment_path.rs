@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::core::Core;
+use super::core::{Core, Lane};
 use super::emit::{self, Delivery, Fragment, LinkHeader};
 use super::run::Engine;
 use super::settle::Verdict;
@@ -25,9 +25,27 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// A fragment. With the last one that was missing its packet takes the path that it would have taken whole.
     #[cold]
     #[inline(never)]
-    pub(super) fn fragment_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+    pub(super) fn fragment_path(&mut self, at: Lane, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let mut whole = self.core.take_whole();
-        let verdict = match self.core.reassemble(at, frame.bytes(), &packet, &mut whole) {
+        let reassembled = self.core.reassemble(at, frame.bytes(), &packet, &mut whole);
+        self.reassembled(at, frame, reassembled, whole)
+    }
+
+    /// The same of a fragment that came in several frames and lies in `bytes`.
+    pub(super) fn fragment_bytes(&mut self, at: Lane, frame: D::Frame, packet: &Packet, bytes: &[u8]) -> Verdict<D::Frame> {
+        let mut whole = self.core.take_whole();
+        let reassembled = self.core.reassemble(at, bytes, packet, &mut whole);
+        self.reassembled(at, frame, reassembled, whole)
+    }
+
+    fn reassembled(
+        &mut self,
+        at: Lane,
+        frame: D::Frame,
+        reassembled: Result<Option<Accepted>, Drop>,
+        mut whole: Box<[u8]>,
+    ) -> Verdict<D::Frame> {
+        let verdict = match reassembled {
             Ok(None) => Verdict::Done(frame),
             Ok(Some(accepted)) => self.whole_packet(at, frame, accepted, &mut whole),
             Err(why) => Verdict::Drop(frame, why),
@@ -37,7 +55,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// What was put together at the begin of `whole`; `frame`, which brought the last part, may carry the answer.
-    fn whole_packet(&mut self, at: usize, frame: D::Frame, accepted: Accepted, whole: &mut [u8]) -> Verdict<D::Frame> {
+    pub(super) fn whole_packet(&mut self, at: Lane, frame: D::Frame, accepted: Accepted, whole: &mut [u8]) -> Verdict<D::Frame> {
         let packet = match accepted {
             Accepted::Ip(packet) => packet,
             Accepted::Refused(packet, refused) => {
@@ -65,7 +83,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// ICMP that came in fragments: a ping is answered, in fragments again, and errors are heard. Neighbour discovery is not (RFC 6980).
-    fn icmp_whole(&mut self, at: usize, packet: &Packet, whole: &mut [u8]) -> Result<(), Drop> {
+    fn icmp_whole(&mut self, at: Lane, packet: &Packet, whole: &mut [u8]) -> Result<(), Drop> {
         let message = whole.get_mut(packet.payload()).ok_or(Drop::IcmpTruncated)?;
         match self.core.icmp_reaction(at, packet, message) {
             Reaction::Echo => {
@@ -102,12 +120,12 @@ impl<D: Device> Core<D> {
         if whole.is_empty() { vec![0; WHOLE_MAX].into() } else { whole }
     }
 
-    fn reassemble(&mut self, at: usize, frame: &[u8], packet: &Packet, whole: &mut [u8]) -> Result<Option<Accepted>, Drop> {
+    fn reassemble(&mut self, at: Lane, frame: &[u8], packet: &Packet, whole: &mut [u8]) -> Result<Option<Accepted>, Drop> {
         if matches!(self.link_of(at).interface.claim, Claim::Ports { .. }) {
             // Which port a later fragment belongs to nobody can see: they are all the kernel's.
             return Err(if packet.is_ipv4() { Drop::Ipv4Fragment } else { Drop::Ipv6Fragment });
         }
-        let part = Part::read(self.ports[at].interface, packet, frame)?;
+        let part = Part::read(at.interface, packet, frame)?;
         let Some(packet) = self.reassembly.take(self.now, &part, whole, &mut self.drops)? else { return Ok(None) };
         self.counters.ip_reassembled += 1;
         let bytes = whole.get(packet.whole()).unwrap_or_default();
@@ -131,12 +149,12 @@ impl<D: Device> Core<D> {
         self.whole = whole;
     }
 
-    /// Sends what a service or a ping is answered with: whole when the link carries it, else in fragments.
+    /// Sends what a service or a ping is answered with: whole when the link carries it, in as many frames as it takes, else in fragments of one frame.
     #[cold]
     #[inline(never)]
     pub(super) fn send_parts(
         &mut self,
-        at: usize,
+        at: Lane,
         link: LinkHeader,
         ends: (Address, Address),
         protocol: u8,
@@ -148,14 +166,17 @@ impl<D: Device> Core<D> {
         let header_len = emit::ip_header_len(ends.1);
         // The length field of IPv4 counts the header.
         let longest = usize::from(u16::MAX) - if ends.1.v4().is_some() { header_len } else { 0 };
-        let each = mtu.saturating_sub(emit::fragment_header_len(ends.1)) & !0b111;
+        let each = self.link_of(at).one_frame().saturating_sub(emit::fragment_header_len(ends.1)) & !0b111;
         if len > longest || each == 0 {
             return Err(CallError::TooLarge);
         }
         let in_parts = header_len + len > mtu;
+        if !in_parts && header_len + len > self.link_of(at).one_frame() {
+            return self.send_chain(at, |whole| emit::packet_of(whole, link, ends, protocol, delivery, data));
+        }
         let count = if in_parts { len.div_ceil(each) } else { 1 };
         let mut frames = std::mem::take(&mut self.fragments);
-        let device = &mut self.ports[at].device;
+        let device = &mut self.ports[at.port()].device;
         if device.room() < count {
             device.flush();
         }
@@ -193,7 +214,7 @@ impl<D: Device> Core<D> {
 
     /// The Ethernet header for a destination to which several frames go at once: they share one look at the neighbour, which must be known, since no more
     /// than a few frames may wait for it.
-    pub(super) fn link_to(&mut self, at: usize, target: IpAddr) -> Result<LinkHeader, CallError> {
+    pub(super) fn link_to(&mut self, at: Lane, target: IpAddr) -> Result<LinkHeader, CallError> {
         let hop = self.next_hop(at, target).ok_or(CallError::NoRoute)?;
         let link = self.unresolved(at);
         if let Some(target) = route::group_mac(&self.link_of(at).interface, target) {

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::core::{Core, Link};
+use super::core::{Core, Lane, Link};
 use super::emit::{self, Delivery, LinkHeader};
 use super::news::Wish;
 use super::run::Engine;
@@ -17,7 +17,7 @@ use crate::link::dad::{self, Candidate};
 use crate::link::icmp::{self, Complaint, Reaction, Trouble};
 use crate::link::interface::Claim;
 use crate::link::neighbor::Lookup;
-use crate::link::packet::Packet;
+use crate::link::packet::{self, Packet};
 use crate::link::pmtu;
 use crate::link::route;
 use crate::service::{EndpointId, IcmpError, Notice, ResetReason, Service};
@@ -26,12 +26,12 @@ use crate::tcp::tally::Happening;
 use crate::udp::Received;
 use crate::wire::ethernet::{Ethernet, Mac};
 use crate::wire::extension::Refused;
-use crate::wire::{arp as wire_arp, icmpv4, ipv4, reply};
+use crate::wire::{arp as wire_arp, ethernet, icmpv4, ipv4, reply};
 
 impl<D: Device, S: Service> Engine<D, S> {
     /// ICMP to a claimed address: echo is answered in its frame, an error reaches whoever sent the packet it quotes.
     #[inline(never)]
-    pub(super) fn icmp_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+    pub(super) fn icmp_path(&mut self, at: Lane, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let Some(message) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::IcmpTruncated) };
         match self.core.icmp_reaction(at, &packet, message) {
             Reaction::Echo => self.core.echo(at, frame, &packet),
@@ -50,7 +50,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// An error about a packet of ours, if the quotation is true: nothing in it is trusted before an endpoint or a TCB confirms it (RFC 5927 4).
-    pub(super) fn icmp_error(&mut self, at: usize, trouble: Trouble, quoted: &icmpv4::Quoted) {
+    pub(super) fn icmp_error(&mut self, at: Lane, trouble: Trouble, quoted: &icmpv4::Quoted) {
         let Trouble { icmp_type, code, .. } = trouble;
         let (local, remote) = (quoted.source, quoted.target);
         match quoted.protocol {
@@ -74,7 +74,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                     remote,
                     local_port: quoted.source_port,
                     remote_port: quoted.target_port,
-                    link: self.core.link_key(at),
+                    link: Core::<D>::link_key(at),
                 };
                 //= rfc9293#3.9.2.2
                 //# TCP implementations MUST act on an ICMP error message passed up from the IP layer, directing it to the connection that
@@ -121,7 +121,7 @@ impl<D: Device, S: Service> Engine<D, S> {
 
 impl<D: Device> Core<D> {
     /// What an ICMP message of either family deserves.
-    pub(super) fn icmp_reaction(&self, at: usize, packet: &Packet, message: &[u8]) -> Reaction {
+    pub(super) fn icmp_reaction(&self, at: Lane, packet: &Packet, message: &[u8]) -> Reaction {
         let interface = &self.link_of(at).interface;
         match packet.is_ipv4() {
             true => icmp::on_icmp(interface, packet, message),
@@ -130,7 +130,7 @@ impl<D: Device> Core<D> {
     }
 
     /// ARP to or about a claimed address (RFC 826).
-    pub(super) fn arp_path(&mut self, at: usize, mut frame: D::Frame, header: Ethernet) -> Verdict<D::Frame> {
+    pub(super) fn arp_path(&mut self, at: Lane, mut frame: D::Frame, header: Ethernet) -> Verdict<D::Frame> {
         let packet = match frame.bytes().get(header.header_len()..).map_or(Err(Drop::ArpMalformed), wire_arp::parse) {
             Ok(packet) => packet,
             Err(why) => return Verdict::Drop(frame, why),
@@ -176,17 +176,46 @@ impl<D: Device> Core<D> {
     }
 
     /// The link a port belongs to.
-    pub(super) fn link_of(&self, at: usize) -> &Link<D::Frame> {
-        &self.links[usize::from(self.ports[at].interface)]
+    pub(super) fn link_of(&self, at: Lane) -> &Link<D::Frame> {
+        &self.links[at.link()]
     }
 
-    /// The port by which packets leave that are no answer to one received: the first of the interface.
-    pub(super) fn port_of(&self, interface: u16) -> Option<usize> {
-        self.ports.iter().position(|port| port.interface == interface)
+    /// The lane by which packets leave that are no answer to one received: that of the first port of the interface.
+    pub(super) fn port_of(&self, interface: u16) -> Option<Lane> {
+        let nic_of = |interface: u16| self.links.get(usize::from(interface)).map(|link| link.nic);
+        let nic = nic_of(interface)?;
+        let port = self.ports.iter().position(|port| nic_of(port.interface) == Some(nic))?;
+        Some(Lane { port: port as u16, interface })
+    }
+
+    /// A port as its first interface sees it.
+    pub(super) fn first_lane(&self, port: usize) -> Lane {
+        Lane { port: port as u16, interface: self.ports[port].interface }
+    }
+
+    /// Checks the Ethernet header of a frame; `at` becomes the lane of its tags.
+    #[inline(always)]
+    pub(super) fn accept_ethernet(&self, at: &mut Lane, bytes: &[u8]) -> Result<Ethernet, Drop> {
+        match packet::accept_ethernet(&self.link_of(*at).interface, bytes) {
+            Err(Drop::VlanUnclaimed) => self.accept_tagged(at, bytes),
+            accepted => accepted,
+        }
+    }
+
+    /// A frame whose tags are not those of the lane: that of another interface of the NIC, if one has them.
+    #[cold]
+    #[inline(never)]
+    fn accept_tagged(&self, at: &mut Lane, bytes: &[u8]) -> Result<Ethernet, Drop> {
+        let vlan = ethernet::parse(bytes)?.vlan;
+        let nic = self.links[at.link()].nic;
+        let same = |link: &Link<D::Frame>| link.nic == nic && link.interface.vlan == vlan;
+        let interface = self.links.iter().position(same).ok_or(Drop::VlanUnclaimed)?;
+        at.interface = interface as u16;
+        packet::accept_ethernet(&self.links[interface].interface, bytes)
     }
 
     /// The Ethernet header of a packet whose next hop is still to be found.
-    pub(super) fn unresolved(&self, at: usize) -> LinkHeader {
+    pub(super) fn unresolved(&self, at: Lane) -> LinkHeader {
         let interface = &self.link_of(at).interface;
         LinkHeader { source: interface.mac, target: Mac::default(), vlan: interface.vlan }
     }
@@ -205,7 +234,7 @@ impl<D: Device> Core<D> {
     }
 
     /// The neighbour that packets to `target` go to.
-    pub(super) fn next_hop(&self, at: usize, target: IpAddr) -> Option<IpAddr> {
+    pub(super) fn next_hop(&self, at: Lane, target: IpAddr) -> Option<IpAddr> {
         let Link { interface, mirrored, .. } = self.link_of(at);
         match interface.claim {
             Claim::Ports { .. } if !mirrored => Some(target),
@@ -213,9 +242,9 @@ impl<D: Device> Core<D> {
         }
     }
 
-    pub(super) fn lookup_neighbor(&mut self, at: usize, hop: IpAddr) -> Lookup {
+    pub(super) fn lookup_neighbor(&mut self, at: Lane, hop: IpAddr) -> Lookup {
         let now = self.now;
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let link = &mut self.links[at.link()];
         let hop = link.hop(hop);
         match link.interface.claim {
             // Without a mirror of the kernel's neighbours only what was heard from them is known.
@@ -225,20 +254,19 @@ impl<D: Device> Core<D> {
     }
 
     /// TCP has heard that its packets arrive: the neighbour need not be asked again (RFC 1122 2.3.2.1, advice from a higher layer).
-    pub(super) fn confirm_neighbor(&mut self, at: usize, hop: IpAddr) {
+    pub(super) fn confirm_neighbor(&mut self, at: Lane, hop: IpAddr) {
         let now = self.now;
-        let interface = self.ports[at].interface;
-        let link = &mut self.links[usize::from(interface)];
+        let link = &mut self.links[at.link()];
         let place = link.hop(hop);
         if !link.mirrored {
             link.neighbors.confirm(now, place);
         } else if link.neighbors.confirmed(now, place) {
-            self.wish(Wish::Confirm { interface, ip: hop });
+            self.wish(Wish::Confirm { interface: at.interface, ip: hop });
         }
     }
 
     /// Finds where a frame for `target` goes: it is sent, waits for the neighbour's answer, or is dropped.
-    pub(super) fn resolve(&mut self, at: usize, mut frame: D::Frame, target: IpAddr) -> Verdict<D::Frame> {
+    pub(super) fn resolve(&mut self, at: Lane, mut frame: D::Frame, target: IpAddr) -> Verdict<D::Frame> {
         let Some(hop) = self.next_hop(at, target) else { return Verdict::Drop(frame, Drop::NoRoute) };
         if let Some(group) = route::group_mac(&self.link_of(at).interface, target) {
             set_target(&mut frame, group);
@@ -258,8 +286,8 @@ impl<D: Device> Core<D> {
         }
     }
 
-    fn hold(&mut self, at: usize, hop: IpAddr, frame: D::Frame) -> Verdict<D::Frame> {
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
+    fn hold(&mut self, at: Lane, hop: IpAddr, frame: D::Frame) -> Verdict<D::Frame> {
+        let link = &mut self.links[at.link()];
         match link.neighbors.hold(link.hop(hop), frame) {
             Some((displaced, why)) => Verdict::Drop(displaced, why),
             None => Verdict::Hold,
@@ -267,16 +295,16 @@ impl<D: Device> Core<D> {
     }
 
     /// Asks the link who has an address; in a port claim the kernel does.
-    pub(super) fn ask(&mut self, at: usize, hop: IpAddr) {
+    pub(super) fn ask(&mut self, at: Lane, hop: IpAddr) {
         match hop {
-            ip if self.link_of(at).mirrored => self.wish(Wish::Use { interface: self.ports[at].interface, ip }),
+            ip if self.link_of(at).mirrored => self.wish(Wish::Use { interface: at.interface, ip }),
             IpAddr::V4(_) => self.ask_by_arp(at, hop),
             IpAddr::V6(hop) => self.solicit(at, hop),
         }
     }
 
     /// Sends an ARP request to all.
-    fn ask_by_arp(&mut self, at: usize, hop: IpAddr) {
+    fn ask_by_arp(&mut self, at: Lane, hop: IpAddr) {
         let interface = &self.link_of(at).interface;
         let (IpAddr::V4(target), Some((_, IpAddr::V4(source)))) = (hop, route::source([interface], hop)) else { return };
         let packet = arp::request(interface.mac, source, target);
@@ -286,8 +314,8 @@ impl<D: Device> Core<D> {
         }
     }
 
-    pub(super) fn send_arp(&mut self, at: usize, link: LinkHeader, packet: &wire_arp::Arp) -> bool {
-        let Some(mut frame) = self.ports[at].device.allocate() else {
+    pub(super) fn send_arp(&mut self, at: Lane, link: LinkHeader, packet: &wire_arp::Arp) -> bool {
+        let Some(mut frame) = self.ports[at.port()].device.allocate() else {
             self.drops.count(Drop::NoFrame);
             return false;
         };
@@ -297,23 +325,23 @@ impl<D: Device> Core<D> {
     }
 
     /// Notes a neighbour's address and sends what waited for it.
-    pub(super) fn learn(&mut self, at: usize, address: IpAddr, mac: Mac) {
+    pub(super) fn learn(&mut self, at: Lane, address: IpAddr, mac: Mac) {
         let now = self.now;
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let link = &mut self.links[at.link()];
         link.neighbors.learn(now, link.hop(address), mac, &mut self.waiting);
         self.send_waiting(at, mac);
     }
 
     /// The same for a packet that was not for us: only a neighbour that is known already. False when it is not.
-    pub(super) fn update(&mut self, at: usize, address: IpAddr, mac: Mac) -> bool {
+    pub(super) fn update(&mut self, at: Lane, address: IpAddr, mac: Mac) -> bool {
         let now = self.now;
-        let link = &mut self.links[usize::from(self.ports[at].interface)];
+        let link = &mut self.links[at.link()];
         let known = link.neighbors.update(now, link.hop(address), mac, &mut self.waiting);
         self.send_waiting(at, mac);
         known
     }
 
-    pub(super) fn send_waiting(&mut self, at: usize, mac: Mac) {
+    pub(super) fn send_waiting(&mut self, at: Lane, mac: Mac) {
         let mut waiting = std::mem::take(&mut self.waiting);
         for mut frame in waiting.drain(..) {
             set_target(&mut frame, mac);
@@ -323,7 +351,7 @@ impl<D: Device> Core<D> {
     }
 
     /// In a port claim there is no ARP of ours. Where the kernel's neighbours are not followed either, whoever sent a datagram can be answered, now and later, at the address it came from.
-    pub(super) fn remember_hop(&mut self, at: usize, received: &Received) {
+    pub(super) fn remember_hop(&mut self, at: Lane, received: &Received) {
         let link = self.link_of(at);
         if matches!(link.interface.claim, Claim::Ports { .. }) && !link.mirrored {
             self.learn(at, received.meta.remote.ip(), received.ethernet.source);
@@ -360,7 +388,7 @@ impl<D: Device> Core<D> {
     }
 
     /// A ping, made its own answer.
-    fn echo(&mut self, at: usize, mut frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
+    fn echo(&mut self, at: Lane, mut frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
         if !packet.plain && !packet.is_ipv4() {
             return self.echo_anew(at, frame, packet);
         }
@@ -379,7 +407,7 @@ impl<D: Device> Core<D> {
     }
 
     /// The answer to a ping with extension headers, which are not sent back: in the same frame, moved to the front.
-    fn echo_anew(&mut self, at: usize, mut frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
+    fn echo_anew(&mut self, at: Lane, mut frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
         let link = LinkHeader { target: packet.ethernet.source, ..self.unresolved(at) };
         let ends = (packet.target, packet.source);
         match emit::echo_moved(&mut frame, link, ends, packet.payload()) {
@@ -393,14 +421,14 @@ impl<D: Device> Core<D> {
 
     /// An IP protocol that nobody serves (RFC 1122 3.2.2.1: protocol unreachable).
     #[cold]
-    pub(super) fn unknown_protocol(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+    pub(super) fn unknown_protocol(&mut self, at: Lane, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         self.complain(at, frame.bytes(), &packet, Complaint::Protocol);
         Verdict::Drop(frame, Drop::ProtocolUnknown)
     }
 
     /// An IPv6 packet whose extension headers ask for what is refused.
     #[cold]
-    pub(super) fn refused_header(&mut self, at: usize, frame: D::Frame, packet: Packet, refused: Refused) -> Verdict<D::Frame> {
+    pub(super) fn refused_header(&mut self, at: Lane, frame: D::Frame, packet: Packet, refused: Refused) -> Verdict<D::Frame> {
         if let Some(problem) = refused.problem {
             self.complain(at, frame.bytes(), &packet, Complaint::Header(problem));
         }
@@ -408,7 +436,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Sends an ICMP error about a received packet, unless RFC 1122 3.2.2 or RFC 4443 2.4 forbids it or there were too many lately.
-    pub(super) fn complain(&mut self, at: usize, original: &[u8], packet: &Packet, complaint: Complaint) {
+    pub(super) fn complain(&mut self, at: Lane, original: &[u8], packet: &Packet, complaint: Complaint) {
         let Some(quoted) = original.get(packet.whole()) else { return };
         let payload = original.get(packet.payload()).unwrap_or_default();
         let interface = &self.link_of(at).interface;
@@ -425,7 +453,7 @@ impl<D: Device> Core<D> {
             self.drops.count(Drop::IcmpLimited);
             return;
         }
-        let Some(mut frame) = self.ports[at].device.allocate() else {
+        let Some(mut frame) = self.ports[at.port()].device.allocate() else {
             self.drops.count(Drop::NoFrame);
             return;
         };

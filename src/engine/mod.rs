@@ -6,6 +6,7 @@
 
 mod addresses;
 mod calls;
+mod chain_path;
 pub mod clock;
 pub mod config;
 pub mod core;

@@ -3,12 +3,12 @@
 //! Called at the end of a turn for the flows that have something to send, and after each event of one. Room in the ring and a frame are
 //! taken before the machine hands a segment out, so that none is lost for want of them. Nothing here panics.
 
-use super::core::{Core, Timer};
+use super::core::{Core, Lane, Timer};
 use super::emit::{self, Delivery, LinkHeader};
 use super::flow::{HOP_BELIEVED, Hop};
 use super::settle::Verdict;
 use crate::demux::SlotId;
-use crate::device::{Device, Drop};
+use crate::device::{Device, Drop, Frame};
 use crate::limits;
 use crate::link::neighbor::Lookup;
 #[cfg(test)]
@@ -19,7 +19,7 @@ use crate::wire::ethernet::Mac;
 
 /// Why the segments of a flow stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stopped {
+pub(super) enum Stopped {
     /// Nothing more to send now.
     Quiet,
     /// No frame, no room in the ring, or its share of this turn is used up: it goes on in the next.
@@ -53,9 +53,16 @@ impl<D: Device> Core<D> {
         for _ in 0..limits::SEGMENTS_PER_TURN {
             let Some(flow) = self.flows.find_mut(id) else { return Stopped::Quiet };
             let Some(next) = flow.tcb.next_transmit(&self.config.tcp, self.now) else { return Stopped::Quiet };
-            let at = flow.port;
+            let at = flow.lane;
             // Room and frame first: once the TCB has handed out a segment it counts as sent.
-            let device = &mut self.ports[at].device;
+            let port = &mut self.ports[at.port()];
+            if next.payload_len() > port.one_segment {
+                match self.send_large_segment(id, at, next) {
+                    Some(stopped) => return stopped,
+                    None => continue,
+                }
+            }
+            let device = &mut port.device;
             if device.room() == 0 {
                 device.flush();
                 if device.room() == 0 {
@@ -63,13 +70,14 @@ impl<D: Device> Core<D> {
                 }
             }
             let Some(frame) = device.allocate() else { return Stopped::Again };
-            match self.build_segment(id, at, frame, next) {
-                Ok((frame, target)) => {
+            let target = self.flow_target(id, at);
+            match self.build_segment(id, at, frame, next, target) {
+                Ok(frame) => {
                     self.counters.tcp_sent += 1;
                     self.send_on_link(id, at, frame, target);
                 }
                 Err(frame) => {
-                    self.ports[at].device.recycle(frame);
+                    self.ports[at.port()].device.recycle(frame);
                     return Stopped::Quiet;
                 }
             }
@@ -77,15 +85,16 @@ impl<D: Device> Core<D> {
         Stopped::Again
     }
 
-    /// The next segment of a TCB, in a frame, with the Ethernet address it goes to (`None`: not known yet).
-    fn build_segment(
+    /// The next segment of a TCB, in a frame, to an Ethernet address (`None`: not known yet).
+    #[inline]
+    pub(super) fn build_segment<F: Frame>(
         &mut self,
         id: SlotId,
-        at: usize,
-        mut frame: D::Frame,
+        at: Lane,
+        mut frame: F,
         next: Next,
-    ) -> Result<(D::Frame, Option<Mac>), D::Frame> {
-        let target = self.flow_target(id, at);
+        target: Option<Mac>,
+    ) -> Result<F, F> {
         let source = self.link_of(at).interface.mac;
         let vlan = self.link_of(at).interface.vlan;
         let Some(flow) = self.flows.find_mut(id) else { return Err(frame) };
@@ -108,11 +117,11 @@ impl<D: Device> Core<D> {
         if !built {
             return Err(frame);
         }
-        Ok((frame, target))
+        Ok(frame)
     }
 
     /// The Ethernet address of a flow's next hop, if it is known without asking.
-    fn flow_target(&mut self, id: SlotId, at: usize) -> Option<Mac> {
+    pub(super) fn flow_target(&mut self, id: SlotId, at: Lane) -> Option<Mac> {
         let now = self.now;
         let flow = self.flows.find(id)?;
         match flow.hop {
@@ -140,7 +149,7 @@ impl<D: Device> Core<D> {
 
     /// Where no route leads to a peer that has come by this link all the same, as where the kernel has rules for its routes: back to where it came
     /// from.
-    fn way_back(&self, id: SlotId, at: usize) -> Option<Mac> {
+    fn way_back(&self, id: SlotId, at: Lane) -> Option<Mac> {
         let flow = self.flows.find(id).filter(|flow| flow.listener.is_some() && self.link_of(at).mirrored)?;
         match flow.hop {
             Hop::Fixed(mac) => Some(mac),
@@ -154,24 +163,24 @@ impl<D: Device> Core<D> {
         //# When the number of transmissions of the same segment reaches or exceeds threshold R1, pass negative advice (see Section
         //# 3.3.1.4 of [19]) to the IP layer, to trigger dead-gateway diagnosis.
         let Some(flow) = self.flows.find_mut(id) else { return };
-        let (at, remote) = (flow.port, flow.key.remote.ip());
+        let (at, remote) = (flow.lane, flow.key.remote.ip());
         let Hop::Routed { mac, .. } = flow.hop else { return };
         flow.hop = Hop::Routed { mac, until: Instant::ZERO };
         flow.progress = false;
         if let Some(hop) = self.next_hop(at, remote) {
-            let link = &mut self.links[usize::from(self.ports[at].interface)];
+            let link = &mut self.links[at.link()];
             let hop = link.hop(hop);
             link.neighbors.doubt(self.now, hop);
         }
     }
 
-    fn send_on_link(&mut self, id: SlotId, at: usize, frame: D::Frame, target: Option<Mac>) {
+    fn send_on_link(&mut self, id: SlotId, at: Lane, frame: D::Frame, target: Option<Mac>) {
         if target.is_some() {
             self.transmit(at, frame);
             return;
         }
         let Some(key) = self.flows.find(id).map(|flow| flow.key) else {
-            self.ports[at].device.recycle(frame);
+            self.ports[at.port()].device.recycle(frame);
             return;
         };
         // An address that the kernel has lost may be another station's already.

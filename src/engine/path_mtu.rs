@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::core::Core;
+use super::core::{Core, Lane};
 use super::emit;
 use super::flow::Flow;
 use crate::demux::{Address, SlotId};
@@ -27,12 +27,12 @@ impl<D: Device> Core<D> {
     /// A datagram of ours was larger than `mtu`, which is what its path carries. Returns what is known now.
     #[cold]
     #[inline(never)]
-    pub(super) fn learn_from_datagram(&mut self, at: usize, quoted: &Quoted, mtu: u16) -> Option<u16> {
+    pub(super) fn learn_from_datagram(&mut self, at: Lane, quoted: &Quoted, mtu: u16) -> Option<u16> {
         if usize::from(quoted.len) > self.link_of(at).interface.mtu {
             // None of ours is as large as that.
             return None;
         }
-        let path = Path { interface: self.ports[at].interface, target: quoted.target };
+        let path = Path { interface: at.interface, target: quoted.target };
         self.learn_path_mtu(path, mtu);
         self.path_mtus.find(self.now, path).map(|known| known.mtu)
     }
@@ -63,23 +63,23 @@ impl<D: Device> Core<D> {
     }
 
     /// The largest packet for an address that leaves by a port, in bytes: no larger than the link and the path carry.
-    pub(super) fn packet_limit(&mut self, at: usize, target: IpAddr) -> usize {
+    pub(super) fn packet_limit(&mut self, at: Lane, target: IpAddr) -> usize {
         let mtu = self.link_of(at).interface.mtu;
         if mtu <= self.path_mtus.narrowest() {
             return mtu;
         }
-        let path = Path { interface: self.ports[at].interface, target: target.into() };
+        let path = Path { interface: at.interface, target: target.into() };
         self.path_mtus.find(self.now, path).map_or(mtu, |known| mtu.min(known.mtu.into()))
     }
 
     /// The largest UDP payload for an address that fits into one packet.
-    pub(super) fn udp_payload_limit(&mut self, at: usize, target: IpAddr) -> usize {
+    pub(super) fn udp_payload_limit(&mut self, at: Lane, target: IpAddr) -> usize {
         self.packet_limit(at, target).saturating_sub(emit::ip_header_len(Address::from(target)) + udp::HEADER_LEN)
     }
 
     /// True when the link carries a datagram of `len` bytes, whatever the path does.
     #[cold]
-    pub(super) fn fits_link(&self, at: usize, target: IpAddr, len: usize) -> bool {
+    pub(super) fn fits_link(&self, at: Lane, target: IpAddr, len: usize) -> bool {
         //= rfc8899#4.5
         //# A PL implementing this specification MUST suspend network
         //# layer processing of outgoing packets that enforces a PMTU
@@ -88,7 +88,7 @@ impl<D: Device> Core<D> {
 
     /// True when a datagram of `len` bytes cannot go whole to an address. What every path carries is not looked up.
     #[inline]
-    pub(super) fn is_too_large(&mut self, at: usize, target: IpAddr, len: usize) -> bool {
+    pub(super) fn is_too_large(&mut self, at: Lane, target: IpAddr, len: usize) -> bool {
         let headers = emit::ip_header_len(target.into()) + udp::HEADER_LEN;
         let whole = headers + len;
         whole > self.link_of(at).interface.mtu.min(self.path_mtus.narrowest()) && whole > self.packet_limit(at, target)

@@ -32,6 +32,7 @@ use crate::time::Instant;
 /// use ringway::link::routes::Routes;
 /// use ringway::service::Service;
 /// use ringway::wire::ethernet::Mac;
+/// use ringway::wire::vlan::Vlan;
 ///
 /// struct Silent;
 /// impl Service for Silent {
@@ -43,7 +44,7 @@ use crate::time::Instant;
 ///     name: "cable".into(),
 ///     mac: Mac([2, 0, 0, 0, 0, 1]),
 ///     mtu: 1500,
-///     vlan: None,
+///     vlan: Vlan::NONE,
 ///     claim: Claim::Addresses(vec!["10.0.0.1/24".parse().unwrap()]),
 ///     routes: Routes::default(),
 ///     withheld: Vec::new(),

@@ -3,7 +3,7 @@
 //! Each stage of the path takes a frame by value and says what becomes of it; only here is a received frame sent or recycled. A frame that no
 //! stage hands over stays in somebody's hands (a neighbour's queue, a service), and shows in the census.
 
-use super::core::Core;
+use super::core::{Core, Lane};
 use crate::device::{Device, Drop};
 
 /// What becomes of a frame.
@@ -21,22 +21,22 @@ pub(super) enum Verdict<F> {
 
 impl<D: Device> Core<D> {
     /// Sends, recycles or counts a frame of the port at `at`.
-    pub(super) fn settle(&mut self, at: usize, verdict: Verdict<D::Frame>) {
+    pub(super) fn settle(&mut self, at: Lane, verdict: Verdict<D::Frame>) {
         match verdict {
             Verdict::Tx(frame) => self.transmit(at, frame),
             Verdict::Hold => {}
-            Verdict::Done(frame) => self.ports[at].device.recycle(frame),
+            Verdict::Done(frame) => self.ports[at.port()].device.recycle(frame),
             Verdict::Drop(frame, why) => {
                 self.drops.count(why);
-                self.ports[at].device.recycle(frame);
+                self.ports[at.port()].device.recycle(frame);
             }
         }
     }
 
     /// Queues a frame for sending. A full ring is kicked once; if it stays full the frame is dropped and counted, as a NIC would.
     /// (TCP never comes here with a segment it could not repeat: it asks for room first.)
-    pub(super) fn transmit(&mut self, at: usize, frame: D::Frame) {
-        let device = &mut self.ports[at].device;
+    pub(super) fn transmit(&mut self, at: Lane, frame: D::Frame) {
+        let device = &mut self.ports[at.port()].device;
         let Err(frame) = device.transmit(frame) else { return };
         device.flush();
         if let Err(frame) = device.transmit(frame) {

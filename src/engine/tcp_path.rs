@@ -3,7 +3,7 @@
 //! Called by the turn for each packet of protocol 6. Finds who a segment is for; what it means is the machine's business ([`crate::tcp`]).
 //! Nothing here panics on what a peer sends.
 
-use super::core::Core;
+use super::core::{Core, Lane};
 use super::emit::{self, Delivery, LinkHeader};
 use super::flow::{Flow, HOP_BELIEVED, Hop, Listener};
 use super::run::Engine;
@@ -28,20 +28,20 @@ use crate::wire::tcp::{self, Flags, Header, Options, Segment};
 
 impl<D: Device, S: Service> Engine<D, S> {
     #[inline(always)]
-    pub(super) fn tcp_path(&mut self, at: usize, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+    pub(super) fn tcp_path(&mut self, at: Lane, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         self.segment(at, frame, &packet, None)
     }
 
     /// The same for a segment that came in fragments and lies in `whole`; `frame` may carry the answer.
     #[cold]
     #[inline(never)]
-    pub(super) fn tcp_bytes(&mut self, at: usize, frame: D::Frame, packet: &Packet, whole: &[u8]) -> Verdict<D::Frame> {
+    pub(super) fn tcp_bytes(&mut self, at: Lane, frame: D::Frame, packet: &Packet, whole: &[u8]) -> Verdict<D::Frame> {
         self.segment(at, frame, packet, Some(whole))
     }
 
     /// A segment that lies in `whole`, or else in its frame: who it is for, and what goes back at once.
     #[inline(always)]
-    fn segment(&mut self, at: usize, frame: D::Frame, packet: &Packet, whole: Option<&[u8]>) -> Verdict<D::Frame> {
+    fn segment(&mut self, at: Lane, frame: D::Frame, packet: &Packet, whole: Option<&[u8]>) -> Verdict<D::Frame> {
         if packet.to_many {
             //= rfc9293#3.9.2.3
             //# A TCP implementation MUST silently discard an incoming SYN segment that is addressed to a broadcast or multicast address (MUST-57).
@@ -67,7 +67,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             remote: pseudo.source,
             local_port: ports.target,
             remote_port: ports.source,
-            link: self.core.link_key(at),
+            link: Core::<D>::link_key(at),
         };
         let from = packet.ethernet.source;
         let answer = match self.core.find_flow_again(&key) {
@@ -92,10 +92,10 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
     }
 
-    fn segment_for_flow(&mut self, id: SlotId, at: usize, from: Mac, segment: &Segment<'_>) -> Answer {
+    fn segment_for_flow(&mut self, id: SlotId, at: Lane, from: Mac, segment: &Segment<'_>) -> Answer {
         let Core { config, now, flows, pool, tally, .. } = &mut self.core;
         let Some(flow) = flows.find_mut(id) else { return Answer::Drop(Drop::TcpPortClosed) };
-        flow.port = at;
+        flow.lane = at;
         let unacknowledged = flow.tcb.unacknowledged();
         let arrival = flow.tcb.on_segment(&config.tcp, *now, segment, pool);
         let noted = flow.tcb.take_noted();
@@ -147,7 +147,7 @@ struct Stranger {
     /// Of the key.
     hash: u64,
     /// The port its segment came in by.
-    at: usize,
+    at: Lane,
     /// Where the frame came from.
     from: Mac,
 }
@@ -316,7 +316,7 @@ impl<D: Device> Core<D> {
     }
 
     /// What a TCB is told at its birth.
-    pub(super) fn opening(&self, at: usize, key: &FlowKey, congestion: Option<Algorithm>) -> Opening {
+    pub(super) fn opening(&self, at: Lane, key: &FlowKey, congestion: Option<Algorithm>) -> Opening {
         let secret = &self.config.secrets.isn;
         let ip = if key.remote.v4().is_some() { IpVersion::V4 } else { IpVersion::V6 };
         let (iss, timestamp_offset) = isn::first_numbers(secret, &key.octets(), self.now);
@@ -337,15 +337,14 @@ impl<D: Device> Core<D> {
 
     /// Where a port's packets travel, as part of a flow's key.
     #[inline(always)]
-    pub(super) fn link_key(&self, at: usize) -> Link {
-        let interface = self.ports[at].interface;
-        Link { interface, vlan: self.link_of(at).interface.vlan.unwrap_or(Link::UNTAGGED) }
+    pub(super) const fn link_key(at: Lane) -> Link {
+        Link { interface: at.interface }
     }
 
     /// Builds a SYN-ACK in the frame of the SYN, back to where that came from: no neighbour, route, timer or TCB is needed.
     fn cookie_in_frame(
         &mut self,
-        at: usize,
+        at: Lane,
         mut frame: D::Frame,
         ethernet: Ethernet,
         key: &FlowKey,
@@ -370,14 +369,14 @@ impl<D: Device> Core<D> {
         if key.remote.v4().is_some() { 0 } else { ipv6::flow_label(&self.config.secrets.flow_labels, &key.octets()) }
     }
 
-    fn link_back(&self, at: usize, ethernet: Ethernet) -> LinkHeader {
+    fn link_back(&self, at: Lane, ethernet: Ethernet) -> LinkHeader {
         LinkHeader { source: self.link_of(at).interface.mac, target: ethernet.source, vlan: ethernet.vlan }
     }
 
     /// Builds a reset in the frame that called for it, back to where that came from.
     fn reset_in_frame(
         &mut self,
-        at: usize,
+        at: Lane,
         mut frame: D::Frame,
         ethernet: Ethernet,
         key: &FlowKey,
@@ -403,7 +402,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Says once that a peer leaves checksums to an offload that never happens.
-    pub(super) fn report_unfilled(&mut self, at: usize) {
+    pub(super) fn report_unfilled(&mut self, at: Lane) {
         if !self.unfilled_reported {
             self.unfilled_reported = true;
             let interface = &self.link_of(at).interface.name;

@@ -64,8 +64,8 @@ impl<D: Device, S: Service> Engine<D, S> {
                 .core
                 .flows
                 .iter()
-                .filter(|(_, flow)| flow.tcb.state() == State::SynSent)
-                .filter(|(_, flow)| self.core.next_hop(flow.port, flow.key.remote.ip()) == Some(silent))
+                .filter(|(_, flow)| flow.tcb.state() == State::SynSent && flow.lane.link() == interface)
+                .filter(|(_, flow)| self.core.next_hop(flow.lane, flow.key.remote.ip()) == Some(silent))
                 .map(|(id, _)| id)
                 .collect();
             for id in waiting {

@@ -5,6 +5,7 @@
 //! queue: one kick per turn, not per packet. Nothing on the path of a packet allocates, locks or waits.
 
 use super::clock::Clock;
+use super::core::Lane;
 use super::run::Engine;
 use super::settle::Verdict;
 use crate::device::{Device, Drop, Frame};
@@ -24,14 +25,17 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub(super) fn turn_after(&mut self, clock: &impl Clock, look: bool) -> bool {
         let mut worked = false;
         self.frames_in_turn = 0;
-        for at in 0..self.core.ports.len() {
+        for port in 0..self.core.ports.len() {
             //= rfc9293#3.10.7.4
             //# if the TCP endpoint is processing a series of queued segments, it MUST process them all before sending any ACK
             //# segments (MUST-59).
             //= rfc9293#3.10.7.4
             //# In general, the processing of received segments MUST be implemented to aggregate ACK segments whenever possible
             //# (MUST-58).
-            worked |= self.receive_burst(at, clock);
+            worked |= self.receive_burst(port, clock);
+            if self.core.ports[port].device.chained() {
+                worked |= self.receive_chains(port, clock);
+            }
         }
         if look && !worked {
             self.core.now = clock.now();
@@ -59,12 +63,13 @@ impl<D: Device, S: Service> Engine<D, S> {
         worked
     }
 
-    fn receive_burst(&mut self, at: usize, clock: &impl Clock) -> bool {
+    fn receive_burst(&mut self, port: usize, clock: &impl Clock) -> bool {
         let mut burst = std::mem::take(&mut self.burst);
-        let count = self.core.ports[at].device.receive(&mut burst, limits::BURST);
+        let count = self.core.ports[port].device.receive(&mut burst, limits::BURST);
         if count > 0 {
             self.core.now = clock.now();
         }
+        let at = self.core.first_lane(port);
         for frame in burst.drain(..) {
             let verdict = self.receive(at, frame);
             self.core.settle(at, verdict);
@@ -74,16 +79,31 @@ impl<D: Device, S: Service> Engine<D, S> {
         count > 0
     }
 
+    /// Packets of several frames, as long as there are more, and what comes between them.
+    #[cold]
+    fn receive_chains(&mut self, port: usize, clock: &impl Clock) -> bool {
+        self.core.now = clock.now();
+        let mut worked = false;
+        for _ in 0..limits::CHAINS_PER_TURN {
+            if !self.core.ports[port].device.chained() || !self.receive_chain(port) {
+                break;
+            }
+            worked = true;
+            self.frames_in_turn += 1;
+            self.receive_burst(port, clock);
+        }
+        worked
+    }
+
     /// One frame, from the Ethernet header to the path it takes.
-    fn receive(&mut self, at: usize, frame: D::Frame) -> Verdict<D::Frame> {
-        let interface = &self.core.link_of(at).interface;
-        let header = match packet::accept_ethernet(interface, frame.bytes()) {
+    fn receive(&mut self, mut at: Lane, frame: D::Frame) -> Verdict<D::Frame> {
+        let header = match self.core.accept_ethernet(&mut at, frame.bytes()) {
             Ok(header) => header,
             Err(why) => return Verdict::Drop(frame, why),
         };
         match header.ethertype {
             ETHERTYPE_IPV4 => {
-                let accepted = packet::accept_ipv4(interface, header, frame.bytes());
+                let accepted = packet::accept_ipv4(&self.core.link_of(at).interface, header, frame.bytes());
                 self.ip_path(at, frame, accepted)
             }
             ETHERTYPE_IPV6 => self.receive_ipv6(at, frame, header),
@@ -95,14 +115,14 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// A frame of IPv6. Out of line, so that behind the EtherType the families have nothing in common but their source text: each is
     /// compiled for its own addresses.
     #[inline(never)]
-    fn receive_ipv6(&mut self, at: usize, frame: D::Frame, header: Ethernet) -> Verdict<D::Frame> {
+    fn receive_ipv6(&mut self, at: Lane, frame: D::Frame, header: Ethernet) -> Verdict<D::Frame> {
         let accepted = packet::accept_ipv6(&self.core.link_of(at).interface, header, frame.bytes());
         self.ip_path(at, frame, accepted)
     }
 
     /// The path of a packet behind its IP header.
     #[inline(always)]
-    fn ip_path(&mut self, at: usize, frame: D::Frame, accepted: Result<Accepted, Drop>) -> Verdict<D::Frame> {
+    fn ip_path(&mut self, at: Lane, frame: D::Frame, accepted: Result<Accepted, Drop>) -> Verdict<D::Frame> {
         match accepted {
             Ok(Accepted::Ip(packet)) => match packet.protocol {
                 ipv4::PROTOCOL_TCP => self.tcp_path(at, frame, packet),

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::core::Core;
+use super::core::{Core, Lane};
 use super::emit::{self, Delivery, LinkHeader};
 use super::run::Engine;
 use super::settle::Verdict;
@@ -25,8 +25,8 @@ use crate::wire::{reply, udp};
 
 impl<D: Device, S: Service> Engine<D, S> {
     #[inline(always)]
-    pub(super) fn udp_path(&mut self, at: usize, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
-        let place = self.core.ports[at].interface;
+    pub(super) fn udp_path(&mut self, at: Lane, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+        let place = at.interface;
         let groups = &self.core.link_of(at).interface.groups;
         let received = match Received::check(frame.bytes(), &packet, &self.core.endpoints, place, groups) {
             Ok(received) => received,
@@ -69,8 +69,8 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// A datagram that came in fragments and lies in `whole`; its answer leaves in fragments, if it must.
     #[cold]
     #[inline(never)]
-    pub(super) fn udp_whole(&mut self, at: usize, packet: &Packet, whole: &mut [u8]) -> Result<(), Drop> {
-        let place = self.core.ports[at].interface;
+    pub(super) fn udp_whole(&mut self, at: Lane, packet: &Packet, whole: &mut [u8]) -> Result<(), Drop> {
+        let place = at.interface;
         let groups = &self.core.link_of(at).interface.groups;
         let received = match Received::check(whole, packet, &self.core.endpoints, place, groups) {
             Ok(received) => received,
@@ -93,13 +93,13 @@ impl<D: Device, S: Service> Engine<D, S> {
 
 impl<D: Device> Core<D> {
     #[cold]
-    fn port_closed(&mut self, at: usize, frame: D::Frame, packet: Packet, why: Drop) -> Verdict<D::Frame> {
+    fn port_closed(&mut self, at: Lane, frame: D::Frame, packet: Packet, why: Drop) -> Verdict<D::Frame> {
         self.complain(at, frame.bytes(), &packet, Complaint::Port);
         Verdict::Drop(frame, why)
     }
 
     #[cold]
-    fn answer_whole(&mut self, at: usize, received: &Received, answer: Answer, whole: &[u8]) -> Result<(), Drop> {
+    fn answer_whole(&mut self, at: Lane, received: &Received, answer: Answer, whole: &[u8]) -> Result<(), Drop> {
         let room = whole.get(received.payload_at..).unwrap_or_default();
         let payload = |len: usize| room.get(..len).ok_or(Drop::UdpSendFull);
         let (to, link, payload) = match answer {
@@ -117,7 +117,7 @@ impl<D: Device> Core<D> {
                 self.counters.udp_kept += 1;
                 self.counters.udp_copies += 1;
                 let body = Body::Whole(whole.get(..received.frame_len()).unwrap_or_default().into());
-                self.kept.insert(token, Kept { body, port: at, received: *received });
+                self.kept.insert(token, Kept { body, port: at.port(), received: *received });
                 return Ok(());
             }
         };
@@ -131,7 +131,7 @@ impl<D: Device> Core<D> {
     #[cold]
     fn send_udp_parts(
         &mut self,
-        at: usize,
+        at: Lane,
         link: LinkHeader,
         delivery: Delivery,
         source: SocketAddr,
@@ -146,7 +146,7 @@ impl<D: Device> Core<D> {
 
     /// Makes the frame as long as the link allows and returns where the service may write.
     #[inline(always)]
-    fn open_room(&self, at: usize, frame: &mut D::Frame, received: &Received) -> Range<usize> {
+    fn open_room(&self, at: Lane, frame: &mut D::Frame, received: &Received) -> Range<usize> {
         let longest = received.ip_at + self.link_of(at).interface.mtu;
         let len = frame.set_len(longest.max(received.frame_len()));
         received.payload_at.min(len)..len
@@ -154,7 +154,7 @@ impl<D: Device> Core<D> {
 
     /// Carries out what the service made of a datagram.
     #[inline(always)]
-    fn answer(&mut self, at: usize, mut frame: D::Frame, received: Received, answer: Answer, written: bool) -> Verdict<D::Frame> {
+    fn answer(&mut self, at: Lane, mut frame: D::Frame, received: Received, answer: Answer, written: bool) -> Verdict<D::Frame> {
         match answer {
             Answer::Ignore => {
                 self.counters.udp_consumed += 1;
@@ -194,7 +194,7 @@ impl<D: Device> Core<D> {
     #[cold]
     fn answer_in_parts(
         &mut self,
-        at: usize,
+        at: Lane,
         frame: D::Frame,
         received: &Received,
         len: usize,
@@ -218,7 +218,7 @@ impl<D: Device> Core<D> {
     /// Writes new headers around the payload where it lies; a payload behind IP options moves forward first.
     fn rebuild(
         &mut self,
-        at: usize,
+        at: Lane,
         mut frame: D::Frame,
         received: &Received,
         len: usize,
@@ -241,7 +241,7 @@ impl<D: Device> Core<D> {
         Verdict::Tx(frame)
     }
 
-    fn keep(&mut self, at: usize, mut frame: D::Frame, received: Received, token: u64) -> Verdict<D::Frame> {
+    fn keep(&mut self, at: Lane, mut frame: D::Frame, received: Received, token: u64) -> Verdict<D::Frame> {
         if !self.kept.may_keep(token) {
             return Verdict::Drop(frame, Drop::UdpKeptFull);
         }
@@ -253,19 +253,20 @@ impl<D: Device> Core<D> {
             self.counters.udp_copies += 1;
             (Body::Copy(frame.bytes().into()), Verdict::Done(frame))
         };
-        self.kept.insert(token, Kept { body, port: at, received });
+        self.kept.insert(token, Kept { body, port: at.port(), received });
         verdict
     }
 
     /// Answers a kept datagram, in its frame or (for a copied one) in a fresh one.
     pub(super) fn answer_kept(&mut self, token: u64, write: impl FnOnce(&mut [u8]) -> usize) -> Result<(), CallError> {
-        let Kept { body, port: at, received } = self.kept.remove(token).ok_or(CallError::Stale)?;
+        let Kept { body, port, received } = self.kept.remove(token).ok_or(CallError::Stale)?;
+        let at = Lane { port: port as u16, interface: received.meta.interface };
         let mut frame = match body {
             Body::Frame(frame) => frame,
             Body::Whole(bytes) => return self.answer_kept_whole(token, bytes, at, received, write),
             Body::Copy(bytes) => {
-                let Some(mut frame) = self.ports[at].device.allocate() else {
-                    self.kept.insert(token, Kept { body: Body::Copy(bytes), port: at, received });
+                let Some(mut frame) = self.ports[at.port()].device.allocate() else {
+                    self.kept.insert(token, Kept { body: Body::Copy(bytes), port: at.port(), received });
                     return Err(CallError::WouldBlock);
                 };
                 self.counters.udp_copies += 1;
@@ -293,7 +294,7 @@ impl<D: Device> Core<D> {
         &mut self,
         token: u64,
         bytes: Box<[u8]>,
-        at: usize,
+        at: Lane,
         received: Received,
         write: impl FnOnce(&mut [u8]) -> usize,
     ) -> Result<(), CallError> {
@@ -316,7 +317,7 @@ impl<D: Device> Core<D> {
         };
         self.whole = whole;
         if sent == Err(CallError::WouldBlock) {
-            self.kept.insert(token, Kept { body: Body::Whole(bytes), port: at, received });
+            self.kept.insert(token, Kept { body: Body::Whole(bytes), port: at.port(), received });
         }
         sent
     }
@@ -324,7 +325,7 @@ impl<D: Device> Core<D> {
     /// Gives a kept datagram up.
     pub(super) fn release(&mut self, kept: Option<Kept<D::Frame>>) {
         if let Some(Kept { body: Body::Frame(frame), port, .. }) = kept {
-            self.settle(port, Verdict::Done(frame));
+            self.ports[port].device.recycle(frame);
         }
     }
 
@@ -350,7 +351,7 @@ impl<D: Device> Core<D> {
             return self.send_large(from, at, source, to, payload, how);
         }
         let link = self.unresolved(at);
-        let device = &mut self.ports[at].device;
+        let device = &mut self.ports[at.port()].device;
         if device.room() == 0 {
             device.flush();
         }
@@ -379,7 +380,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Keeps a copy of what is sent to many for an endpoint of this core that hears it.
-    fn loop_back(&mut self, at: usize, source: SocketAddr, to: SocketAddr, payload: &[u8]) {
+    fn loop_back(&mut self, at: Lane, source: SocketAddr, to: SocketAddr, payload: &[u8]) {
         let interface = &self.link_of(at).interface;
         let from = (source.ip().into(), source.port());
         let heard = route::is_many(interface, to.ip()) && interface.groups.check(to.ip(), to.port(), source.ip()).is_ok();
@@ -390,24 +391,26 @@ impl<D: Device> Core<D> {
         if self.looped.len() >= limits::LOOPED {
             return self.drop(Drop::UdpLoopFull);
         }
-        let interface = self.ports[at].interface;
+        let interface = at.interface;
         let meta = Meta { endpoint: EndpointId(endpoint), local: to, remote: source, to_many: true, interface };
         self.looped.push_back((meta, payload.into()));
     }
 
-    /// A datagram larger than the link carries: in fragments, when its endpoint allows them.
+    /// A datagram larger than a frame takes: in several, or, where the link does not carry it, in fragments, when its endpoint allows them.
     #[cold]
     #[inline(never)]
     fn send_large(
         &mut self,
         from: EndpointId,
-        at: usize,
+        at: Lane,
         source: SocketAddr,
         to: SocketAddr,
         payload: &[u8],
         how: Sending,
     ) -> Result<(), CallError> {
-        if how.probe || !self.endpoints.at(from.0).is_some_and(|endpoint| endpoint.fragments) {
+        let headers = emit::ip_header_len(to.ip().into()) + udp::HEADER_LEN;
+        let whole = headers + payload.len() <= self.link_of(at).interface.mtu;
+        if !whole && (how.probe || !self.endpoints.at(from.0).is_some_and(|endpoint| endpoint.fragments)) {
             return Err(CallError::TooLarge);
         }
         let link = self.link_to(at, to.ip())?;
@@ -422,7 +425,7 @@ impl<D: Device> Core<D> {
     }
 
     /// How a datagram travels that asks for nothing: over IPv6 with the label of its ends (RFC 6437), to a group no further than the link.
-    fn datagram_delivery(&self, at: usize, source: SocketAddr, target: SocketAddr) -> Delivery {
+    fn datagram_delivery(&self, at: Lane, source: SocketAddr, target: SocketAddr) -> Delivery {
         //= rfc1112#6.1
         //# If the upper-layer protocol chooses not to specify a time-to-live, it should
         //# default to 1 for all multicast IP datagrams, so that an explicit
@@ -436,17 +439,17 @@ impl<D: Device> Core<D> {
             remote: target.ip().into(),
             local_port: source.port(),
             remote_port: target.port(),
-            link: self.link_key(at),
+            link: Self::link_key(at),
         };
         Delivery { flow_label: self.flow_label(&key), ttl, ..Delivery::default() }
     }
 
-    fn back_to_sender(&self, at: usize, received: &Received) -> LinkHeader {
+    fn back_to_sender(&self, at: Lane, received: &Received) -> LinkHeader {
         LinkHeader { source: self.link_of(at).interface.mac, target: received.ethernet.source, vlan: received.ethernet.vlan }
     }
 
     /// Where an answer comes from: the address that was asked, unless that is a group. `None` when there is none of ours in its family.
-    fn reply_source(&self, at: usize, meta: &Meta) -> Option<SocketAddr> {
+    fn reply_source(&self, at: Lane, meta: &Meta) -> Option<SocketAddr> {
         let (asked, asker) = (meta.local.ip(), meta.remote.ip());
         let interface = &self.link_of(at).interface;
         let own = if !meta.to_many || interface.owns(asked) {

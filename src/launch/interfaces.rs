@@ -10,12 +10,13 @@ use super::{Launch, Wanted};
 use crate::error::SetupError;
 use crate::limits;
 use crate::link::groups::{Group, Groups};
-use crate::link::interface::{Cidr, Claim, Interface};
+use crate::link::interface::{AddressClaim, Cidr, Claim, Interface};
 use crate::link::route;
 use crate::link::routes::Route;
 use crate::link::stable;
-use crate::steer::Mode;
 use crate::steer::addresses::{self, KernelAddress};
+use crate::steer::{Claims, Mode};
+use crate::wire::vlan::{TAG_LEN, TagKind, Vlan};
 use crate::xsk::LARGEST_MTU;
 use crate::xsk::nic::Nic;
 
@@ -24,6 +25,8 @@ use crate::xsk::nic::Nic;
 pub(super) struct Checked {
     pub(super) nic: Nic,
     pub(super) interface: Interface,
+    /// The same NIC in further VLANs.
+    pub(super) tagged: Vec<Interface>,
     pub(super) queues: Vec<u32>,
     /// The NIC delivers to queues that are not served.
     pub(super) partial: bool,
@@ -31,8 +34,65 @@ pub(super) struct Checked {
     pub(super) mode: Mode,
 }
 
-/// Checks every interface of a launch.
-pub(super) fn check(launch: &Launch) -> Result<Vec<Checked>, SetupError> {
+impl Checked {
+    /// The interface in each VLAN.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        std::iter::once(&self.interface).chain(&self.tagged)
+    }
+
+    /// The groups of all of them, each once.
+    pub(super) fn groups(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for group in self.interfaces().flat_map(|interface| interface.groups.iter()) {
+            if !groups.contains(group) {
+                groups.push(group.clone());
+            }
+        }
+        groups
+    }
+
+    /// The routes of all of them, each once.
+    pub(super) fn routes(&self) -> Vec<Route> {
+        let mut routes: Vec<Route> = Vec::new();
+        for &route in self.interfaces().flat_map(|interface| interface.routes.iter()) {
+            if !routes.contains(&route) {
+                routes.push(route);
+            }
+        }
+        routes
+    }
+
+    /// All that is claimed on it.
+    pub(super) fn claims(&self) -> Result<Claims, SetupError> {
+        let mut claims = Claims::new();
+        for interface in self.interfaces() {
+            claims.add_interface(interface)?;
+        }
+        Ok(claims)
+    }
+
+    /// That nothing of it is claimed in a VLAN: `what` knows none.
+    pub(super) fn refuse_vlans(&self, what: &str) -> Result<(), SetupError> {
+        match self.interfaces().find(|interface| !interface.vlan.is_none()) {
+            None => Ok(()),
+            Some(tagged) => Err(SetupError::usage(
+                format!("cannot run {what} in the VLAN {}", tagged.vlan.suffix().to_string().trim_start_matches('@')),
+                "it knows frames without a tag only",
+            )
+            .mend("-a without @VLAN")),
+        }
+    }
+
+    /// The queues take no larger packets than these.
+    pub(super) fn limit_mtu(&mut self, mtu: usize) {
+        for interface in std::iter::once(&mut self.interface).chain(&mut self.tagged) {
+            interface.mtu = interface.mtu.min(mtu - interface.vlan.tag_bytes().saturating_sub(TAG_LEN));
+        }
+    }
+}
+
+/// Checks every interface of a launch; `largest_mtu` is what the frames of whoever drives the queues take.
+pub(super) fn check(launch: &Launch, largest_mtu: usize) -> Result<Vec<Checked>, SetupError> {
     if launch.interfaces.is_empty() {
         return Err(SetupError::usage("cannot run the engine", "no interface is given").mend("-i eth0 (ip -br link lists them)"));
     }
@@ -42,8 +102,11 @@ pub(super) fn check(launch: &Launch) -> Result<Vec<Checked>, SetupError> {
     }
     let kernel = addresses::kernel_addresses()?;
     let mut claimed: Vec<IpAddr> = Vec::new();
-    let checked: Vec<Checked> =
-        launch.interfaces.iter().map(|wanted| check_one(launch, wanted, &kernel, &mut claimed)).collect::<Result<_, _>>()?;
+    let checked: Vec<Checked> = launch
+        .interfaces
+        .iter()
+        .map(|wanted| check_one(launch, wanted, largest_mtu, &kernel, &mut claimed))
+        .collect::<Result<_, _>>()?;
     check_routes(&launch.routes, &checked)?;
     check_groups(&launch.groups, &checked)?;
     Ok(checked)
@@ -52,68 +115,107 @@ pub(super) fn check(launch: &Launch) -> Result<Vec<Checked>, SetupError> {
 fn check_one(
     launch: &Launch,
     wanted: &Wanted,
+    largest_mtu: usize,
     kernel: &[KernelAddress],
     claimed: &mut Vec<IpAddr>,
 ) -> Result<Checked, SetupError> {
     let nic = Nic::find(&wanted.name)?;
     nic.require_link()?;
-    let claim = claim(launch, wanted, &nic, kernel, claimed)?;
+    let claims = claims(launch, wanted, &nic, kernel, claimed)?;
     let (queues, partial) = queues(launch, &nic)?;
+    let (mode, mtu) = mode(launch.mode, &nic, largest_mtu);
+    let mut interfaces = claims.into_iter().map(|(vlan, claim)| in_vlan(launch, &nic, mtu, vlan, claim));
+    let Some(interface) = interfaces.next() else { return Err(nothing_claimed(nic.name())) };
+    let checked = Checked { interface: interface?, tagged: interfaces.collect::<Result<_, _>>()?, nic, queues, partial, mode };
+    refuse_hidden_tags(&checked)?;
+    Ok(checked)
+}
+
+/// A NIC as the engine knows it in one VLAN.
+fn in_vlan(launch: &Launch, nic: &Nic, mtu: usize, vlan: Vlan, claim: Claim) -> Result<Interface, SetupError> {
     let routes = launch.routes.iter().copied().filter(|route| leads_out_of(route, &claim)).collect();
-    let (mode, mtu) = mode(launch.mode, &nic);
-    let name = wanted.name.clone();
-    let (mac, withheld, groups) = (nic.mac(), Vec::new(), Groups::new());
-    let mut interface = Interface { name, mac, mtu, vlan: None, claim, routes, withheld, groups };
-    let asked = launch.groups.iter().filter(|(on, _)| on.as_ref().is_none_or(|on| *on == wanted.name));
+    let (name, mac, withheld, groups) = (nic.name().to_owned(), nic.mac(), Vec::new(), Groups::new());
+    // Every link carries one tag beyond its MTU; the second is at the packet's cost.
+    let mtu = mtu - vlan.tag_bytes().saturating_sub(TAG_LEN);
+    let mut interface = Interface { name, mac, mtu, vlan, claim, routes, withheld, groups };
+    let asked = launch.groups.iter().filter(|(on, _)| on.as_ref().is_none_or(|on| on == nic.name()));
     for (_, group) in asked {
         if route::is_many(&interface, group.address()) {
             interface.groups.insert(group.clone())?;
         }
     }
-    Ok(Checked { nic, interface, queues, partial, mode })
+    Ok(interface)
 }
 
-/// How to attach, and the MTU that counts. A driver that runs XDP natively may refuse packets that fit no frame, and hands over none of
+/// A tag that the NIC, or the other end of a veth pair, keeps beside the packet is invisible to XDP: what is claimed in the VLAN would never come.
+fn refuse_hidden_tags(checked: &Checked) -> Result<(), SetupError> {
+    let outer: Vec<TagKind> = checked.interfaces().filter_map(|interface| interface.vlan.outer()).map(|tag| tag.kind).collect();
+    let name = checked.nic.name();
+    let Some(hidden) = checked.nic.hides_tags(&outer) else { return Ok(()) };
+    let what = format!("cannot claim addresses in a VLAN of {name}");
+    let why = format!("its {} is on: the tag is taken out of the packet before XDP can see it", hidden.feature);
+    let mut mend = hidden.mend;
+    if checked.nic.driver() == "veth" {
+        mend.push_str(&format!(" (and where its peer is: sudo ethtool -K PEER {} off)", hidden.peer_switch));
+    }
+    Err(SetupError::environment(what, why).mend(mend))
+}
+
+fn nothing_claimed(name: &str) -> SetupError {
+    SetupError::usage(
+        format!("cannot run on {name}"),
+        "nothing of it is claimed: give it an address the kernel does not own, or ports of the kernel's addresses",
+    )
+    .mend("-a 10.0.0.2/24, or --claim tcp:80,udp:53")
+}
+
+/// How to attach, and the MTU that counts, which is at most `largest_mtu`. A driver that runs XDP natively may refuse packets that fit no frame, and hands over none of
 /// them: with `-m auto` the interface is used in skb mode, and with the largest packets that a frame takes.
-fn mode(wanted: Mode, nic: &Nic) -> (Mode, usize) {
-    if wanted == Mode::Native || nic.mtu() <= LARGEST_MTU {
+fn mode(wanted: Mode, nic: &Nic, largest_mtu: usize) -> (Mode, usize) {
+    if wanted == Mode::Native || nic.mtu() <= largest_mtu {
         return (wanted, nic.mtu());
     }
     let name = nic.name();
     tracing::warn!(
-        "{name}: the MTU of {} is larger than the {LARGEST_MTU} that fit a frame: running in skb mode, and larger packets are lost; try: sudo ip \
-         link set {name} mtu {LARGEST_MTU}",
+        "{name}: the MTU of {} is larger than the {largest_mtu} that can be taken: running in skb mode, and packets above {LARGEST_MTU} bytes are lost; try: \
+         sudo ip link set {name} mtu {largest_mtu}",
         nic.mtu()
     );
     (Mode::Skb, LARGEST_MTU)
 }
 
-fn claim(
+/// What is claimed of an interface, by VLAN, in the order in which they were named.
+fn claims(
     launch: &Launch,
     wanted: &Wanted,
     nic: &Nic,
     kernel: &[KernelAddress],
     claimed: &mut Vec<IpAddr>,
-) -> Result<Claim, SetupError> {
+) -> Result<Vec<(Vlan, Claim)>, SetupError> {
     if wanted.addresses.is_empty() {
         if launch.claims.is_empty() {
-            return Err(SetupError::usage(
-                format!("cannot run on {}", wanted.name),
-                "nothing of it is claimed: give it an address the kernel does not own, or ports of the kernel's addresses",
-            )
-            .mend("-a 10.0.0.2/24, or --claim tcp:80,udp:53"));
+            return Err(nothing_claimed(&wanted.name));
         }
         let addresses = addresses::served(nic.name(), nic.index())?;
-        return Ok(Claim::Ports { addresses, ports: launch.claims.clone() });
+        return Ok(vec![(Vlan::NONE, Claim::Ports { addresses, ports: launch.claims.clone() })]);
     }
+    let mut vlans: Vec<(Vlan, Vec<Cidr>)> = Vec::new();
     for address in &wanted.addresses {
-        addresses::check(address, kernel)?;
-        if claimed.contains(&address.address) {
+        let AddressClaim { cidr, vlan } = *address;
+        addresses::check(&cidr, kernel)?;
+        if claimed.contains(&cidr.address) {
             return Err(SetupError::usage(format!("cannot claim the address {address}"), "it is claimed twice"));
         }
-        claimed.push(address.address);
+        claimed.push(cidr.address);
+        match vlans.iter_mut().find(|(known, _)| *known == vlan) {
+            Some((_, cidrs)) => cidrs.push(cidr),
+            None => vlans.push((vlan, vec![cidr])),
+        }
     }
-    Ok(Claim::Addresses(with_link_local(nic.name(), wanted.addresses.clone(), kernel)))
+    // The link-local address of each VLAN is another: an address of ours belongs to one interface.
+    let place = |vlan: Vlan| format!("{}{}", nic.name(), vlan.suffix());
+    let claim = |(vlan, cidrs)| (vlan, Claim::Addresses(with_link_local(&place(vlan), cidrs, kernel)));
+    Ok(vlans.into_iter().map(claim).collect())
 }
 
 /// Adds a link-local address where IPv6 is claimed and none is given: neighbours and routers are talked to from it (RFC 4291 2.8).
@@ -187,7 +289,7 @@ fn check_routes(routes: &[Route], checked: &[Checked]) -> Result<(), SetupError>
     if routes.len() > limits::ROUTES {
         return Err(SetupError::usage("cannot use so many routes", format!("{} is the most", limits::ROUTES)));
     }
-    let claims = || checked.iter().map(|one| &one.interface.claim);
+    let claims = || checked.iter().flat_map(Checked::interfaces).map(|interface| &interface.claim);
     let lost = routes.iter().find(|route| !claims().any(|claim| leads_out_of(route, claim)));
     let Some(Route { via: Some(gateway), .. }) = lost else { return Ok(()) };
     let networks: Vec<_> = claims().flat_map(Claim::addresses).map(ToString::to_string).collect();
@@ -199,7 +301,10 @@ fn check_routes(routes: &[Route], checked: &[Checked]) -> Result<(), SetupError>
 
 /// Every group is taken somewhere.
 fn check_groups(groups: &[(Option<String>, Group)], checked: &[Checked]) -> Result<(), SetupError> {
-    let taken = |group: &Group| checked.iter().any(|one| one.interface.groups.contains(group.address(), group.port()));
+    let taken = |group: &Group| {
+        let mut interfaces = checked.iter().flat_map(Checked::interfaces);
+        interfaces.any(|interface| interface.groups.contains(group.address(), group.port()))
+    };
     let Some((on, group)) = groups.iter().find(|(_, group)| !taken(group)) else { return Ok(()) };
     let why = match on.as_ref().filter(|on| !checked.iter().any(|one| one.interface.name == **on)) {
         Some(unknown) => format!("the interface {unknown} is not among those to run on"),
@@ -235,7 +340,7 @@ mod tests {
 
     #[test]
     fn an_interface_named_twice_is_a_usage_error() {
-        let error = check(&Launch::new().interface("lo").interface("eth9").interface("lo")).unwrap_err();
+        let error = check(&Launch::new().interface("lo").interface("eth9").interface("lo"), LARGEST_MTU).unwrap_err();
         assert_eq!((error.exit_code(), error.what()), (2, "cannot use the interface lo twice"));
     }
 

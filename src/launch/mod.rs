@@ -35,7 +35,7 @@ use std::net::IpAddr;
 use crate::engine::Idle;
 use crate::error::SetupError;
 use crate::link::groups::Group;
-use crate::link::interface::{Cidr, PortClaim};
+use crate::link::interface::{AddressClaim, PortClaim};
 use crate::link::routes::Route;
 use crate::service::Service;
 use crate::settings::Settings;
@@ -62,7 +62,7 @@ pub struct Launch {
 #[derive(Clone, Debug)]
 struct Wanted {
     name: String,
-    addresses: Vec<Cidr>,
+    addresses: Vec<AddressClaim>,
 }
 
 impl Launch {
@@ -78,9 +78,9 @@ impl Launch {
         self
     }
 
-    /// Claims an address on the interface named last; the kernel must not own it. Before the first interface it does nothing.
+    /// Claims an address on the interface named last, in the VLAN it names; the kernel must not own it. Before the first interface it does nothing.
     #[must_use]
-    pub fn address(mut self, address: Cidr) -> Self {
+    pub fn address(mut self, address: AddressClaim) -> Self {
         if let Some(interface) = self.interfaces.last_mut() {
             interface.addresses.push(address);
         }

@@ -11,19 +11,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::control::{Control, Place, Prepared, Watched};
+use crate::device::Device as _;
 use crate::engine::{Config, Duplicate, Engine, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
 use crate::launch::interfaces::{self, Checked};
 use crate::launch::ports::{self, Ports};
 use crate::launch::{Launch, Ready};
-use crate::link::interface::{Cidr, Claim, Interface};
+use crate::link::interface::{AddressClaim, Cidr, Claim, Interface};
 use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
-use crate::steer::{Attached, Cause, Claims, Mode, Steering, XdpMode};
+use crate::steer::{Attached, Cause, Mode, Steering, XdpMode};
 use crate::wire::ipv6;
 use crate::xsk::capability::{self, Right};
 use crate::xsk::nic::Nic;
-use crate::xsk::{self, BusyPoll, Membership, Pages, XskQueue};
+use crate::xsk::{self, BusyPoll, JUMBO_MTU, LARGEST_MTU, Membership, Pages, XskQueue};
 
 /// What an open launch holds of the machine. Given back in the order of the fields: first nothing changes any more, then no more packets come, then the
 /// programs go, and at last the ports are free again and the groups are left. Queues are given back by whoever drives them, before the ports.
@@ -41,7 +42,7 @@ struct Held {
 struct Opened {
     held: Held,
     ready: Vec<Ready>,
-    nics: Vec<Nic>,
+    nics: Vec<(Nic, u16)>,
     interfaces: Vec<Interface>,
     ports: Vec<Port<XskQueue>>,
 }
@@ -69,7 +70,7 @@ pub struct Finished<S> {
 
 pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>, SetupError> {
     let allowed = crate::cpu::allowed();
-    let Opened { mut held, ready, nics, interfaces, ports } = take(launch)?;
+    let Opened { mut held, ready, nics, interfaces, ports } = take(launch, Driver::Engine)?;
     let prepared = Prepared::open(watched(&held, &nics, &interfaces))?;
     let place = allowed.zip(launch.cores.first()).map(|(allowed, &busy)| Place { allowed, busy: busy as usize });
     let mut engine = Engine::new(config(launch)?, interfaces, ports, service)
@@ -85,14 +86,18 @@ pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>
 }
 
 /// What the control thread follows.
-fn watched<'a>(held: &Held, nics: &'a [Nic], interfaces: &'a [Interface]) -> Vec<Watched<'a>> {
+fn watched<'a>(held: &Held, nics: &'a [(Nic, u16)], interfaces: &'a [Interface]) -> Vec<Watched<'a>> {
     let held = held.ports.iter().zip(&held.steerings);
-    let each = nics.iter().zip(interfaces).zip(held);
-    each.map(|((nic, interface), (ports, steering))| Watched {
-        nic,
-        claim: &interface.claim,
-        mtu: interface.mtu,
-        on_addresses: ports::on_addresses(interface, ports, steering),
+    let each = nics.iter().zip(held);
+    each.filter_map(|(&(ref nic, position), (ports, steering))| {
+        let interface = interfaces.get(usize::from(position))?;
+        Some(Watched {
+            nic,
+            position,
+            claim: &interface.claim,
+            mtu: interface.mtu,
+            on_addresses: ports::on_addresses(interface, ports, steering),
+        })
     })
     .collect()
 }
@@ -112,22 +117,36 @@ fn in_use(duplicate: &Duplicate) -> SetupError {
 /// Time between two looks for answers to probes.
 const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
 
+/// Who drives the queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// The engine, which knows VLANs and packets of several frames.
+    Engine,
+    /// The caller, or nobody: neither.
+    Caller,
+}
+
 /// Takes everything but the engine, in order.
-fn take(launch: &Launch) -> Result<Opened, SetupError> {
-    let (checked, core) = prepare(launch)?;
-    let claims = checked.iter().map(|one| Claims::of(&one.interface)).collect::<Result<Vec<_>, _>>()?;
+fn take(launch: &Launch, driver: Driver) -> Result<Opened, SetupError> {
+    let (checked, core) = prepare(launch, driver)?;
+    if driver == Driver::Caller {
+        checked.iter().try_for_each(|one| one.refuse_vlans("raw frames"))?;
+    }
+    let claims = checked.iter().map(Checked::claims).collect::<Result<Vec<_>, _>>()?;
     let mut opened =
         Opened { held: Held::default(), ready: Vec::new(), nics: Vec::new(), interfaces: Vec::new(), ports: Vec::new() };
     for one in &checked {
         opened.held.ports.push(Arc::new(Mutex::new(Ports::take(one.nic.index(), &one.interface.claim)?)));
         opened.held.memberships.extend(join_for_solicitations(one));
         // A broadcast is for every host: there is nothing to join.
-        for group in one.interface.groups.iter().filter(|group| group.address().is_multicast()) {
+        for group in one.groups().into_iter().filter(|group| group.address().is_multicast()) {
             opened.held.memberships.push(Membership::join(&one.nic, group.address(), group.sources())?);
         }
     }
-    for (position, (one, claims)) in checked.into_iter().zip(claims).enumerate() {
-        let queues = xsk::open(&one.nic, &one.queues, &sockets(launch, one.mode))?;
+    for (mut one, claims) in checked.into_iter().zip(claims) {
+        let queues = xsk::open(&one.nic, &one.queues, &sockets(launch, one.mode, driver))?;
+        // A kernel without packets of several frames leaves those of one.
+        queues.iter().for_each(|queue| one.limit_mtu(queue.mtu()));
         let steering = Steering::load(&claims, one.nic.receive_queues())?;
         for queue in &queues {
             steering.set_socket(queue.queue(), queue.as_fd())?;
@@ -136,14 +155,15 @@ fn take(launch: &Launch) -> Result<Opened, SetupError> {
         warn_of_hazards(&one, attached.mode);
         say_ordinary_pages(launch, &one, &queues);
         opened.ready.push(describe(&one, &queues, attached.mode, core));
-        let position =
-            u16::try_from(position).map_err(|_| SetupError::usage("cannot run on so many interfaces", "65536 is the most"))?;
+        let position = u16::try_from(opened.interfaces.len())
+            .map_err(|_| SetupError::usage("cannot run on so many interfaces", "65536 is the most"))?;
         opened.ports.extend(queues.into_iter().map(|queue| {
             let number = queue.queue();
             Port::new(queue, position, number)
         }));
-        opened.nics.push(one.nic);
+        opened.nics.push((one.nic, position));
         opened.interfaces.push(one.interface);
+        opened.interfaces.extend(one.tagged);
         opened.held.steerings.push(Arc::new(Mutex::new(steering)));
         opened.held.attached.push(attached);
     }
@@ -165,11 +185,12 @@ fn join_for_solicitations(one: &Checked) -> Vec<Membership> {
 }
 
 /// Checks rights and interfaces, and moves the calling thread to its core.
-pub(super) fn prepare(launch: &Launch) -> Result<(Vec<Checked>, Option<u32>), SetupError> {
+pub(super) fn prepare(launch: &Launch, driver: Driver) -> Result<(Vec<Checked>, Option<u32>), SetupError> {
     launch.settings.check()?;
     // CAP_IPC_LOCK is not among them: the limit of locked memory may be large enough. Where it is not, opening the queues says so.
     capability::require(&[Right::NetRaw, Right::NetAdmin, Right::Bpf])?;
-    let checked = interfaces::check(launch)?;
+    let largest_mtu = if driver == Driver::Engine { JUMBO_MTU } else { LARGEST_MTU };
+    let checked = interfaces::check(launch, largest_mtu)?;
     let core = worker_core(launch, &checked)?;
     if let Some(core) = core {
         // Before the frames are made, so that their pages lie near the core.
@@ -243,20 +264,21 @@ pub struct Bare {
 }
 
 pub(super) fn open_bare(launch: &Launch) -> Result<Bare, SetupError> {
-    let Opened { held, ready, ports, .. } = take(launch)?;
+    let Opened { held, ready, ports, .. } = take(launch, Driver::Caller)?;
     Ok(Bare { held, queues: ports.into_iter().map(Port::into_device).collect(), ready })
 }
 
 /// An XDP program that sends every datagram for a claimed address back by itself: no socket, no process on the path.
 pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
-    let (checked, core) = prepare(launch)?;
+    let (checked, core) = prepare(launch, Driver::Caller)?;
     let mut bare = Bare { held: Held::default(), queues: Vec::new(), ready: Vec::new() };
     for one in &checked {
         if matches!(one.interface.claim, Claim::Ports { .. }) {
             return Err(SetupError::usage("cannot reflect the kernel's own ports", "the reflector takes whole addresses")
                 .mend("-a 10.0.0.2/24"));
         }
-        let steering = Steering::load_reflector(&Claims::of(&one.interface)?, one.interface.mac)?;
+        one.refuse_vlans("the reflector")?;
+        let steering = Steering::load_reflector(&one.claims()?, one.interface.mac)?;
         let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
         bare.ready.push(describe(one, &[], attached.mode, core));
         bare.held.steerings.push(Arc::new(Mutex::new(steering)));
@@ -322,7 +344,7 @@ fn config(launch: &Launch) -> Result<Config, SetupError> {
 }
 
 /// The sockets' configuration.
-fn sockets(launch: &Launch, mode: Mode) -> xsk::Config {
+fn sockets(launch: &Launch, mode: Mode, driver: Driver) -> xsk::Config {
     let Settings { xsk: settings, .. } = &launch.settings;
     // Bounds are the settings' own: all sizes fit.
     let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -331,6 +353,7 @@ fn sockets(launch: &Launch, mode: Mode) -> xsk::Config {
         zero_copy: launch.zero_copy,
         frame_size: settings.frame_size,
         clamp_mtu: mode != Mode::Native,
+        chains: driver == Driver::Engine,
         huge_pages: settings.huge_pages == HugePages::Auto,
         frames_per_queue: size(settings.frames),
         receive_ring: ring,
@@ -343,18 +366,19 @@ fn sockets(launch: &Launch, mode: Mode) -> xsk::Config {
 }
 
 pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>) -> Ready {
-    let (address, claim) = match &one.interface.claim {
-        Claim::Addresses(addresses) => (addresses.clone(), Vec::new()),
-        Claim::Ports { addresses, ports } => (addresses.clone(), ports.clone()),
+    let claim = match &one.interface.claim {
+        Claim::Addresses(_) => Vec::new(),
+        Claim::Ports { ports, .. } => ports.clone(),
     };
+    let in_vlan = |of: &Interface| of.addresses().iter().map(|&cidr| AddressClaim { cidr, vlan: of.vlan }).collect::<Vec<_>>();
     let all = |test: fn(&XskQueue) -> bool| queues.iter().all(test);
     Ready {
         interface: one.interface.name.clone(),
         mac: one.interface.mac,
-        address,
+        address: one.interfaces().flat_map(in_vlan).collect(),
         claim,
-        group: one.interface.groups.iter().cloned().collect(),
-        route: one.interface.routes.iter().copied().collect(),
+        group: one.groups(),
+        route: one.routes(),
         xdp: match mode {
             XdpMode::Native => "native",
             XdpMode::Skb => "skb",
@@ -384,7 +408,7 @@ const OFFLOADS: [&str; 6] =
 
 /// Offloads that break packets before XDP sees them.
 pub(super) fn warn_of_hazards(one: &Checked, mode: XdpMode) {
-    for hazard in one.nic.hazards(mode == XdpMode::Skb, one.interface.vlan.is_some()) {
+    for hazard in one.nic.hazards(mode == XdpMode::Skb) {
         tracing::warn!("{}: {} is on: {}; try: {}", one.interface.name, hazard.feature, hazard.why, hazard.mend);
     }
 }

@@ -74,5 +74,7 @@ fn claims_of(interface: &Interface) -> Result<Claims, SetupError> {
         }
         return Ok(claims);
     }
-    Claims::of(interface)
+    let mut claims = Claims::new();
+    claims.add_interface(interface)?;
+    Ok(claims)
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::link::groups::Group;
-use crate::link::interface::{Cidr, PortClaim};
+use crate::link::interface::{AddressClaim, PortClaim};
 use crate::link::routes::Route;
 use crate::settings::number::show_list;
 
@@ -20,9 +20,9 @@ pub struct Ready {
     /// Ethernet address.
     #[serde(serialize_with = "shown")]
     pub mac: crate::wire::ethernet::Mac,
-    /// Addresses, Ringway's own or the kernel's whose ports are claimed.
+    /// Addresses with their VLAN, Ringway's own or the kernel's whose ports are claimed.
     #[serde(serialize_with = "list")]
-    pub address: Vec<Cidr>,
+    pub address: Vec<AddressClaim>,
     /// Claimed ports; empty when the addresses are claimed whole.
     #[serde(serialize_with = "list")]
     pub claim: Vec<PortClaim>,

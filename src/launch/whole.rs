@@ -14,6 +14,7 @@ use crate::link::interface::{Claim, Interface};
 use crate::link::routes::Routes;
 use crate::steer::addresses::{self, KernelAddress};
 use crate::steer::{Attached, Mode, Steering};
+use crate::wire::vlan::Vlan;
 use crate::xsk::capability::{self, Right};
 use crate::xsk::nic::Nic;
 use crate::xsk::{self, Promiscuous, XskQueue, ZeroCopy};
@@ -123,13 +124,13 @@ impl Pair {
             name: nic.name().to_owned(),
             mac: nic.mac(),
             mtu: nic.mtu(),
-            vlan: None,
+            vlan: Vlan::NONE,
             claim: Claim::Addresses(Vec::new()),
             routes: Routes::default(),
             withheld: Vec::new(),
             groups: Groups::new(),
         };
-        Checked { nic, interface, queues, partial: false, mode: self.mode }
+        Checked { nic, interface, tagged: Vec::new(), queues, partial: false, mode: self.mode }
     }
 }
 

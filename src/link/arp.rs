@@ -10,6 +10,7 @@ use crate::device::Drop;
 use crate::time::Instant;
 use crate::wire::arp::{self, Arp, REPLY, REQUEST};
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, Ethernet, Mac};
+use crate::wire::vlan::Vlan;
 
 /// What a station says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl Defense {
 
 /// Writes the packet with its Ethernet header, padded with zeros to the least length of a frame, and returns that length: 60. It goes to
 /// the target's Ethernet address, or to all if the packet does not name it. Returns 0, and writes nothing, when it does not fit.
-pub fn emit_frame(bytes: &mut [u8], vlan: Option<u16>, arp: &Arp) -> usize {
+pub fn emit_frame(bytes: &mut [u8], vlan: Vlan, arp: &Arp) -> usize {
     let Some(frame) = bytes.get_mut(..MIN_FRAME) else { return 0 };
     let target = if arp.target_mac == Mac::default() { Mac::BROADCAST } else { arp.target_mac };
     frame.fill(0);
@@ -216,10 +217,10 @@ mod tests {
     #[test]
     fn frames_are_as_others_read_them() {
         for (arp, vlan, target) in [
-            (request(OUR_MAC, OURS, PEER), None, Mac::BROADCAST),
-            (announcement(OUR_MAC, OURS), Some(7), Mac::BROADCAST),
-            (reply(&ask(OURS), OUR_MAC), None, PEER_MAC),
-            (reply(&ask(OURS), OUR_MAC), Some(0), PEER_MAC),
+            (request(OUR_MAC, OURS, PEER), Vlan::NONE, Mac::BROADCAST),
+            (announcement(OUR_MAC, OURS), Vlan::from(Some(7)), Mac::BROADCAST),
+            (reply(&ask(OURS), OUR_MAC), Vlan::NONE, PEER_MAC),
+            (reply(&ask(OURS), OUR_MAC), Vlan::from(Some(0)), PEER_MAC),
         ] {
             let mut bytes = [0xcc; 100];
             let len = emit_frame(&mut bytes, vlan, &arp);
@@ -239,7 +240,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_not_written() {
         let mut bytes = [0xcc; 59];
-        assert_eq!(emit_frame(&mut bytes, None, &request(OUR_MAC, OURS, PEER)), 0);
+        assert_eq!(emit_frame(&mut bytes, Vlan::NONE, &request(OUR_MAC, OURS, PEER)), 0);
         assert_eq!(bytes, [0xcc; 59]);
     }
 }

@@ -249,6 +249,7 @@ mod tests {
     use crate::wire::checksum::checksum;
     use crate::wire::ethernet::{ETHERTYPE_IPV4, Ethernet, Mac};
     use crate::wire::ipv4::{self, Ipv4, PROTOCOL_TCP, PROTOCOL_UDP};
+    use crate::wire::vlan::Vlan;
 
     const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -258,7 +259,7 @@ mod tests {
             name: "veth0".into(),
             mac: Mac([2, 0, 0, 0, 0, 2]),
             mtu: 1500,
-            vlan: None,
+            vlan: Vlan::NONE,
             claim: Claim::Addresses(vec!["10.0.0.2/24".parse().unwrap(), "10.0.0.9/24".parse().unwrap()]),
             routes: Routes::default(),
             withheld: Vec::new(),
@@ -282,7 +283,7 @@ mod tests {
     }
 
     fn react(target: Ipv4Addr, bytes: &[u8]) -> Reaction {
-        let ethernet = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: None, ethertype: ETHERTYPE_IPV4 };
+        let ethernet = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 };
         let packet = Packet::ipv4(ethernet, &Ipv4::outgoing(PEER, target, PROTOCOL_ICMP, bytes.len()), false);
         on_icmp(&interface(), &packet, bytes)
     }
@@ -345,7 +346,7 @@ mod tests {
     //# receiving:
     #[test]
     fn no_error_follows_from_what_could_be_amplified() {
-        let unicast = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: None, ethertype: ETHERTYPE_IPV4 };
+        let unicast = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 };
         let good = Ipv4::outgoing(PEER, OURS, PROTOCOL_UDP, 8);
         let may = |ethernet: Ethernet, ip: Ipv4, payload: &[u8]| {
             may_send_error(&interface(), &Packet::ipv4(ethernet, &ip, ethernet.target.is_group()), payload, Complaint::Port)

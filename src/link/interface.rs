@@ -11,6 +11,7 @@ use super::groups::Groups;
 use super::routes::Routes;
 use crate::error::SetupError;
 use crate::wire::ethernet::Mac;
+use crate::wire::vlan::Vlan;
 
 /// An address and the length of its network prefix.
 ///
@@ -91,6 +92,49 @@ impl FromStr for Cidr {
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// An address that is claimed whole, and the VLAN it is claimed in.
+///
+/// ```
+/// use ringway::link::interface::AddressClaim;
+/// use ringway::wire::vlan::{Tag, Vlan};
+/// let claim: AddressClaim = "10.0.0.2/24@100".parse()?;
+/// assert_eq!(claim.vlan, Vlan::tagged(Tag::c(100)));
+/// assert_eq!(claim.to_string(), "10.0.0.2/24@100");
+/// # Ok::<(), ringway::error::SetupError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressClaim {
+    /// The address.
+    pub cidr: Cidr,
+    /// The tags of its frames; without `@VLAN` there are none.
+    pub vlan: Vlan,
+}
+
+/// An address in frames without a tag.
+impl From<Cidr> for AddressClaim {
+    fn from(cidr: Cidr) -> Self {
+        Self { cidr, vlan: Vlan::NONE }
+    }
+}
+
+impl FromStr for AddressClaim {
+    type Err = SetupError;
+
+    /// Reads `ADDR/PREFIX[@VLAN]`.
+    fn from_str(text: &str) -> Result<Self, SetupError> {
+        match text.split_once('@') {
+            None => text.parse().map(Cidr::into),
+            Some((cidr, vlan)) => Ok(Self { cidr: cidr.parse()?, vlan: vlan.parse()? }),
+        }
+    }
+}
+
+impl fmt::Display for AddressClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.cidr, self.vlan.suffix())
     }
 }
 
@@ -193,14 +237,14 @@ impl Claim {
 /// An interface as the engine knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Name, `eth0`.
+    /// Name of the kernel's interface, `eth0`.
     pub name: String,
     /// Ethernet address.
     pub mac: Mac,
     /// Largest IP packet in bytes.
     pub mtu: usize,
-    /// VLAN of the claim; `None` for untagged frames.
-    pub vlan: Option<u16>,
+    /// The tags of its frames: an interface of the kernel may be several here, one for each VLAN.
+    pub vlan: Vlan,
     /// What is claimed.
     pub claim: Claim,
     /// The ways off its networks.

@@ -14,6 +14,7 @@ use crate::wire::ipv6::{
     self, ALL_NODES, ALL_ROUTERS, Ipv6, MIN_MTU, NEXT_HEADER_ICMPV6, ON_LINK_HOP_LIMIT, multicast_mac, solicited_node,
 };
 use crate::wire::nd::{self, Nd, NeighborAdvertisement, NeighborSolicitation, Prefix, RouterAdvertisement};
+use crate::wire::vlan::Vlan;
 
 /// What an interface is, as far as neighbour discovery has to know.
 #[derive(Clone, Copy, Debug)]
@@ -251,7 +252,7 @@ impl Outgoing {
     }
 
     /// Writes the message with its Ethernet and IPv6 headers and returns the length of the frame; 0 when it does not fit in `bytes`.
-    pub fn emit_frame(&self, bytes: &mut [u8], vlan: Option<u16>, our_mac: Mac) -> usize {
+    pub fn emit_frame(&self, bytes: &mut [u8], vlan: Vlan, our_mac: Mac) -> usize {
         let header = Ethernet { target: self.target_mac, source: our_mac, vlan, ethertype: ETHERTYPE_IPV6 };
         let at = ethernet::emit(bytes, &header);
         let message = at + ipv6::HEADER_LEN;

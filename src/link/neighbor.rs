@@ -30,12 +30,13 @@ use crate::limits::{NEIGHBOR_QUEUE, NEIGHBOR_QUEUE_TOTAL, NEIGHBORS};
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
 use crate::wire::nd::NeighborAdvertisement;
+use crate::wire::vlan::Vlan;
 
 /// A neighbour's place: its address, and the VLAN it is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hop {
-    /// VLAN id; `None` for untagged frames.
-    pub vlan: Option<u16>,
+    /// The tags of its frames.
+    pub vlan: Vlan,
     /// Address of the neighbour.
     pub ip: IpAddr,
 }
@@ -44,7 +45,7 @@ impl Hash for Hop {
     /// As few words as hold it: the derived hash of an IPv4 neighbour takes twice as long.
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let vlan = self.vlan.map_or(0, |vlan| 1 << 16 | u64::from(vlan));
+        let vlan = u64::from(self.vlan.number());
         match self.ip {
             IpAddr::V4(ip) => state.write_u64(vlan << 32 | u64::from(ip.to_bits())),
             IpAddr::V6(ip) => {

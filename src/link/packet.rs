@@ -217,6 +217,7 @@ mod tests {
     use crate::link::interface::Claim;
     use crate::link::routes::Routes;
     use crate::wire::ethernet::{ETHERTYPE_IPV4, Mac};
+    use crate::wire::vlan::Vlan;
 
     const OURS: Mac = Mac([2, 0, 0, 0, 0, 2]);
     const PEER: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -227,7 +228,7 @@ mod tests {
             name: "test".into(),
             mac: OURS,
             mtu: 1500,
-            vlan: None,
+            vlan: Vlan::NONE,
             claim,
             routes: Routes::default(),
             withheld: Vec::new(),
@@ -241,7 +242,7 @@ mod tests {
 
     /// A frame with a UDP packet of 8 bytes, changed by `change`.
     fn frame(change: impl FnOnce(&mut Ethernet, &mut Ipv4)) -> Vec<u8> {
-        let mut ethernet = Ethernet { target: OURS, source: PEER, vlan: None, ethertype: ETHERTYPE_IPV4 };
+        let mut ethernet = Ethernet { target: OURS, source: PEER, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 };
         let mut ip = Ipv4::outgoing(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), ipv4::PROTOCOL_UDP, 8);
         change(&mut ethernet, &mut ip);
         let mut bytes = vec![0; ethernet.header_len() + ip.total_len];
@@ -291,7 +292,7 @@ mod tests {
         let cases = [
             (frame(|ethernet, _| ethernet.target = Mac([2, 9, 9, 9, 9, 9])), Drop::EthernetNotOurs),
             (frame(|ethernet, _| ethernet.source = Mac([3, 0, 0, 0, 0, 1])), Drop::EthernetSourceGroup),
-            (frame(|ethernet, _| ethernet.vlan = Some(7)), Drop::VlanUnclaimed),
+            (frame(|ethernet, _| ethernet.vlan = Vlan::tagged(crate::wire::vlan::Tag::c(7))), Drop::VlanUnclaimed),
             (frame(|_, ip| ip.target = Ipv4Addr::new(10, 0, 0, 3)), Drop::Ipv4NotOurs),
             (frame(|_, ip| ip.source = Ipv4Addr::new(10, 0, 0, 255)), Drop::Ipv4SourceInvalid),
             (frame(|_, ip| ip.source = Ipv4Addr::new(10, 0, 0, 2)), Drop::Ipv4SourceInvalid),

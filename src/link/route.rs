@@ -168,6 +168,7 @@ mod tests {
     use crate::link::groups::Groups;
     use crate::link::interface::Claim;
     use crate::link::routes::Route;
+    use crate::wire::vlan::Vlan;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -178,7 +179,7 @@ mod tests {
             name: "veth0".into(),
             mac: Mac([2, 0, 0, 0, 0, 2]),
             mtu: 1500,
-            vlan: None,
+            vlan: Vlan::NONE,
             claim: Claim::Addresses(addresses.iter().map(|text| text.parse().unwrap()).collect()),
             routes: gateway.map(|via| Route::default_via(ip(via))).into_iter().collect(),
             withheld: Vec::new(),

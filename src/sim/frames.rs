@@ -12,6 +12,7 @@ use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, Ethernet, Mac};
 use crate::wire::icmpv4;
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP};
 use crate::wire::tcp::{self, Header, Ports, Segment};
+use crate::wire::vlan::Vlan;
 
 /// Length of the Ethernet header: there are no VLANs here.
 pub(super) const ETHERNET: usize = 14;
@@ -123,7 +124,7 @@ fn around(source: Ipv4Addr, to: usize, protocol: u8, payload: &[u8]) -> Vec<u8> 
     let mut bytes = vec![0; ETHERNET + ipv4::HEADER_LEN];
     // What comes from the other end's address comes from its station too, so that answers go there.
     let station = if source == address(1 - to) { mac(1 - to) } else { ROUTER_MAC };
-    ethernet::emit(&mut bytes, &Ethernet { target: mac(to), source: station, vlan: None, ethertype: ETHERTYPE_IPV4 });
+    ethernet::emit(&mut bytes, &Ethernet { target: mac(to), source: station, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 });
     ipv4::emit(&mut bytes[ETHERNET..], &Ipv4::outgoing(source, address(to), protocol, payload.len()));
     bytes.extend_from_slice(payload);
     bytes

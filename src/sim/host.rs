@@ -24,6 +24,7 @@ use crate::tcp::inspect::View;
 use crate::tcp::isn;
 use crate::tcp::tally::Happening;
 use crate::time::Instant;
+use crate::wire::vlan::Vlan;
 
 /// The stack of an end. All times are its own clock's, in nanoseconds.
 #[expect(clippy::large_enum_variant, reason = "there are two of them")]
@@ -52,7 +53,7 @@ impl Host {
             name: format!("sim{end}"),
             mac: device.mac(),
             mtu: scenario.mtus[end],
-            vlan: None,
+            vlan: Vlan::NONE,
             claim: Claim::Addresses(vec![format!("{}/24", frames::address(end)).parse().expect("an address")]),
             routes: Routes::default(),
             withheld: Vec::new(),
@@ -196,7 +197,7 @@ pub(super) fn epoch(scenario: &Scenario, secrets: &[Secrets; 2]) -> u64 {
         remote: frames::address(1 - end).into(),
         local_port: scenario.plans[0].ports[end],
         remote_port: scenario.plans[0].ports[1 - end],
-        link: Link { interface: 0, vlan: Link::UNTAGGED },
+        link: Link { interface: 0 },
     };
     match scenario.epoch {
         Epoch::Start => 0,

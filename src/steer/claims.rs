@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use zerocopy::{Immutable, IntoBytes};
 
 use super::program::{Kinds, Sought};
-use super::vlan::{ANY_VLAN, Vlan};
 use crate::error::SetupError;
 use crate::link::interface::{Claim, Interface, PortClaim, Transport};
+use crate::wire::vlan::{ANY_VLAN, Vlan};
 
 /// Entries the claim map may have: an interface with this many claimed (address, port) pairs is a mistake.
 pub const ENTRIES: usize = 65_536;
@@ -107,17 +107,16 @@ impl Claims {
         Self::default()
     }
 
-    /// The claims of one interface as the engine knows it.
+    /// Adds the claims of an interface as the engine knows it: of a NIC in one VLAN.
     ///
     /// # Errors
     /// As [`Claims::add`].
-    pub fn of(interface: &Interface) -> Result<Self, SetupError> {
-        let mut claims = Self::new();
-        claims.add(&interface.claim, interface.vlan)?;
+    pub fn add_interface(&mut self, interface: &Interface) -> Result<(), SetupError> {
+        self.add(&interface.claim, interface.vlan)?;
         for group in interface.groups.iter() {
-            claims.add_group(group.address(), group.port(), interface.vlan)?;
+            self.add_group(group.address(), group.port(), interface.vlan)?;
         }
-        Ok(claims)
+        Ok(())
     }
 
     /// Adds a claim in a VLAN: `None` for untagged frames, the id of an 802.1Q tag, or any [`Vlan`]. The same thing claimed twice is
@@ -310,9 +309,9 @@ fn key(kind: KeyKind, address: IpAddr, protocol: u8, port: u16) -> ClaimKey {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vlan::Tag;
     use super::*;
     use crate::link::interface::Cidr;
+    use crate::wire::vlan::Tag;
 
     fn cidr(text: &str) -> Cidr {
         Cidr { address: text.parse().unwrap(), prefix: 24 }

@@ -27,15 +27,14 @@ pub mod reserve;
 mod rights;
 #[cfg(all(test, feature = "afxdp"))]
 mod tests;
-pub mod vlan;
 
+pub use crate::wire::vlan::{Tag, Vlan};
 #[cfg(feature = "afxdp")]
 pub use attach::{Attached, Mode, Steering, XdpMode};
 pub use cause::{Action, Cause, Counters};
 pub use claims::Claims;
 #[cfg(feature = "afxdp")]
 pub use reserve::Reservation;
-pub use vlan::{Tag, Vlan};
 
 /// The listing that `ringway steer --dump` prints: the claims, then the program that looks for them. Needs no rights.
 ///

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::cause::{Action, Cause};
 use super::claims::{Claims, Shown};
-use super::vlan::{Tag, TagKind, Vlan};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use crate::wire::vlan::{Tag, TagKind, Vlan};
 
 /// What becomes of `frame`, and under which cause it is counted, when its queue has a socket or has none.
 pub fn decide(frame: &[u8], claims: &Claims, has_socket: bool) -> (Action, Cause) {

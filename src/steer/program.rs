@@ -10,9 +10,9 @@ use std::ops::BitOr;
 use super::assembler::{AssembleError, Assembled, Assembler, Condition, Helper, MapName, Operation, Register, Size};
 use super::cause::{Action, Cause};
 use super::claims::{HIDDEN_PROTOCOL, KeyKind};
-use super::vlan::{ANY_VLAN, CUSTOMER, ETHERTYPE_SERVICE_VLAN, SERVICE, UNTAGGED};
 use crate::link::interface::Transport;
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, Mac};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
+use crate::wire::vlan::{ANY_VLAN, CUSTOMER, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN, SERVICE, UNTAGGED};
 
 use Condition::{Above, AtMost, Below, Equal, NotEqual};
 use Operation::{Add, And, ShiftLeft};

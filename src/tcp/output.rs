@@ -33,6 +33,17 @@ enum Due {
 #[derive(Clone, Copy, Debug)]
 pub struct Next(Kind);
 
+impl Next {
+    /// Bytes of data it carries.
+    #[inline]
+    pub const fn payload_len(self) -> usize {
+        match self.0 {
+            Kind::Text(text) => text.len as usize,
+            Kind::Reset(_) | Kind::Syn | Kind::Keepalive => 0,
+        }
+    }
+}
+
 /// The kinds of segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

@@ -1,6 +1,6 @@
-//! The Ethernet header and its 802.1Q tag.
+//! The Ethernet header and its tags, of 802.1Q and 802.1ad.
 //!
-//! Called by the engine for every frame, and by whatever builds one. One tag is understood, that of the VLAN a claim may name; behind it
+//! Called by the engine for every frame, and by whatever builds one. Two tags are understood, those of the VLAN that a claim may name; behind them
 //! another tag is an EtherType like any other, which nobody serves. No function here panics.
 
 use std::fmt;
@@ -8,7 +8,10 @@ use std::fmt;
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::vlan::{ETHERTYPE_SERVICE_VLAN, ID, TAG_LEN, Tag, TagKind, Vlan};
 use crate::device::Drop;
+
+pub use super::vlan::ETHERTYPE_VLAN;
 
 /// An Ethernet address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,47 +40,62 @@ pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// EtherType of IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// EtherType of an 802.1Q tag.
-pub const ETHERTYPE_VLAN: u16 = 0x8100;
 
-/// The parsed header. `vlan` is the 12-bit id of an 802.1Q tag, if there is one.
+/// The parsed header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ethernet {
     /// Destination address.
     pub target: Mac,
     /// Source address.
     pub source: Mac,
-    /// VLAN id, 0 to 4095.
-    pub vlan: Option<u16>,
-    /// EtherType of what follows the header and the tag.
+    /// The tags.
+    pub vlan: Vlan,
+    /// EtherType of what follows the header and the tags.
     pub ethertype: u16,
 }
 
 impl Ethernet {
-    /// Length in bytes: 14, or 18 with a tag.
+    /// Length in bytes: 14, and 4 more with each tag.
     pub const fn header_len(&self) -> usize {
-        if self.vlan.is_some() { 18 } else { 14 }
+        HEADER_LEN + self.vlan.tag_bytes()
     }
 }
 
-/// Reads the header at the begin of a frame. A tag's priority is not kept; VLAN 0 (a tag for the priority alone, 802.1Q 9.6) is `Some(0)`.
+/// Reads the header at the begin of a frame. A tag's priority is not kept; one for the priority alone (802.1Q 9.6) has the id 0.
 ///
 /// # Errors
-/// [`Drop::EthernetTruncated`]: fewer than 14 bytes, or fewer than 18 with a tag.
+/// [`Drop::EthernetTruncated`]: fewer than 14 bytes, and 4 more for each tag.
 #[inline]
 pub fn parse(bytes: &[u8]) -> Result<Ethernet, Drop> {
     let (raw, rest) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::EthernetTruncated)?;
-    let mut header = Ethernet { target: Mac(raw.target), source: Mac(raw.source), vlan: None, ethertype: raw.ethertype.get() };
-    if header.ethertype == ETHERTYPE_VLAN {
-        let (tag, _) = RawTag::ref_from_prefix(rest).map_err(|_| Drop::EthernetTruncated)?;
-        header.vlan = Some(tag.control.get() & VLAN_ID);
-        header.ethertype = tag.ethertype.get();
+    let ethertype = raw.ethertype.get();
+    let header = Ethernet { target: Mac(raw.target), source: Mac(raw.source), vlan: Vlan::NONE, ethertype };
+    if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_SERVICE_VLAN {
+        return parse_tags(header, rest);
     }
     Ok(header)
 }
 
-/// Writes the header to the begin of `bytes` and returns its length; 0, and nothing written, when it does not fit. Of a VLAN the lower
-/// 12 bits are written, with priority 0.
+/// Reads the one or two tags behind a header whose EtherType announces the first.
+#[cold]
+fn parse_tags(header: Ethernet, rest: &[u8]) -> Result<Ethernet, Drop> {
+    let mut ethertype = header.ethertype;
+    let mut rest = rest;
+    let mut next = || {
+        let Some(kind) = TagKind::of_ethertype(ethertype) else { return Ok(None) };
+        let (tag, behind) = RawTag::ref_from_prefix(rest).map_err(|_| Drop::EthernetTruncated)?;
+        (ethertype, rest) = (tag.ethertype.get(), behind);
+        Ok(Some(Tag { kind, id: tag.control.get() & ID }))
+    };
+    let vlan = match (next()?, next()?) {
+        (Some(outer), Some(inner)) => Vlan::stacked(outer, inner),
+        (Some(only), None) => Vlan::tagged(only),
+        (None, _) => Vlan::NONE,
+    };
+    Ok(Ethernet { vlan, ethertype, ..header })
+}
+
+/// Writes the header to the begin of `bytes` and returns its length; 0, and nothing written, when it does not fit. Tags are written with priority 0.
 #[inline]
 pub fn emit(bytes: &mut [u8], header: &Ethernet) -> usize {
     if bytes.len() < header.header_len() {
@@ -87,17 +105,27 @@ pub fn emit(bytes: &mut [u8], header: &Ethernet) -> usize {
     raw.target = header.target.0;
     raw.source = header.source.0;
     raw.ethertype = header.ethertype.into();
-    if let Some(vlan) = header.vlan {
-        let Ok((tag, _)) = RawTag::mut_from_prefix(rest) else { return 0 };
-        raw.ethertype = ETHERTYPE_VLAN.into();
-        tag.control = (vlan & VLAN_ID).into();
-        tag.ethertype = header.ethertype.into();
+    if !header.vlan.is_none() {
+        emit_tags(raw, rest, header);
     }
     header.header_len()
 }
 
-/// The lower 12 bits of a tag's control field.
-const VLAN_ID: u16 = 0x0fff;
+/// Writes the tags of a header that fits.
+#[cold]
+fn emit_tags(raw: &mut Raw, rest: &mut [u8], header: &Ethernet) {
+    let mut announced = &mut raw.ethertype;
+    for (tag, room) in header.vlan.tags().zip(rest.chunks_exact_mut(TAG_LEN)) {
+        let Ok((raw, _)) = RawTag::mut_from_prefix(room) else { return };
+        *announced = tag.kind.ethertype().into();
+        raw.control = tag.id.into();
+        announced = &mut raw.ethertype;
+    }
+    *announced = header.ethertype.into();
+}
+
+/// Length of the header without tags, in bytes.
+pub const HEADER_LEN: usize = 14;
 
 /// The header as it stands on the wire.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -127,14 +155,14 @@ mod tests {
 
     #[test]
     fn a_header_cut_anywhere_is_truncated() {
-        for vlan in [None, Some(7)] {
+        for vlan in [Vlan::NONE, Vlan::tagged(Tag::c(7)), Vlan::tagged(Tag::s(7)), Vlan::stacked(Tag::s(7), Tag::c(9))] {
             let header = Ethernet { target: A, source: B, vlan, ethertype: ETHERTYPE_IPV4 };
-            let mut bytes = [0; 18];
+            let mut bytes = [0; 22];
             let len = emit(&mut bytes, &header);
             assert_eq!(len, header.header_len());
             for cut in 0..len {
                 assert_eq!(parse(&bytes[..cut]), Err(Drop::EthernetTruncated), "{vlan:?} cut at {cut}");
-                assert_eq!(emit(&mut [0; 18][..cut], &header), 0, "{vlan:?} into {cut} bytes");
+                assert_eq!(emit(&mut [0; 22][..cut], &header), 0, "{vlan:?} into {cut} bytes");
             }
             assert_eq!(parse(&bytes[..len]), Ok(header));
         }
@@ -144,19 +172,22 @@ mod tests {
     fn the_priority_of_a_tag_is_not_part_of_its_vlan() {
         let frame = |control: u16| {
             let mut bytes = [0; 18];
-            emit(&mut bytes, &Ethernet { target: A, source: B, vlan: Some(0), ethertype: ETHERTYPE_ARP });
+            emit(&mut bytes, &Ethernet { target: A, source: B, vlan: Vlan::tagged(Tag::c(0)), ethertype: ETHERTYPE_ARP });
             bytes[14..16].copy_from_slice(&control.to_be_bytes());
             parse(&bytes).unwrap()
         };
-        assert_eq!(frame(0xe000).vlan, Some(0));
-        assert_eq!(frame(0xffff).vlan, Some(4095));
-        assert_eq!(frame(0x3007).vlan, Some(7));
+        assert_eq!(frame(0xe000).vlan, Vlan::tagged(Tag::c(0)));
+        assert_eq!(frame(0xffff).vlan, Vlan::tagged(Tag::c(4095)));
+        assert_eq!(frame(0x3007).vlan, Vlan::tagged(Tag::c(7)));
     }
 
     #[test]
-    fn a_second_tag_is_an_unknown_ethertype() {
-        let mut bytes = [0; 22];
-        emit(&mut bytes, &Ethernet { target: A, source: B, vlan: Some(1), ethertype: ETHERTYPE_VLAN });
+    fn a_third_tag_is_an_unknown_ethertype() {
+        let mut bytes = [0; 26];
+        emit(
+            &mut bytes,
+            &Ethernet { target: A, source: B, vlan: Vlan::stacked(Tag::s(1), Tag::c(2)), ethertype: ETHERTYPE_VLAN },
+        );
         assert_eq!(parse(&bytes).unwrap().ethertype, ETHERTYPE_VLAN);
     }
 
@@ -168,18 +199,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(target in any::<[u8; 6]>(), source in any::<[u8; 6]>(), vlan in proptest::option::of(0u16..4096),
+        fn what_is_written_is_read(target in any::<[u8; 6]>(), source in any::<[u8; 6]>(), tags in proptest::collection::vec((any::<bool>(), 0u16..4096), 0..3),
                                    ethertype in any::<u16>()) {
-            prop_assume!(vlan.is_some() || ethertype != ETHERTYPE_VLAN);
+            prop_assume!(tags.len() == 2 || TagKind::of_ethertype(ethertype).is_none());
+            let tags: Vec<Tag> = tags.into_iter().map(|(service, id)| if service { Tag::s(id) } else { Tag::c(id) }).collect();
+            let vlan = match tags[..] {
+                [outer, inner] => Vlan::stacked(outer, inner),
+                [only] => Vlan::tagged(only),
+                _ => Vlan::NONE,
+            };
             let header = Ethernet { target: Mac(target), source: Mac(source), vlan, ethertype };
-            let mut bytes = [0; 18];
+            let mut bytes = [0; 22];
             prop_assert_eq!(emit(&mut bytes, &header), header.header_len());
             prop_assert_eq!(parse(&bytes), Ok(header));
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            prop_assert_eq!(parse(&bytes).is_ok(), bytes.len() >= 18 || bytes.len() >= 14 && bytes[12..14] != [0x81, 0]);
+            let tag = |at: usize| matches!(bytes.get(at..at + 2), Some([0x81, 0] | [0x88, 0xa8]));
+            let len = if !tag(12) { 14 } else if !tag(16) { 18 } else { 22 };
+            prop_assert_eq!(parse(&bytes).is_ok(), bytes.len() >= len);
         }
     }
 }

@@ -16,3 +16,4 @@ pub mod nd;
 pub mod reply;
 pub mod tcp;
 pub mod udp;
+pub mod vlan;

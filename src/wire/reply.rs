@@ -162,15 +162,26 @@ mod tests {
     use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Mac};
     use crate::wire::ipv4::{self, Ipv4};
     use crate::wire::ipv6::Ipv6;
+    use crate::wire::vlan::{Tag, Vlan};
 
     const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
     const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
     const OURS_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
     const PEER_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 
-    fn request(vlan: Option<u16>, ip: Ipv4, payload: &[u8]) -> (Vec<u8>, usize) {
+    /// Any stack of tags.
+    fn vlans() -> impl Strategy<Value = Vlan> {
+        let tag = || (any::<bool>(), 0u16..4096).prop_map(|(service, id)| if service { Tag::s(id) } else { Tag::c(id) });
+        prop_oneof![
+            Just(Vlan::NONE),
+            tag().prop_map(Vlan::tagged),
+            (tag(), tag()).prop_map(|(outer, inner)| Vlan::stacked(outer, inner))
+        ]
+    }
+
+    fn request(vlan: Vlan, ip: Ipv4, payload: &[u8]) -> (Vec<u8>, usize) {
         let link = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan, ethertype: ETHERTYPE_IPV4 };
-        let mut frame = vec![0; 38];
+        let mut frame = vec![0; 42];
         let at = ethernet::emit(&mut frame, &link);
         frame.truncate(at + ipv4::HEADER_LEN);
         ipv4::emit(&mut frame[at..], &ip);
@@ -178,9 +189,9 @@ mod tests {
         (frame, at)
     }
 
-    fn request_ipv6(vlan: Option<u16>, ip: Ipv6, payload: &[u8]) -> (Vec<u8>, usize) {
+    fn request_ipv6(vlan: Vlan, ip: Ipv6, payload: &[u8]) -> (Vec<u8>, usize) {
         let link = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan, ethertype: ETHERTYPE_IPV6 };
-        let mut frame = vec![0; 58];
+        let mut frame = vec![0; 62];
         let at = ethernet::emit(&mut frame, &link);
         frame.truncate(at + ipv6::HEADER_LEN);
         ipv6::emit(&mut frame[at..], &ip);
@@ -212,7 +223,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_datagram_comes_back_as_if_built_anew(
-            payload in proptest::collection::vec(any::<u8>(), 0..60), vlan in proptest::option::of(0u16..4096), ttl in any::<u8>(),
+            payload in proptest::collection::vec(any::<u8>(), 0..60), vlan in vlans(), ttl in any::<u8>(),
             dscp_ecn in any::<u8>(), identification in any::<u16>(), dont_fragment in any::<bool>(), summed in any::<bool>(),
         ) {
             let mut udp = datagram(&payload);
@@ -240,7 +251,7 @@ mod tests {
         fn a_ping_comes_back_with_its_data(payload in proptest::collection::vec(any::<u8>(), 0..60), ttl in any::<u8>(), tos in any::<u8>()) {
             let message = ping(&payload);
             let ip = Ipv4 { ttl, dscp_ecn: tos, ..Ipv4::outgoing(PEER, OURS, PROTOCOL_ICMP, message.len()) };
-            let (mut frame, at) = request(None, ip, &message);
+            let (mut frame, at) = request(Vlan::NONE, ip, &message);
             prop_assert_eq!(swap_echo_ipv4(&mut frame, at), Ok(()));
             let back = ipv4::parse(&frame[at..]).unwrap();
             prop_assert_eq!((back.source, back.target, back.ttl, back.dscp_ecn), (OURS, PEER, 64, tos & 0xfc));
@@ -251,7 +262,7 @@ mod tests {
 
         #[test]
         fn over_ipv6_both_come_back_with_what_they_brought(
-            payload in proptest::collection::vec(any::<u8>(), 0..60), vlan in proptest::option::of(0u16..4096), hop_limit in any::<u8>(),
+            payload in proptest::collection::vec(any::<u8>(), 0..60), vlan in vlans(), hop_limit in any::<u8>(),
             dscp_ecn in any::<u8>(), flow_label in 0u32..0x10_0000, padding in 0usize..8, is_ping in any::<bool>(),
         ) {
             let pseudo = |protocol| PseudoHeader { source: PEER_6.into(), target: OURS_6.into(), protocol };
@@ -296,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_answered_in_place_is_refused_unchanged() {
-        let (good, at) = request(None, Ipv4::outgoing(PEER, OURS, PROTOCOL_UDP, 12), &datagram(b"ping"));
+        let (good, at) = request(Vlan::NONE, Ipv4::outgoing(PEER, OURS, PROTOCOL_UDP, 12), &datagram(b"ping"));
         let refused = |change: &dyn Fn(&mut Vec<u8>), at: usize| {
             let mut frame = good.clone();
             change(&mut frame);
@@ -317,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_answered_in_place_over_ipv6_is_refused_unchanged() {
-        let (good, at) = request_ipv6(None, Ipv6::outgoing(PEER_6, OURS_6, NEXT_HEADER_ICMPV6, 12), &ping_ipv6(b"ping"));
+        let (good, at) = request_ipv6(Vlan::NONE, Ipv6::outgoing(PEER_6, OURS_6, NEXT_HEADER_ICMPV6, 12), &ping_ipv6(b"ping"));
         let refused = |change: &dyn Fn(&mut Vec<u8>), at: usize, udp: bool| {
             let mut frame = good.clone();
             change(&mut frame);
@@ -345,7 +356,7 @@ mod tests {
     #[test]
     fn only_an_echo_request_is_answered_as_one() {
         let answer = |message: &[u8]| {
-            let (mut frame, at) = request(None, Ipv4::outgoing(PEER, OURS, PROTOCOL_ICMP, message.len()), message);
+            let (mut frame, at) = request(Vlan::NONE, Ipv4::outgoing(PEER, OURS, PROTOCOL_ICMP, message.len()), message);
             swap_echo_ipv4(&mut frame, at)
         };
         assert_eq!(answer(&ping(b"")), Ok(()));

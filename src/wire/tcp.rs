@@ -238,6 +238,8 @@ pub fn emit(bytes: &mut [u8], header: &Header, payload_len: usize, pseudo: &Pseu
 
 /// Length in bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
+/// Bytes of the longest header: 15 words.
+pub const HEADER_MAX: usize = 60;
 
 /// The header as it stands on the wire.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

@@ -37,6 +37,8 @@ pub struct Config {
     pub frame_size: Option<usize>,
     /// Take an interface although its MTU fits no frame: its MTU counts as [`LARGEST_MTU`], and larger packets are lost.
     pub clamp_mtu: bool,
+    /// Take packets that fit no frame in several, up to [`JUMBO_MTU`]; who drives the queue asks [`crate::device::Device::chained`] then.
+    pub chains: bool,
     /// Put the frames on huge pages when there are any; otherwise on ordinary ones.
     pub huge_pages: bool,
     /// Frames of each queue, a power of two; half of them stand ready for receiving.
@@ -62,6 +64,7 @@ impl Default for Config {
             zero_copy: ZeroCopy::Auto,
             frame_size: None,
             clamp_mtu: false,
+            chains: false,
             huge_pages: true,
             frames_per_queue: 4096,
             receive_ring: 2048,
@@ -95,6 +98,11 @@ impl Config {
         }
     }
 
+    /// True when packets of this MTU are received and sent in several frames.
+    pub(crate) fn takes_chains(&self, mtu: usize) -> bool {
+        self.chains && (LARGEST_MTU + 1..=JUMBO_MTU).contains(&mtu)
+    }
+
     /// Frames that stand ready for receiving, in the fill ring or received and not yet taken.
     pub(crate) const fn fill_target(&self) -> u32 {
         let half = self.frames_per_queue / 2;
@@ -119,7 +127,7 @@ pub(crate) fn check_queues(nic: &Nic, queues: &[u32]) -> Result<(), SetupError> 
 /// The bytes of a chunk and the MTU that counts: as wanted, or the smallest chunk into which the largest packet of the interface fits with
 /// its Ethernet header and a VLAN tag.
 pub(crate) fn chunk_for(nic: &Nic, config: &Config) -> Result<(usize, usize), SetupError> {
-    let mtu = if config.clamp_mtu { nic.mtu().min(LARGEST_MTU) } else { nic.mtu() };
+    let mtu = if config.clamp_mtu && !config.takes_chains(nic.mtu()) { nic.mtu().min(LARGEST_MTU) } else { nic.mtu() };
     match (mtu, config.frame_size) {
         (_, Some(size)) if size != 2048 && size != 4096 => {
             Err(SetupError::usage(format!("cannot set xsk.frame_size={size}"), "AF_XDP has frames of 2048 and of 4096 bytes"))
@@ -129,13 +137,17 @@ pub(crate) fn chunk_for(nic: &Nic, config: &Config) -> Result<(usize, usize), Se
             format!("the MTU of {}, {mtu}, is larger than the {} that fit such a frame", nic.name(), room(2048)),
         )
         .mend("--set xsk.frame_size=4096")),
+        (mtu, size @ (None | Some(2048 | 4096))) if config.takes_chains(mtu) => Ok((size.unwrap_or(4096), mtu)),
         (mtu, None | Some(2048)) if mtu <= room(2048) => Ok((2048, mtu)),
         (mtu, _) if mtu <= LARGEST_MTU => Ok((4096, mtu)),
         (mtu, _) => Err(SetupError::environment(
             format!("cannot use interface {}", nic.name()),
-            format!("its MTU of {mtu} is larger than the {LARGEST_MTU} that fit a frame"),
+            match config.chains {
+                true => format!("its MTU of {mtu} is larger than the {JUMBO_MTU} that are taken"),
+                false => format!("its MTU of {mtu} is larger than the {LARGEST_MTU} that fit a frame"),
+            },
         )
-        .mend(format!("sudo ip link set {} mtu {LARGEST_MTU}", nic.name()))),
+        .mend(format!("sudo ip link set {} mtu {}", nic.name(), if config.chains { JUMBO_MTU } else { LARGEST_MTU }))),
     }
 }
 
@@ -146,6 +158,9 @@ const fn room(chunk: usize) -> usize {
 
 /// The largest IP packet, in bytes, that fits the largest frame there is (4096 bytes).
 pub const LARGEST_MTU: usize = room(4096);
+
+/// The largest IP packet, in bytes, that is taken in several frames: what switches call jumbo.
+pub const JUMBO_MTU: usize = 9216;
 
 /// Bytes of an 802.1Q tag.
 const VLAN_TAG: usize = 4;
@@ -184,6 +199,10 @@ mod tests {
         assert_eq!(error.remedy(), Some("sudo ip link set lo mtu 3822"), "{error}");
         let clamped = Config { clamp_mtu: true, ..Config::default() };
         assert_eq!(chunk_for(&Nic::find("lo").unwrap(), &clamped), Ok((4096, 3822)));
+        let chained = Config { chains: true, ..clamped };
+        assert_eq!(chunk_for(&Nic::find("lo").unwrap(), &chained), Ok((4096, 3822)), "more than jumbo");
+        assert!(chained.takes_chains(9000) && chained.takes_chains(9216));
+        assert!(!chained.takes_chains(3822) && !chained.takes_chains(9217) && !clamped.takes_chains(9000));
         let small = Config { frame_size: Some(2048), ..clamped };
         assert_eq!(chunk_for(&Nic::find("lo").unwrap(), &small).unwrap_err().exit_code(), 2);
     }

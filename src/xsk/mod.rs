@@ -27,6 +27,7 @@ compile_error!("the feature `afxdp` needs Linux on a 64-bit machine: build with 
 mod abi;
 pub mod bpf;
 pub mod capability;
+mod chain;
 mod config;
 mod copies;
 mod cursor;
@@ -42,7 +43,7 @@ mod ring;
 mod socket;
 mod umem;
 
-pub use config::{BusyPoll, Config, LARGEST_MTU, ZeroCopy};
+pub use config::{BusyPoll, Config, JUMBO_MTU, LARGEST_MTU, ZeroCopy};
 pub use copies::Copies;
 pub use frame::UmemFrame;
 pub use mapping::Pages;

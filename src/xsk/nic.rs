@@ -16,6 +16,7 @@ use super::abi::{
 };
 use crate::error::SetupError;
 use crate::wire::ethernet::Mac;
+use crate::wire::vlan::TagKind;
 
 /// A network interface as it was when it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,17 @@ pub struct Hazard {
     pub feature: &'static str,
     /// What it does to us.
     pub why: &'static str,
+    /// The command that turns it off.
+    pub mend: String,
+}
+
+/// An offload that keeps VLAN tags from XDP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HiddenTag {
+    /// The kernel's name of the feature, `rx-vlan-hw-parse`.
+    pub feature: &'static str,
+    /// What does the same at the other end of a veth pair, as ethtool calls it.
+    pub peer_switch: &'static str,
     /// The command that turns it off.
     pub mend: String,
 }
@@ -124,12 +136,19 @@ impl Nic {
         self.features.iter().find(|(known, _)| known == name).map(|&(_, on)| on)
     }
 
-    /// Offloads that are on and would break something. `skb_mode`: XDP runs behind GRO there, so that GRO counts too; `vlan`: a
-    /// claim names a VLAN, whose tag must reach XDP.
-    pub fn hazards(&self, skb_mode: bool, vlan: bool) -> Vec<Hazard> {
+    /// An offload that is on and keeps tags of one of these kinds from XDP.
+    pub fn hides_tags(&self, kinds: &[TagKind]) -> Option<HiddenTag> {
+        let mut known = HIDES_TAGS.iter().filter(|known| kinds.contains(&known.kind));
+        let hides = known.find(|known| self.feature(known.feature) == Some(true))?;
+        let mend = format!("sudo ethtool -K {} {} off", self.name, hides.switch);
+        Some(HiddenTag { feature: hides.feature, peer_switch: hides.peer_switch, mend })
+    }
+
+    /// Offloads that are on and would break something. `skb_mode`: XDP runs behind GRO there, so that GRO counts too.
+    pub fn hazards(&self, skb_mode: bool) -> Vec<Hazard> {
         HAZARDS
             .iter()
-            .filter(|known| (skb_mode || !known.skb_mode_only) && (vlan || !known.vlan_only))
+            .filter(|known| skb_mode || !known.skb_mode_only)
             .filter(|known| self.feature(known.feature) == Some(true))
             .map(|known| Hazard {
                 feature: known.feature,
@@ -187,37 +206,44 @@ struct KnownHazard {
     switch: &'static str,
     why: &'static str,
     skb_mode_only: bool,
-    vlan_only: bool,
 }
 
-const HAZARDS: [KnownHazard; 4] = [
+const HAZARDS: [KnownHazard; 3] = [
     KnownHazard {
         feature: "rx-lro",
         switch: "lro",
         why: "large receive offload joins packets into one that fits no frame",
         skb_mode_only: false,
-        vlan_only: false,
     },
     KnownHazard {
         feature: "rx-gro-hw",
         switch: "rx-gro-hw",
         why: "hardware GRO joins packets into one that fits no frame",
         skb_mode_only: false,
-        vlan_only: false,
     },
     KnownHazard {
         feature: "rx-gro",
         switch: "gro",
         why: "in skb mode XDP runs behind GRO, which joins packets into one that fits no frame",
         skb_mode_only: true,
-        vlan_only: false,
     },
-    KnownHazard {
-        feature: "rx-vlan-hw-parse",
-        switch: "rxvlan",
-        why: "the NIC takes the VLAN tag out of the packet before XDP can see it",
-        skb_mode_only: false,
-        vlan_only: true,
+];
+
+/// An offload that takes tags of one kind out of packets, how ethtool calls it, and how what does the same at the other end of a veth pair.
+struct KnownTagOffload {
+    kind: TagKind,
+    feature: &'static str,
+    switch: &'static str,
+    peer_switch: &'static str,
+}
+
+const HIDES_TAGS: [KnownTagOffload; 2] = [
+    KnownTagOffload { kind: TagKind::Customer, feature: "rx-vlan-hw-parse", switch: "rxvlan", peer_switch: "txvlan" },
+    KnownTagOffload {
+        kind: TagKind::Service,
+        feature: "rx-vlan-stag-hw-parse",
+        switch: "rx-vlan-stag-hw-parse",
+        peer_switch: "tx-vlan-stag-hw-insert",
     },
 ];
 
@@ -440,13 +466,24 @@ mod tests {
         let mut nic = Nic::find("lo").unwrap();
         nic.name = "eth7".to_owned();
         nic.features = HAZARDS.iter().map(|known| (known.feature.to_owned(), true)).collect();
-        let features = |skb, vlan| nic.hazards(skb, vlan).iter().map(|hazard| hazard.feature).collect::<Vec<_>>();
-        assert_eq!(features(false, false), ["rx-lro", "rx-gro-hw"]);
-        assert_eq!(features(true, false), ["rx-lro", "rx-gro-hw", "rx-gro"]);
-        assert_eq!(features(false, true), ["rx-lro", "rx-gro-hw", "rx-vlan-hw-parse"]);
-        assert_eq!(nic.hazards(false, false)[0].mend, "sudo ethtool -K eth7 lro off");
+        let features = |skb| nic.hazards(skb).iter().map(|hazard| hazard.feature).collect::<Vec<_>>();
+        assert_eq!(features(false), ["rx-lro", "rx-gro-hw"]);
+        assert_eq!(features(true), ["rx-lro", "rx-gro-hw", "rx-gro"]);
+        assert_eq!(nic.hazards(false)[0].mend, "sudo ethtool -K eth7 lro off");
         nic.features.clear();
-        assert!(nic.hazards(true, true).is_empty());
+        assert!(nic.hazards(true).is_empty());
+    }
+
+    #[test]
+    fn only_an_offload_of_a_claimed_kind_of_tag_hides_it() {
+        let mut nic = Nic::find("lo").unwrap();
+        nic.name = "eth7".to_owned();
+        nic.features = HIDES_TAGS.iter().map(|known| (known.feature.to_owned(), true)).collect();
+        assert_eq!(nic.hides_tags(&[]), None);
+        assert_eq!(nic.hides_tags(&[TagKind::Customer]).unwrap().mend, "sudo ethtool -K eth7 rxvlan off");
+        assert_eq!(nic.hides_tags(&[TagKind::Service]).unwrap().mend, "sudo ethtool -K eth7 rx-vlan-stag-hw-parse off");
+        nic.features[0].1 = false;
+        assert_eq!(nic.hides_tags(&[TagKind::Customer]), None);
     }
 
     #[test]

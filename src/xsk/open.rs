@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::capability::{Right, setcap};
-use super::config::{Config, ZeroCopy, check_queues, chunk_for};
+use super::config::{Config, LARGEST_MTU, ZeroCopy, check_queues, chunk_for};
 use super::mapping::Pages;
 use super::nic::Nic;
 use super::pool::Pool;
@@ -39,18 +39,26 @@ pub fn open(nic: &Nic, queues: &[u32], config: &Config) -> Result<Vec<XskQueue>,
     check_queues(nic, queues)?;
     let (chunk, mtu) = chunk_for(nic, config)?;
     let opening = Opening { nic, queues, config, chunk, mtu };
-    match config.zero_copy {
-        ZeroCopy::On => opening.attempt(libc::XDP_ZEROCOPY),
-        ZeroCopy::Off => opening.attempt(libc::XDP_COPY),
-        // Without a flag the kernel itself tries zero-copy first. A driver whose attempt fails in another way than "not supported"
-        // fails the bind: then it is copy mode with everything made anew.
-        ZeroCopy::Auto => opening.attempt(0).or_else(|failed| match failed.step {
-            Step::Bind(_) if failed.errno != Some(Errno::BUSY) => opening.attempt(libc::XDP_COPY),
-            _ => Err(failed),
-        }),
+    match opening.open() {
+        // The flag is unknown before Linux 6.6, and a driver may have no zero-copy of several frames.
+        Err(failed) if config.clamp_mtu && opening.chains() && failed.refuses_flags() => {
+            tracing::warn!(
+                "{}: {}: packets above {LARGEST_MTU} bytes are lost; try: {}",
+                nic.name(),
+                NO_CHAINS,
+                opening.smaller_mtu()
+            );
+            let single = Config { chains: false, ..*config };
+            let (chunk, mtu) = chunk_for(nic, &single)?;
+            let opening = Opening { config: &single, chunk, mtu, ..opening };
+            opening.open().map_err(|failed| opening.explain(&failed))
+        }
+        opened => opened.map_err(|failed| opening.explain(&failed)),
     }
-    .map_err(|failed| opening.explain(&failed))
 }
+
+/// Why packets of several frames cannot be had.
+const NO_CHAINS: &str = "this kernel, or the driver, has no AF_XDP packets of several frames (Linux 6.6 has)";
 
 struct Opening<'a> {
     nic: &'a Nic,
@@ -82,7 +90,36 @@ fn failed(step: Step) -> impl Fn(io::Error) -> Failed {
     move |error| Failed { step, errno: Errno::from_io_error(&error), error }
 }
 
+impl Failed {
+    /// True when the kernel knows a flag of the bind not, or the driver cannot do what it asks for.
+    fn refuses_flags(&self) -> bool {
+        matches!((self.step, self.errno), (Step::Bind(_), Some(Errno::INVAL | Errno::OPNOTSUPP)))
+    }
+}
+
 impl Opening<'_> {
+    fn open(&self) -> Result<Vec<XskQueue>, Failed> {
+        match self.config.zero_copy {
+            ZeroCopy::On => self.attempt(libc::XDP_ZEROCOPY),
+            ZeroCopy::Off => self.attempt(libc::XDP_COPY),
+            // Without a flag the kernel itself tries zero-copy first. A driver whose attempt fails in another way than "not supported"
+            // fails the bind: then it is copy mode with everything made anew.
+            ZeroCopy::Auto => self.attempt(0).or_else(|failed| match failed.step {
+                Step::Bind(_) if failed.errno != Some(Errno::BUSY) => self.attempt(libc::XDP_COPY),
+                _ => Err(failed),
+            }),
+        }
+    }
+
+    /// True when packets come and go in several frames.
+    fn chains(&self) -> bool {
+        self.config.takes_chains(self.mtu)
+    }
+
+    fn smaller_mtu(&self) -> String {
+        format!("sudo ip link set {} mtu {LARGEST_MTU}", self.nic.name())
+    }
+
     fn attempt(&self, mode: u16) -> Result<Vec<XskQueue>, Failed> {
         let pages = if self.config.huge_pages { Pages::Huge } else { Pages::Ordinary };
         let umem =
@@ -107,6 +144,7 @@ impl Opening<'_> {
             socket.set_busy_poll(busy_poll).map_err(failed(Step::BusyPoll))?;
         }
         let identity = Identity::new(self.nic, self.mtu, queue, self.config.need_wakeup, self.config.busy_poll);
+        let identity = Identity { chains: self.chains(), ..identity };
         let mut opened = XskQueue::new(socket, rings, pool, identity, self.config.fill_target());
         self.bind(&opened, mode, first).map_err(failed(Step::Bind(queue)))?;
         opened.set_zero_copy(opened.socket().is_zero_copy().map_err(failed(Step::Bind(queue)))?);
@@ -131,10 +169,11 @@ impl Opening<'_> {
 
     fn bind(&self, opened: &XskQueue, mode: u16, first: Option<&XskQueue>) -> io::Result<()> {
         let wakeup = if self.config.need_wakeup { libc::XDP_USE_NEED_WAKEUP } else { 0 };
+        let chains = if self.chains() { libc::XDP_USE_SG } else { 0 };
         let since = Instant::now();
         loop {
             let shared = first.map(AsFd::as_fd);
-            match opened.socket().bind(self.nic.index(), opened.queue(), mode | wakeup, shared) {
+            match opened.socket().bind(self.nic.index(), opened.queue(), mode | wakeup | chains, shared) {
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) && since.elapsed() < BUSY_FOR => {
                     sleep(BUSY_RETRY)
                 }
@@ -179,6 +218,7 @@ impl Opening<'_> {
             // The count of queues may have changed since it was read.
             Some(Errno::INVAL) => match Nic::find(name).and_then(|now| now.require_queues(&[queue])) {
                 Err(error) => error,
+                Ok(()) if self.chains() => SetupError::environment(what, NO_CHAINS).mend(self.smaller_mtu()),
                 Ok(()) => self.or_without_zero_copy(SetupError::environment(what, format!("the kernel says: {}", failed.error))),
             },
             Some(Errno::OPNOTSUPP) => {
@@ -229,5 +269,27 @@ fn register(socket: &Socket, umem: &Umem) -> io::Result<()> {
             socket.register(umem)
         }
         result => result,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_packets_of_several_frames_is_said_with_the_mtu_that_mends_it() {
+        let nic = Nic::find("lo").unwrap();
+        let config = Config { chains: true, ..Config::default() };
+        let refused = |mtu, errno: Errno| {
+            let opening = Opening { nic: &nic, queues: &[0], config: &config, chunk: 4096, mtu };
+            let failed = failed(Step::Bind(0))(errno.into());
+            (failed.refuses_flags(), opening.explain(&failed))
+        };
+        let (falls_back, error) = refused(9000, Errno::INVAL);
+        assert!(falls_back && error.why().contains("packets of several frames"), "{error}");
+        assert_eq!((error.remedy(), error.exit_code()), (Some("sudo ip link set lo mtu 3822"), 3));
+        let (_, error) = refused(1500, Errno::INVAL);
+        assert!(!error.why().contains("several frames"), "nothing of the kind was asked for: {error}");
+        assert!(!refused(9000, Errno::BUSY).0 && !refused(9000, Errno::PERM).0);
     }
 }

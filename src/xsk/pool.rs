@@ -111,9 +111,7 @@ impl Pool {
         let (index, offset) = self.umem.locate(descriptor.addr)?;
         let len = u16::try_from(descriptor.len).ok()?;
         let fits = usize::from(offset) + usize::from(len) <= self.umem.chunk_bytes();
-        // Multi-buffer is not asked for, so a packet that continues in another chunk is none of ours.
-        let whole = descriptor.options & libc::XDP_PKT_CONTD == 0;
-        (fits && whole && self.umem.owner(index)? == Owner::Receive(self.place)).then_some((index, offset, len))
+        (fits && self.umem.owner(index)? == Owner::Receive(self.place)).then_some((index, offset, len))
     }
 
     /// Lends a frame to the TX ring: the descriptor to write there. The caller has made sure that the ring has room.
@@ -130,6 +128,30 @@ impl Pool {
         let (index, offset, len) = frame.park();
         self.umem.set_owner(index, Owner::Transmit(self.place));
         Ok(Descriptor { addr: self.umem.address_of(index) + u64::from(offset), len: u32::from(len), options: 0 })
+    }
+
+    /// True for a frame of this UMEM that has bytes: what [`Pool::lend_piece`] takes.
+    pub(crate) fn may_lend(&self, frame: &UmemFrame) -> bool {
+        Arc::ptr_eq(frame.umem(), &self.umem) && !frame.bytes().is_empty()
+    }
+
+    /// Lends a frame that is a part of a packet to the TX ring, as [`Pool::lend_to_transmit`] does with a whole one. One of another UMEM would be named
+    /// wrongly: the caller has asked [`Pool::may_lend`].
+    pub(crate) fn lend_piece(&mut self, frame: UmemFrame) -> Descriptor {
+        debug_assert!(self.may_lend(&frame), "asked before");
+        let (index, offset, len) = frame.park();
+        self.umem.set_owner(index, Owner::Transmit(self.place));
+        Descriptor { addr: self.umem.address_of(index) + u64::from(offset), len: u32::from(len), options: 0 }
+    }
+
+    /// Counts an entry that names a frame it may not.
+    pub(crate) const fn count_lie(&mut self) {
+        self.lies += 1;
+    }
+
+    /// Frames that are free.
+    pub(crate) const fn free(&self) -> usize {
+        self.free.len()
     }
 
     /// A frame of another interface cannot be lent to this one's rings: its bytes go into one of ours.

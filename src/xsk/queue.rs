@@ -6,14 +6,16 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+use super::chain::Incoming;
 use super::config::BusyPoll;
 use super::frame::UmemFrame;
 use super::mapping::Pages;
 use super::nic::Nic;
 use super::pool::{Pool, Refused};
-use super::ring::{CompletionRing, FillRing, ReceiveRing, TransmitRing};
+use super::ring::{CompletionRing, Descriptor, FillRing, ReceiveRing, TransmitRing};
 use super::socket::Socket;
-use crate::device::{Device, DeviceStats, FrameCensus};
+use crate::device::{Chain, Device, DeviceStats, FrameCensus};
+use crate::limits::CHAIN_PIECES;
 use crate::wire::ethernet::Mac;
 
 /// An AF_XDP socket bound to one queue, with its rings and frames.
@@ -33,6 +35,8 @@ pub struct XskQueue {
     /// Frames lent to the send side.
     sending: u32,
     pending: bool,
+    /// The packet of several frames that is being received.
+    incoming: Incoming,
     stats: DeviceStats,
 }
 
@@ -47,6 +51,8 @@ pub(crate) struct Identity {
     pub(crate) zero_copy: bool,
     pub(crate) need_wakeup: bool,
     pub(crate) busy_poll: Option<BusyPoll>,
+    /// Packets of several frames were asked for.
+    pub(crate) chains: bool,
 }
 
 impl Identity {
@@ -61,6 +67,7 @@ impl Identity {
             zero_copy: false,
             need_wakeup,
             busy_poll,
+            chains: false,
         }
     }
 }
@@ -94,6 +101,7 @@ impl XskQueue {
             fill_target,
             sending: 0,
             pending: false,
+            incoming: Incoming::new(),
             stats: DeviceStats::default(),
         };
         queue.refill(1);
@@ -176,6 +184,19 @@ impl XskQueue {
         self.completion.release();
     }
 
+    /// An entry of a packet of several frames.
+    #[cold]
+    fn take_piece(&mut self, descriptor: Descriptor) {
+        if !self.identity.chains {
+            // Such packets were not asked for.
+            return self.pool.count_lie();
+        }
+        if self.incoming.take(&mut self.pool, descriptor) {
+            self.receiving = self.receiving.saturating_sub(1);
+            self.stats.received_bytes += u64::from(descriptor.len);
+        }
+    }
+
     /// Gives the receive side frames when it lacks `batch` or more. What does not fit, because the kernel was slow to say what it
     /// took, is given in a later turn.
     fn refill(&mut self, batch: u32) {
@@ -199,6 +220,9 @@ impl Device for XskQueue {
     type Frame = UmemFrame;
 
     fn receive(&mut self, burst: &mut Vec<UmemFrame>, limit: usize) -> usize {
+        if self.incoming.is_some() {
+            return 0;
+        }
         let wanted = u32::try_from(limit).unwrap_or(u32::MAX);
         let available = self.receive.available(wanted).min(wanted);
         if available == 0 {
@@ -207,6 +231,10 @@ impl Device for XskQueue {
         let before = burst.len();
         for _ in 0..available {
             let Some(descriptor) = self.receive.read() else { break };
+            if descriptor.options & libc::XDP_PKT_CONTD != 0 {
+                self.take_piece(descriptor);
+                break;
+            }
             if let Some(frame) = self.pool.received(descriptor) {
                 self.stats.received_bytes += u64::from(descriptor.len);
                 burst.push(frame);
@@ -255,6 +283,56 @@ impl Device for XskQueue {
             }
             Err(Refused::NoFrame(frame)) => Err(frame),
         }
+    }
+
+    fn frame_bytes(&self) -> usize {
+        self.pool.umem().chunk_bytes()
+    }
+
+    fn chained(&self) -> bool {
+        self.incoming.is_some()
+    }
+
+    fn receive_chain(&mut self, pieces: &mut Vec<UmemFrame>) -> Chain {
+        while self.incoming.wants_more() && self.receive.available(1) > 0 {
+            let Some(descriptor) = self.receive.read() else { break };
+            self.take_piece(descriptor);
+        }
+        self.receive.release();
+        let chain = self.incoming.finish(&mut self.pool, pieces);
+        self.stats.received += u64::from(chain == Chain::Whole);
+        chain
+    }
+
+    fn has_room_for_chain(&mut self, frames: usize) -> bool {
+        let Ok(wanted) = u32::try_from(frames) else { return false };
+        if self.transmit.room(wanted) < wanted {
+            return false;
+        }
+        if self.pool.free() < frames {
+            self.pool.take_in_returned();
+            self.collect();
+        }
+        self.pool.free() >= frames
+    }
+
+    fn transmit_chain(&mut self, pieces: &mut Vec<UmemFrame>) -> bool {
+        let count = pieces.len();
+        // The kernel refuses a packet of more pieces, and descriptors without bytes, one by one: what it sent would be a part.
+        let may = (1..=CHAIN_PIECES).contains(&count) && pieces.iter().all(|piece| self.pool.may_lend(piece));
+        if !may || (self.transmit.room(count as u32) as usize) < count {
+            return false;
+        }
+        for (nth, piece) in pieces.drain(..).enumerate() {
+            let options = if nth + 1 < count { libc::XDP_PKT_CONTD } else { 0 };
+            let descriptor = Descriptor { options, ..self.pool.lend_piece(piece) };
+            self.stats.transmitted_bytes += u64::from(descriptor.len);
+            self.sending += 1;
+            let written = self.transmit.write(descriptor);
+            debug_assert!(written, "room was asked for");
+        }
+        self.stats.transmitted += 1;
+        true
     }
 
     fn recycle(&mut self, frame: UmemFrame) {

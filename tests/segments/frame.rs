@@ -10,6 +10,7 @@ use ringway::wire::checksum::PseudoHeader;
 use ringway::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
 use ringway::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP};
 use ringway::wire::tcp::{self, Flags, Options};
+use ringway::wire::vlan::Vlan;
 
 use crate::script::Icmp;
 use crate::segment::{Due, Echo, Fault, Kind, Seg, Stamp, names, stream};
@@ -142,7 +143,7 @@ impl Wire {
     fn packet(&self, protocol: u8, target: Ipv4Addr, ecn: u8, segment: &[u8]) -> Vec<u8> {
         let mut frame = vec![0; 34];
         let mac = if target == HOST { self.host_mac } else { Mac::BROADCAST };
-        ethernet::emit(&mut frame, &Ethernet { target: mac, source: self.peer_mac, vlan: None, ethertype: ETHERTYPE_IPV4 });
+        ethernet::emit(&mut frame, &Ethernet { target: mac, source: self.peer_mac, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 });
         let header = Ipv4 {
             source: PEER,
             target,

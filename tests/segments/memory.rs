@@ -18,6 +18,7 @@ use ringway::tcp::{Keepalive, State, Tuning};
 use ringway::time::Instant;
 use ringway::wire::arp::{self, Arp};
 use ringway::wire::ethernet::{self, ETHERTYPE_ARP, Ethernet, Mac};
+use ringway::wire::vlan::Vlan;
 
 use crate::frame::{HOST, PEER, Wire};
 use crate::player::{Host, Patience, Player};
@@ -60,7 +61,7 @@ impl Memory {
             name: "cable".into(),
             mac,
             mtu: 1500,
-            vlan: None,
+            vlan: Vlan::NONE,
             claim: Claim::Addresses(vec![format!("{HOST}/24").parse().expect("an address")]),
             routes: Routes::default(),
             withheld: Vec::new(),
@@ -103,7 +104,7 @@ impl Memory {
             return None;
         }
         let mut reply = vec![0; 14 + arp::LEN];
-        let header = Ethernet { target: asked.sender_mac, source: self.peer.mac(), vlan: None, ethertype: ETHERTYPE_ARP };
+        let header = Ethernet { target: asked.sender_mac, source: self.peer.mac(), vlan: Vlan::NONE, ethertype: ETHERTYPE_ARP };
         ethernet::emit(&mut reply, &header);
         let answer = Arp {
             operation: arp::REPLY,

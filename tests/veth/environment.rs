@@ -11,7 +11,7 @@ use crate::server::{RINGWAY, Server, ringway, run_to_end};
 use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
 
 /// Asserts that `ringway serve ARGUMENTS` on the server side ends with `code` and says all of `words`, as text and as JSON.
-fn refused(world: &World, arguments: &[&str], code: i32, words: &[&str]) {
+pub(crate) fn refused(world: &World, arguments: &[&str], code: i32, words: &[&str]) {
     let serve = [&["serve"], arguments].concat();
     let (found, out, log) = ringway(&world.server, &serve);
     says(found, &log, code, words);
@@ -146,16 +146,16 @@ fn bridge(world: &World) {
 fn mtu_too_large_for_native_xdp() {
     let Some(world) = World::new() else { return };
     for side in [&world.server, &world.client] {
-        side.ip(&["link", "set", INTERFACE, "mtu", "9000"]);
+        side.ip(&["link", "set", INTERFACE, "mtu", "12000"]);
     }
-    refused(&world, &[&SERVE[..], &["-m", "native"]].concat(), 3, &["mtu", "9000", "ip link set veth0 mtu"]);
+    refused(&world, &[&SERVE[..], &["-m", "native"]].concat(), 3, &["mtu", "12000", "ip link set veth0 mtu"]);
 }
 
 #[test]
 fn mtu_too_large_with_auto_goes_on_in_skb_mode() {
     let Some(world) = World::new() else { return };
     for side in [&world.server, &world.client] {
-        side.ip(&["link", "set", INTERFACE, "mtu", "9000"]);
+        side.ip(&["link", "set", INTERFACE, "mtu", "12000"]);
     }
     let server = Server::start(&world);
     assert_eq!(server.ready["xdp"], "skb", "{}", server.ready);

@@ -25,6 +25,7 @@ mod hostile;
 mod http;
 mod integrity;
 mod ipv6;
+mod jumbo;
 mod line;
 mod mirror;
 mod neighbors;

@@ -92,7 +92,7 @@ fn an_interface_is_known_by_what_the_kernel_says_of_it() {
     assert_eq!((nic.mac().to_string(), nic.mtu(), nic.driver()), ("02:00:00:00:00:42".to_owned(), 1400, "veth"));
     assert!(nic.is_up() && nic.has_carrier());
     assert_eq!(nic.feature("rx-gro"), Some(false), "veth has it off until it is asked for");
-    assert!(nic.hazards(false, false).is_empty());
+    assert!(nic.hazards(false).is_empty());
     let error = refused(world.left.inside(|| Nic::find("veth1")));
     assert!(error.why().contains("did you mean veth0?"), "names of this namespace, not of the test's: {error}");
 }

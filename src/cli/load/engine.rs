@@ -12,6 +12,7 @@ use ringway::load::engine_udp::UdpLoad;
 use ringway::load::plan::Carrier;
 use ringway::load::ports::{self, PortRange};
 use ringway::service::Service;
+use ringway::wire::vlan::Vlan;
 
 use super::{Done, Job, Reporter};
 use crate::cli::conditions;
@@ -28,9 +29,11 @@ pub(super) fn run(job: &Job<'_>) -> Result<Done, Failure> {
     client.live = Some(reporter.live.clone());
     let mut engine = job.args.engine.clone();
     // The first stands there already; the others are claimed on the same interface.
-    let home = engine.addresses.first().and_then(|address| address.interface.clone());
+    let first = engine.addresses.first();
+    let home = first.and_then(|address| address.interface.clone());
+    let vlan = first.map_or(Vlan::NONE, |address| address.vlan);
     let more = sources.into_iter().skip(1).filter(|cidr| !engine.addresses.iter().any(|own| own.cidr.address == cidr.address));
-    let more: Vec<_> = more.map(|cidr| AddressSpec { interface: home.clone(), cidr }).collect();
+    let more: Vec<_> = more.map(|cidr| AddressSpec { interface: home.clone(), cidr, vlan }).collect();
     engine.addresses.extend(more);
     ports::check(&job.plan, PortRange::DYNAMIC, engine.settings()?.tcp.msl)?;
     match (job.plan.carrier, job.plan.churn) {

@@ -10,6 +10,7 @@ use crate::wire::checksum::PseudoHeader;
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet};
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_UDP};
 use crate::wire::udp;
+use crate::wire::vlan::Vlan;
 
 /// Keeps what is known of each datagram.
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ impl Host {
             name: name.into(),
             mac: device.mac(),
             mtu: 1500,
-            vlan: None,
+            vlan: Vlan::NONE,
             claim: Claim::Addresses(addresses.iter().map(|text| text.parse().unwrap()).collect()),
             routes: Routes::default(),
             withheld: Vec::new(),
@@ -66,7 +67,7 @@ impl Host {
         udp::emit(&mut datagram, from.port(), to.port(), &pseudo);
         let mut bytes = vec![0; 34];
         let mac = self.engine.core.links[cable].interface.mac;
-        ethernet::emit(&mut bytes, &Ethernet { target: mac, source: PEER_MAC, vlan: None, ethertype: ETHERTYPE_IPV4 });
+        ethernet::emit(&mut bytes, &Ethernet { target: mac, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 });
         ipv4::emit(&mut bytes[14..], &Ipv4::outgoing(v4(from), v4(to), PROTOCOL_UDP, datagram.len()));
         bytes.extend(datagram);
         let peer = &mut self.peers[cable];

@@ -16,6 +16,7 @@ use crate::wire::checksum::checksum;
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv4::PROTOCOL_ICMP;
 use crate::wire::tcp::{Flags, Options};
+use crate::wire::vlan::Vlan;
 
 const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
@@ -72,7 +73,7 @@ impl World {
             name: "cable".into(),
             mac: far.mac(),
             mtu: far.mtu(),
-            vlan: None,
+            vlan: Vlan::NONE,
             claim,
             routes: Routes::default(),
             withheld: Vec::new(),

@@ -10,6 +10,7 @@ use crate::wire::checksum::{PseudoHeader, checksum};
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet};
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::tcp::{Flags, Header, Options};
+use crate::wire::vlan::Vlan;
 use crate::wire::{tcp, udp};
 
 fn serve(service: Echo) -> (Engine<MemoryDevice, Echo>, Peer, ManualClock) {
@@ -24,7 +25,7 @@ fn serve(service: Echo) -> (Engine<MemoryDevice, Echo>, Peer, ManualClock) {
 /// One fragment from the peer.
 fn fragment(protocol: u8, id: u16, offset: usize, more: bool, data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 34];
-    let link = Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: None, ethertype: ETHERTYPE_IPV4 };
+    let link = Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 };
     ethernet::emit(&mut bytes, &link);
     let ip = Ipv4 {
         identification: id,

@@ -7,6 +7,7 @@ use crate::link::groups::Groups;
 use crate::tcp::seq::SeqNum;
 use crate::wire::ipv4;
 use crate::wire::tcp::Flags;
+use crate::wire::vlan::Vlan;
 
 /// Opens what its list says, and reads everything.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ fn with_two_addresses(service: Opener) -> (Engine<MemoryDevice, Opener>, Peer, M
         name: "cable".into(),
         mac: far.mac(),
         mtu: far.mtu(),
-        vlan: None,
+        vlan: Vlan::NONE,
         claim,
         routes: Routes::default(),
         withheld: Vec::new(),

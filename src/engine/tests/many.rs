@@ -12,6 +12,7 @@ use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Mac}
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_UDP};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::udp;
+use crate::wire::vlan::Vlan;
 
 /// Opens endpoints and keeps what arrives at each.
 #[derive(Debug, Default)]
@@ -66,7 +67,7 @@ impl Hall {
             name: "cable".into(),
             mac: far.mac(),
             mtu: 1500,
-            vlan: None,
+            vlan: Vlan::NONE,
             claim,
             routes: Routes::default(),
             withheld: Vec::new(),
@@ -88,7 +89,7 @@ impl Hall {
         let pseudo = PseudoHeader { source: from.ip().into(), target: to.ip().into(), protocol: PROTOCOL_UDP };
         udp::emit(&mut datagram, from.port(), to.port(), &pseudo);
         let target = if to.ip().is_multicast() { Mac([1, 0, 0x5e, 0, 0, 1]) } else { OUR_MAC };
-        let mut link = Ethernet { target, source: PEER_MAC, vlan: None, ethertype: ETHERTYPE_IPV4 };
+        let mut link = Ethernet { target, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 };
         let mut bytes = vec![0; 14];
         match (from.ip(), to.ip()) {
             (IpAddr::V4(source), IpAddr::V4(target)) => {
@@ -116,7 +117,7 @@ impl Hall {
         let mut datagram = [&[0; 8], payload].concat();
         let pseudo = PseudoHeader { source: (*from.ip()).into(), target: (*to.ip()).into(), protocol: PROTOCOL_UDP };
         udp::emit(&mut datagram, from.port(), to.port(), &pseudo);
-        let link = Ethernet { target: Mac([1, 0, 0x5e, 0, 0, 1]), source: PEER_MAC, vlan: None, ethertype: ETHERTYPE_IPV4 };
+        let link = Ethernet { target: Mac([1, 0, 0x5e, 0, 0, 1]), source: PEER_MAC, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 };
         for (nth, data) in datagram.chunks(1480).enumerate() {
             let whole = Ipv4::outgoing(*from.ip(), *to.ip(), PROTOCOL_UDP, data.len());
             let (fragment_offset, more_fragments) = (nth as u16 * 1480, nth == 0);

@@ -7,11 +7,13 @@ mod ends;
 mod follow;
 mod fragments;
 mod interface;
+mod jumbo;
 mod many;
 mod notices;
 mod pair;
 mod path_mtu;
 mod smoltcp_peer;
+mod vlan;
 mod wire;
 
 use std::cell::Cell;
@@ -26,6 +28,7 @@ use crate::link::interface::{Claim, Interface};
 use crate::link::routes::Routes;
 use crate::service::{Answer, Connect, Connection, Context, Datagram, Listen, ResetReason, Service};
 use crate::time::Instant;
+use crate::wire::vlan::Vlan;
 
 /// A clock that stands still until it is told to go on.
 #[derive(Debug, Default)]
@@ -59,7 +62,7 @@ pub(super) fn engine_with<S: Service>(
         name: format!("cable{last}"),
         mac: device.mac(),
         mtu: device.mtu(),
-        vlan: None,
+        vlan: Vlan::NONE,
         claim: Claim::Addresses(vec![format!("10.0.0.{last}/24").parse().unwrap(), format!("fd00::{last}/64").parse().unwrap()]),
         routes: Routes::default(),
         withheld: Vec::new(),

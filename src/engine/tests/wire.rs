@@ -15,6 +15,7 @@ use crate::wire::checksum::{PseudoHeader, checksum};
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::tcp::{self, Flags, Header, Options};
+use crate::wire::vlan::Vlan;
 use crate::wire::{arp, udp};
 
 pub(super) const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
@@ -22,7 +23,7 @@ pub(super) const OURS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2)
 pub(super) const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub(super) const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const DELIVERY: Delivery = Delivery { dscp: 0, ect: false, ttl: 64, flow_label: 0 };
-const LINK: LinkHeader = LinkHeader { source: PEER_MAC, target: OUR_MAC, vlan: None };
+const LINK: LinkHeader = LinkHeader { source: PEER_MAC, target: OUR_MAC, vlan: Vlan::NONE };
 
 /// The far end of the cable.
 pub(super) struct Peer(MemoryDevice);
@@ -42,7 +43,7 @@ impl Peer {
             let (target, target_mac) = (question.sender, question.sender_mac);
             let answer = arp::Arp { operation: arp::REPLY, sender_mac: PEER_MAC, sender: PEER, target_mac, target };
             let mut bytes = vec![0; 14 + arp::LEN];
-            let header = Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: None, ethertype: ethernet::ETHERTYPE_ARP };
+            let header = Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ethernet::ETHERTYPE_ARP };
             ethernet::emit(&mut bytes, &header);
             arp::emit(&mut bytes[14..], &answer);
             self.send(&bytes);
@@ -93,7 +94,7 @@ impl Peer {
             remote: Address::from(OURS),
             local_port: header.source_port,
             remote_port: header.target_port,
-            link: key::Link { interface: 0, vlan: key::Link::UNTAGGED },
+            link: key::Link { interface: 0 },
         };
         let mut frame = self.0.allocate().unwrap();
         assert!(emit::tcp_segment(&mut frame, LINK, &key, header, DELIVERY, [payload, &[]]));
@@ -130,7 +131,7 @@ impl Peer {
 
 pub(super) fn packet(target: Mac, source: Mac, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 34];
-    ethernet::emit(&mut bytes, &Ethernet { target, source, vlan: None, ethertype: ETHERTYPE_IPV4 });
+    ethernet::emit(&mut bytes, &Ethernet { target, source, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 });
     ipv4::emit(&mut bytes[14..], &Ipv4::outgoing(PEER, OURS, protocol, payload.len()));
     bytes.extend(payload);
     bytes
@@ -377,7 +378,7 @@ fn in_a_port_claim_a_sender_can_be_answered_from_its_first_datagram_on() {
         name: "cable".into(),
         mac: far.mac(),
         mtu: 1500,
-        vlan: None,
+        vlan: Vlan::NONE,
         claim,
         routes: Routes::default(),
         withheld: Vec::new(),

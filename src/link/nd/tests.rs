@@ -220,7 +220,7 @@ fn frames_are_read_back_and_written_whole_or_not_at_all() {
         Outgoing::announcement(OUR_MAC, OURS),
         Outgoing::router_question(OUR_MAC, OURS),
     ] {
-        for vlan in [None, Some(7)] {
+        for vlan in [None, Some(7)].map(Vlan::from) {
             let mut bytes = [0xcc; FRAME_MAX];
             let len = outgoing.emit_frame(&mut bytes, vlan, OUR_MAC);
             let link = ethernet::parse(&bytes[..len]).unwrap();

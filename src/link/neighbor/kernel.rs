@@ -102,12 +102,13 @@ impl<F> NeighborCache<F> {
 mod tests {
     use super::super::Lookup;
     use super::*;
+    use crate::wire::vlan::Vlan;
 
     const NEAR: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const MOVED: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
     fn hop(ip: &str) -> Hop {
-        Hop { vlan: None, ip: ip.parse().unwrap() }
+        Hop { vlan: Vlan::NONE, ip: ip.parse().unwrap() }
     }
 
     struct Table {

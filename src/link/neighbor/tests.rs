@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::vlan::Vlan;
 
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const NEW_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
@@ -46,11 +47,11 @@ impl Script {
 }
 
 fn hop(n: u32) -> Hop {
-    Hop { vlan: None, ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)) }
+    Hop { vlan: Vlan::NONE, ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)) }
 }
 
 fn hop6(n: u32) -> Hop {
-    Hop { vlan: None, ip: IpAddr::V6(Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(n))) }
+    Hop { vlan: Vlan::NONE, ip: IpAddr::V6(Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(n))) }
 }
 
 fn seconds(n: u64) -> Duration {
@@ -215,7 +216,7 @@ fn an_address_of_many_is_never_learned() {
 #[test]
 fn vlans_are_places_of_their_own() {
     let mut script = Script::new();
-    let tagged = Hop { vlan: Some(7), ..hop(1) };
+    let tagged = Hop { vlan: Vlan::tagged(crate::wire::vlan::Tag::c(7)), ..hop(1) };
     script.learn(hop(1), MAC);
     assert_eq!(script.lookup(tagged), Lookup::Ask);
     script.learn(tagged, NEW_MAC);

@@ -7,8 +7,9 @@ use super::*;
 use crate::wire::ethernet::{ETHERTYPE_IPV4, Ethernet, Mac};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
+use crate::wire::vlan::Vlan;
 
-const ETHERNET: Ethernet = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: None, ethertype: ETHERTYPE_IPV4 };
+const ETHERNET: Ethernet = Ethernet { target: Mac([2; 6]), source: Mac([4; 6]), vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 };
 const UDP: u8 = ipv4::PROTOCOL_UDP;
 
 /// A fragment as it is in its frame.
