@@ -166,7 +166,7 @@ impl<D: Device> Core<D> {
         let header_len = emit::ip_header_len(ends.1);
         // The length field of IPv4 counts the header.
         let longest = usize::from(u16::MAX) - if ends.1.v4().is_some() { header_len } else { 0 };
-        let each = self.link_of(at).one_frame().saturating_sub(emit::fragment_header_len(ends.1)) & !0b111;
+        let each = mtu.min(self.link_of(at).one_frame()).saturating_sub(emit::fragment_header_len(ends.1)) & !0b111;
         if len > longest || each == 0 {
             return Err(CallError::TooLarge);
         }

@@ -77,20 +77,21 @@ impl<D: Device> Core<D> {
         self.packet_limit(at, target).saturating_sub(emit::ip_header_len(Address::from(target)) + udp::HEADER_LEN)
     }
 
-    /// True when the link carries a datagram of `len` bytes, whatever the path does.
+    /// True when a datagram of `len` bytes goes whole to an address: the path carries it or, when it is a probe, the link.
     #[cold]
-    pub(super) fn fits_link(&self, at: Lane, target: IpAddr, len: usize) -> bool {
+    pub(super) fn goes_whole(&mut self, at: Lane, target: IpAddr, len: usize, probe: bool) -> bool {
         //= rfc8899#4.5
         //# A PL implementing this specification MUST suspend network
         //# layer processing of outgoing packets that enforces a PMTU
-        emit::ip_header_len(target.into()) + udp::HEADER_LEN + len <= self.link_of(at).interface.mtu
+        let limit = if probe { self.link_of(at).interface.mtu } else { self.packet_limit(at, target) };
+        emit::ip_header_len(target.into()) + udp::HEADER_LEN + len <= limit
     }
 
-    /// True when a datagram of `len` bytes cannot go whole to an address. What every path carries is not looked up.
+    /// The same, and one frame takes it. What every path carries is not looked up.
     #[inline]
-    pub(super) fn is_too_large(&mut self, at: Lane, target: IpAddr, len: usize) -> bool {
-        let headers = emit::ip_header_len(target.into()) + udp::HEADER_LEN;
-        let whole = headers + len;
-        whole > self.link_of(at).interface.mtu.min(self.path_mtus.narrowest()) && whole > self.packet_limit(at, target)
+    pub(super) fn goes_in_one_frame(&mut self, at: Lane, target: IpAddr, len: usize, probe: bool) -> bool {
+        let whole = emit::ip_header_len(target.into()) + udp::HEADER_LEN + len;
+        let room = self.link_of(at).one_frame();
+        whole <= room.min(self.path_mtus.narrowest()) || whole <= room && self.goes_whole(at, target, len, probe)
     }
 }

@@ -10,7 +10,7 @@ use super::core::{Core, Lane};
 use super::emit::{self, Delivery, LinkHeader};
 use super::run::Engine;
 use super::settle::Verdict;
-use crate::demux::FlowKey;
+use crate::demux::{Address, FlowKey};
 use crate::device::{Device, Drop, Frame};
 use crate::limits;
 use crate::link::icmp::Complaint;
@@ -127,7 +127,7 @@ impl<D: Device> Core<D> {
         self.send_udp_parts(at, link, delivery, source, to, payload).map_err(|_| Drop::UdpSendFull)
     }
 
-    /// Sends a datagram whose next hop is known, in fragments if it must.
+    /// Sends a datagram whose next hop is known, in several frames or in fragments if it must.
     #[cold]
     fn send_udp_parts(
         &mut self,
@@ -138,9 +138,7 @@ impl<D: Device> Core<D> {
         to: SocketAddr,
         payload: &[u8],
     ) -> Result<(), CallError> {
-        let ends = (source.ip().into(), to.ip().into());
-        let pseudo = PseudoHeader { source: ends.0, target: ends.1, protocol: PROTOCOL_UDP };
-        let header = udp::header_of(payload, source.port(), to.port(), &pseudo).ok_or(CallError::TooLarge)?;
+        let (ends, header) = udp_head(source, to, payload)?;
         self.send_parts(at, link, ends, PROTOCOL_UDP, delivery, [&header, payload])
     }
 
@@ -226,7 +224,7 @@ impl<D: Device> Core<D> {
         link: LinkHeader,
     ) -> Verdict<D::Frame> {
         let headroom = emit::udp_headroom(link, to.ip().into());
-        if self.is_too_large(at, to.ip(), len) || received.payload_at.max(headroom) + len > frame.bytes().len() {
+        if !self.goes_in_one_frame(at, to.ip(), len, false) || received.payload_at.max(headroom) + len > frame.bytes().len() {
             return Verdict::Drop(frame, Drop::UdpSendFull);
         }
         if headroom != received.payload_at {
@@ -347,7 +345,7 @@ impl<D: Device> Core<D> {
             }
             return Ok(());
         }
-        if self.is_too_large(at, to.ip(), payload.len()) && !(how.probe && self.fits_link(at, to.ip(), payload.len())) {
+        if !self.goes_in_one_frame(at, to.ip(), payload.len(), how.probe) {
             return self.send_large(from, at, source, to, payload, how);
         }
         let link = self.unresolved(at);
@@ -396,7 +394,7 @@ impl<D: Device> Core<D> {
         self.looped.push_back((meta, payload.into()));
     }
 
-    /// A datagram larger than a frame takes: in several, or, where the link does not carry it, in fragments, when its endpoint allows them.
+    /// A datagram larger than a frame takes: in several, or, where the path does not carry it, in fragments, when its endpoint allows them.
     #[cold]
     #[inline(never)]
     fn send_large(
@@ -408,15 +406,19 @@ impl<D: Device> Core<D> {
         payload: &[u8],
         how: Sending,
     ) -> Result<(), CallError> {
-        let headers = emit::ip_header_len(to.ip().into()) + udp::HEADER_LEN;
-        let whole = headers + payload.len() <= self.link_of(at).interface.mtu;
+        let whole = self.goes_whole(at, to.ip(), payload.len(), how.probe);
         if !whole && (how.probe || !self.endpoints.at(from.0).is_some_and(|endpoint| endpoint.fragments)) {
             return Err(CallError::TooLarge);
         }
         let link = self.link_to(at, to.ip())?;
         let mut delivery = self.datagram_delivery(at, source, to);
         delivery.ttl = how.hop_limit.unwrap_or(delivery.ttl);
-        self.send_udp_parts(at, link, delivery, source, to, payload)?;
+        if whole {
+            let (ends, header) = udp_head(source, to, payload)?;
+            self.send_chain(at, |frame| emit::packet_of(frame, link, ends, PROTOCOL_UDP, delivery, [&header, payload]))?;
+        } else {
+            self.send_udp_parts(at, link, delivery, source, to, payload)?;
+        }
         self.counters.udp_sent += 1;
         if how.looped {
             self.loop_back(at, source, to, payload);
@@ -460,4 +462,16 @@ impl<D: Device> Core<D> {
         };
         own.map(|address| SocketAddr::new(address, meta.local.port()))
     }
+}
+
+/// The addresses of a datagram and its header.
+fn udp_head(
+    source: SocketAddr,
+    to: SocketAddr,
+    payload: &[u8],
+) -> Result<((Address, Address), [u8; udp::HEADER_LEN]), CallError> {
+    let ends = (source.ip().into(), to.ip().into());
+    let pseudo = PseudoHeader { source: ends.0, target: ends.1, protocol: PROTOCOL_UDP };
+    let header = udp::header_of(payload, source.port(), to.port(), &pseudo).ok_or(CallError::TooLarge)?;
+    Ok((ends, header))
 }
