@@ -14,7 +14,7 @@ use crate::limits;
 use crate::link::packet::{self, Accepted};
 use crate::service::{CallError, Service};
 use crate::tcp::Next;
-use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use crate::wire::ethernet;
 use crate::wire::tcp;
 use crate::wire::vlan::TAG_LEN;
 
@@ -121,15 +121,10 @@ impl<D: Device, S: Service> Engine<D, S> {
         let capacity = frame.capacity();
         frame.set_len(capacity);
         let bytes = whole.bytes();
-        let accepted = self.core.accept_ethernet(&mut at, bytes).and_then(|header| {
-            let interface = &self.core.link_of(at).interface;
-            match header.ethertype {
-                ETHERTYPE_IPV4 => packet::accept_ipv4(interface, header, bytes),
-                ETHERTYPE_IPV6 => packet::accept_ipv6(interface, header, bytes),
-                ETHERTYPE_ARP => Err(Drop::ArpMalformed),
-                _ => Err(Drop::EtherTypeUnknown),
-            }
-        });
+        let accepted = self
+            .core
+            .accept_ethernet(&mut at, bytes)
+            .and_then(|header| packet::accept_ip(&self.core.link_of(at).interface, header, bytes));
         let verdict = match accepted {
             Ok(Accepted::Fragment(packet)) => self.fragment_bytes(at, frame, &packet, whole.bytes()),
             Ok(accepted) => self.whole_packet(at, frame, accepted, whole.bytes_mut()),

@@ -19,7 +19,7 @@ use crate::link::interface::{Cidr, Claim};
 use crate::link::neighbor::Known;
 use crate::link::packet::{self, Accepted};
 use crate::service::Service;
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use crate::wire::ethernet::ETHERTYPE_ARP;
 use crate::wire::{arp as wire_arp, ipv4, ipv6};
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -82,13 +82,10 @@ impl<D: Device, S: Service> Engine<D, S> {
     fn copy(&mut self, at: Lane, bytes: &[u8]) -> Result<(), Drop> {
         let interface = &self.core.link_of(at).interface;
         let header = packet::accept_ethernet(interface, bytes)?;
-        let accepted = match header.ethertype {
-            ETHERTYPE_IPV4 => packet::accept_ipv4(interface, header, bytes)?,
-            ETHERTYPE_IPV6 => packet::accept_ipv6(interface, header, bytes)?,
-            ETHERTYPE_ARP => return self.core.arp_copy(at, bytes.get(header.header_len()..).unwrap_or_default()),
-            _ => return Err(Drop::EtherTypeUnknown),
-        };
-        let Accepted::Ip(packet) = accepted else { return Err(Drop::IcmpIgnored) };
+        if header.ethertype == ETHERTYPE_ARP {
+            return self.core.arp_copy(at, bytes.get(header.header_len()..).unwrap_or_default());
+        }
+        let Accepted::Ip(packet) = packet::accept_ip(interface, header, bytes)? else { return Err(Drop::IcmpIgnored) };
         let icmp = if packet.is_ipv4() { ipv4::PROTOCOL_ICMP } else { ipv6::NEXT_HEADER_ICMPV6 };
         let message = bytes.get(packet.payload()).filter(|_| packet.protocol == icmp).ok_or(Drop::IcmpIgnored)?;
         match self.core.icmp_reaction(at, &packet, message) {

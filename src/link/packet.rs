@@ -9,7 +9,7 @@ use super::interface::Interface;
 use super::route;
 use crate::demux::Address;
 use crate::device::Drop;
-use crate::wire::ethernet::{self, Ethernet};
+use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet};
 use crate::wire::extension::{self, Refused};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6, NEXT_HEADER_ICMPV6, NEXT_HEADER_TCP, NEXT_HEADER_UDP};
@@ -131,11 +131,25 @@ pub fn accept_ethernet(interface: &Interface, bytes: &[u8]) -> Result<Ethernet, 
     Ok(header)
 }
 
+/// Checks a frame of IP of either family, off the path of those that a ring has brought.
+///
+/// # Errors
+/// The first check that failed.
+#[cold]
+#[inline(never)]
+pub fn accept_ip(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Accepted, Drop> {
+    match ethernet.ethertype {
+        ETHERTYPE_IPV4 => accept_ipv4(interface, ethernet, bytes),
+        ETHERTYPE_IPV6 => accept_ipv6(interface, ethernet, bytes),
+        _ => Err(Drop::EtherTypeUnknown),
+    }
+}
+
 /// Checks a frame of [`ethernet::ETHERTYPE_IPV4`].
 ///
 /// # Errors
 /// The first check that failed.
-#[inline]
+#[inline(always)]
 pub fn accept_ipv4(interface: &Interface, ethernet: Ethernet, bytes: &[u8]) -> Result<Accepted, Drop> {
     let ip_at = ethernet.header_len();
     let ip = ipv4::parse(bytes.get(ip_at..).ok_or(Drop::Ipv4Truncated)?)?;

@@ -103,6 +103,7 @@ const ELSEWHERE: &[(&str, &[Drop])] = &[
             Drop::NoFrame,
         ],
     ),
+    ("what devices make of packets of several frames, in the engine's own tests", &[Drop::ChainBroken, Drop::ChainTooLong]),
     ("groups, in `many`", &[Drop::GroupNotJoined, Drop::GroupSource]),
     (
         "segments to a connection, or to a listener under pressure: the scripts of `tests/segments`, most of which run against the kernel too",
