@@ -261,6 +261,18 @@ fn a_timeout_is_told_too_and_echoes_of_its_window_cost_nothing() {
     assert!(peer.sent().unwrap().has(CWR));
 }
 
+#[test]
+fn an_echo_leaves_the_timer_alone_while_the_window_is_wide() {
+    let left = |flags: Flags| {
+        let mut peer = in_flight(4);
+        peer.advance(Duration::from_millis(50));
+        peer.inject(ack().with(flags).seq(IRS + 1).ack(ISS + 1));
+        peer.expect_nothing();
+        peer.next_timer()
+    };
+    assert_eq!(left(ECE), left(Flags::NONE));
+}
+
 //= type=test
 //= rfc3168#6.1.2
 //# The sending TCP SHOULD NOT increase the congestion window in response to the receipt of an ECN-Echo ACK packet.

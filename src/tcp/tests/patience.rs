@@ -126,6 +126,17 @@ fn neither_what_is_outstanding_nor_what_arrives_leaves_a_reason_to_probe() {
 //= rfc9293#3.8.4
 //# the application MUST be able to turn them on or off for each TCP connection (MUST-24)
 #[test]
+fn what_is_outstanding_puts_the_probe_off_by_a_whole_interval() {
+    let mut peer = kept_alive();
+    peer.advance(10 * SECOND - Duration::from_millis(50));
+    peer.send(b"x");
+    assert!(peer.sent().is_some());
+    assert_eq!(peer.next_timer(), Duration::from_millis(50), "the silence was long enough");
+    peer.expect_nothing();
+    assert!(peer.next_timer() > Duration::ZERO, "and is looked at again later, not at once");
+}
+
+#[test]
 fn keepalives_can_be_turned_off_again() {
     let mut peer = kept_alive();
     peer.tune(Tuning::Keepalive(None));
