@@ -62,7 +62,7 @@ pub(super) struct Told {
 /// Where packets of a flow go on the link.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Hop {
-    /// Back to where the flow's first frame came from.
+    /// Back to where the flow's first frame came from, until nothing is heard and the neighbour of the route is known.
     Fixed(Mac),
     /// To the neighbour of the route, looked up again after `until`.
     Routed {

@@ -163,14 +163,22 @@ impl<D: Device> Core<D> {
         //# When the number of transmissions of the same segment reaches or exceeds threshold R1, pass negative advice (see Section
         //# 3.3.1.4 of [19]) to the IP layer, to trigger dead-gateway diagnosis.
         let Some(flow) = self.flows.find_mut(id) else { return };
-        let (at, remote) = (flow.lane, flow.key.remote.ip());
-        let Hop::Routed { mac, .. } = flow.hop else { return };
-        flow.hop = Hop::Routed { mac, until: Instant::ZERO };
+        let (at, remote, before) = (flow.lane, flow.key.remote.ip(), flow.hop);
         flow.progress = false;
-        if let Some(hop) = self.next_hop(at, remote) {
-            let link = &mut self.links[at.link()];
-            let hop = link.hop(hop);
-            link.neighbors.doubt(self.now, hop);
+        let hop = self.next_hop(at, remote).map(|hop| self.link_of(at).hop(hop));
+        let mac = match before {
+            // Back to where it came from, as long as the cache knows nothing better.
+            Hop::Fixed(mac) => match hop.and_then(|hop| self.link_of(at).neighbors.known(hop)) {
+                Some(_) => Some(mac),
+                None => return,
+            },
+            Hop::Routed { mac, .. } => mac,
+        };
+        if let Some(flow) = self.flows.find_mut(id) {
+            flow.hop = Hop::Routed { mac, until: Instant::ZERO };
+        }
+        if let Some(hop) = hop {
+            self.links[at.link()].neighbors.doubt(self.now, hop);
         }
     }
 

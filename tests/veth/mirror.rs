@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use ringway::engine::{Report, Stop};
 use ringway::launch::Launch;
 use ringway::link::interface::PortClaim;
-use ringway::service::{Context, EndpointId, IcmpError, Service};
+use ringway::service::{Context, EndpointId, IcmpError, Sending, Service};
 use rustix::process::Signal;
 
 use crate::client::{connect, end, exchange, patient, server as at, udp};
@@ -24,7 +24,7 @@ const CLAIM: &[&str] = &["--claim", "tcp:7,udp:7", "echo:7"];
 const NOBODY: &str = "02:00:00:00:00:99";
 
 /// Of the kernel's settings of neighbours: `ipv4` or `ipv6`.
-fn sysctl_family() -> &'static str {
+pub(crate) fn sysctl_family() -> &'static str {
     if ipv6() { "ipv6" } else { "ipv4" }
 }
 
@@ -37,7 +37,7 @@ fn shown(mac: [u8; 6]) -> String {
 }
 
 /// Tries for some seconds.
-fn within(seconds: u64, what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn within(seconds: u64, what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while !done() {
         assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
@@ -48,6 +48,7 @@ fn within(seconds: u64, what: &str, mut done: impl FnMut() -> bool) {
 /// Sends something to its own port of a target every so often, and reports what comes of it.
 struct Pinger {
     target: SocketAddr,
+    how: Sending,
     endpoint: Option<EndpointId>,
     errors: Sender<IcmpError>,
 }
@@ -62,7 +63,7 @@ impl Service for Pinger {
 
     fn timer(&mut self, cx: &mut impl Context, _: u64) {
         // Without a route there is an error, which is what some wait for.
-        let _ = cx.send_to(self.endpoint.expect("open"), self.target, b"here I am");
+        let _ = cx.send_with(self.endpoint.expect("open"), self.target, b"here I am", self.how);
         let _ = cx.set_timer(cx.now() + Duration::from_millis(20), 0);
     }
 
@@ -74,17 +75,23 @@ impl Service for Pinger {
 /// A pinger on the server side, from port 7 of the kernel's addresses, while `test` runs; what it counted then.
 fn pinging(world: &World, target: SocketAddr, test: impl FnOnce(&Receiver<IcmpError>)) -> Report {
     let claims: [PortClaim; 1] = ["udp:7".parse().expect("a claim")];
-    pinging_from(world, Launch::new().interface(INTERFACE).claims(&claims), target, test)
+    pinging_from(world, Launch::new().interface(INTERFACE).claims(&claims), target, Sending::default(), test)
 }
 
-/// The same with a claim of the test's own.
-fn pinging_from(world: &World, launch: Launch, target: SocketAddr, test: impl FnOnce(&Receiver<IcmpError>)) -> Report {
+/// The same with a claim of the test's own, and datagrams as it wants them.
+pub(crate) fn pinging_from(
+    world: &World,
+    launch: Launch,
+    target: SocketAddr,
+    how: Sending,
+    test: impl FnOnce(&Receiver<IcmpError>),
+) -> Report {
     let (errors, received) = unbounded();
     let (ready, stop) = unbounded::<Stop>();
     thread::scope(|scope| {
         let running = scope.spawn(move || {
             world.server.inside(|| {
-                let running = launch.open(Pinger { target, endpoint: None, errors }).expect("open");
+                let running = launch.open(Pinger { target, how, endpoint: None, errors }).expect("open");
                 ready.send(running.stop()).expect("the test waits");
                 running.run().expect("run").report
             })
@@ -115,7 +122,7 @@ fn listener(world: &World, address: &str, port: u16) -> UdpSocket {
     })
 }
 
-fn hears(socket: &UdpSocket) -> bool {
+pub(crate) fn hears(socket: &UdpSocket) -> bool {
     socket.recv(&mut [0; 64]).is_ok()
 }
 
@@ -364,7 +371,7 @@ fn mirror_hears_what_a_station_says_to_all() {
     let socket = listener(&world, CLIENT, 9);
     let launch = Launch::new().interface(INTERFACE).address(SERVER_CIDR.parse().expect("an address"));
     let target = SocketAddr::new(CLIENT.parse().expect("an address"), 9);
-    let report = pinging_from(&world, launch, target, |_| {
+    let report = pinging_from(&world, launch, target, Sending::default(), |_| {
         within(5, "a datagram", || hears(&socket));
         world.client.ip(&["link", "set", INTERFACE, "address", "02:00:00:00:00:77"]);
         // What was on its way before.

@@ -1,10 +1,15 @@
 //! Who is on the link: neighbours that answer, one that is not there, and a station that has the address first.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::time::Instant;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::client::{connect, end, exchange};
-use crate::family::{CLIENT_CIDR, SILENT};
+use crate::client::{connect, end, exchange, udp};
+use crate::family::{CLIENT_CIDR, SILENT, WHO_HAS_ANSWERS};
+use crate::mirror::{sysctl_family, within};
 use crate::server::{RINGWAY, Server, ringway, run_to_end};
 use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World};
 
@@ -59,4 +64,90 @@ fn an_address_that_another_station_has_is_refused_and_the_station_named() {
     // Who insists has both stations on it.
     let summary = Server::with(&world, &["-a", CLIENT_CIDR, "--set", "address.probes=0", "echo:7"]).stop();
     assert_eq!((summary.counter("arp_requests"), summary.counter("nd_solicitations")), (0, 0));
+}
+
+/// The client's kernel keeps Ringway in its table: what was not confirmed for a while is stale, what is used then is delayed and probed, what
+/// answers the probe is reachable again, and what is gone has failed.
+#[test]
+fn the_kernel_takes_ringway_through_the_states_of_a_neighbour() {
+    let Some(world) = World::new() else { return };
+    let set = |name: &str, value: &str| {
+        let setting = format!("net.{}.neigh.{INTERFACE}.{name}={value}", sysctl_family());
+        world.client.run("sysctl", &["-qw", &setting]);
+    };
+    // At random between 1.2 and 3.6 s; what was used in the last second before is not stale but delayed.
+    set("base_reachable_time_ms", "2400");
+    set("delay_first_probe_time", "1");
+    set("retrans_time_ms", "100");
+    let state = || {
+        let known = world.client.ip(&["neighbor", "show", SERVER, "dev", INTERFACE]);
+        known.split_whitespace().last().unwrap_or_default().to_owned()
+    };
+    // Probing is over too quickly to be seen in the table; who listens hears of it.
+    let mut monitor = world.client.command("ip").args(["monitor", "neigh"]).stdout(Stdio::piped()).spawn().expect("ip starts");
+    let told = BufReader::new(monitor.stdout.take().expect("piped"));
+    let told = thread::spawn(move || told.lines().map_while(Result::ok).collect::<Vec<_>>());
+    let server = Server::start(&world);
+    let ask = || {
+        world.client.inside(|| {
+            let socket = udp(7);
+            socket.send(b"hello").expect("send");
+            assert_eq!(socket.recv(&mut [0; 8]).expect("an answer"), 5);
+        });
+    };
+    ask();
+    assert_eq!(state(), "REACHABLE");
+    within(5, "STALE", || state() == "STALE");
+    ask();
+    assert_eq!(state(), "DELAY");
+    within(5, "REACHABLE again", || state() == "REACHABLE");
+    let summary = server.stop();
+    assert!(summary.counter(WHO_HAS_ANSWERS) >= 2, "found and probed: {}", summary.value());
+    world.client.ip(&["neighbor", "change", SERVER, "dev", INTERFACE, "nud", "stale"]);
+    world.client.inside(|| udp(7).send(b"anybody?").expect("send"));
+    within(5, "FAILED", || state() == "FAILED");
+    monitor.kill().and_then(|()| monitor.wait()).expect("it is ended");
+    let told = told.join().expect("the monitor");
+    let of_ringway = told.iter().filter(|line| line.contains(SERVER));
+    let told: BTreeSet<&str> = of_ringway.filter_map(|line| line.split_whitespace().next_back()).collect();
+    for state in ["REACHABLE", "STALE", "PROBE", "FAILED"] {
+        assert!(told.contains(state), "{state} is missing: {told:?}");
+    }
+}
+
+/// A station gets another Ethernet address. It tells nobody, and asks anew for its neighbours; a connection that it opened before goes on.
+#[test]
+fn a_station_with_another_ethernet_address_is_the_same_neighbour() {
+    let Some(world) = World::new() else { return };
+    let server = Server::start(&world);
+    world.client.inside(|| {
+        let mut stream = connect(7);
+        exchange(&mut stream, b"before");
+        let before = world.client_mac();
+        world.client.ip(&["link", "set", INTERFACE, "address", "02:00:00:00:00:77"]);
+        assert_ne!(world.client_mac(), before);
+        exchange(&mut stream, b"after");
+        end(stream);
+    });
+    let summary = server.stop();
+    assert_eq!((summary.neighbors(), summary.counter("tcp_closed")), (1, 1), "{}", summary.value());
+}
+
+/// The client's kernel takes the address although somebody has it, as IPv4 lets it, and tells all (RFC 5227 2.4, RFC 4862 5.4.4).
+#[test]
+fn an_address_that_another_station_takes_later_is_defended() {
+    let Some(world) = World::new() else { return };
+    let server = Server::start(&world);
+    let notify = if SERVER.contains(':') { "net.ipv6.conf.veth0.ndisc_notify=1" } else { "net.ipv4.conf.veth0.arp_notify=1" };
+    world.client.run("sysctl", &["-qw", notify]);
+    world.client.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
+    for rival in ["02:00:00:00:00:77", "02:00:00:00:00:78"] {
+        world.client.ip(&["link", "set", INTERFACE, "address", rival]);
+        thread::sleep(Duration::from_millis(300));
+    }
+    let summary = server.stop();
+    assert!(summary.log.contains(&format!(" claims {SERVER}, which is ours; announcing it again")), "{}", summary.log);
+    assert_eq!(summary.log.matches("address conflict on").count(), 1, "at most every ten seconds: {}", summary.log);
+    let cause = if SERVER.contains(':') { "nd_conflict" } else { "arp_conflict" };
+    assert!(summary.dropped(cause) >= 2, "{}", summary.value());
 }
