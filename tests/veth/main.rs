@@ -38,6 +38,7 @@ mod ping;
 mod queues;
 mod reports;
 mod restart;
+mod router;
 mod selective;
 mod server;
 mod source_ports;

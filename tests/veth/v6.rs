@@ -33,6 +33,7 @@ mod ping;
 mod queues;
 mod reports;
 mod restart;
+mod router;
 mod selective;
 mod server;
 mod states;

@@ -15,6 +15,12 @@ pub(crate) const CLIENT_CIDR: &str = "10.0.0.1/24";
 pub(crate) const FREE_CIDR: &str = "10.0.0.9/24";
 /// Another, at which nobody answers.
 pub(crate) const SILENT: &str = "10.0.0.77";
+/// A host behind a router, and the router's address on that network.
+pub(crate) const FAR: &str = "10.0.9.2";
+pub(crate) const FAR_CIDR: &str = "10.0.9.2/24";
+pub(crate) const FAR_ROUTER: &str = "10.0.9.1";
+pub(crate) const FAR_ROUTER_CIDR: &str = "10.0.9.1/24";
+pub(crate) const FAR_NETWORK: &str = "10.0.9.0/24";
 /// Any address of the own.
 pub(crate) const ANY: &str = "0.0.0.0";
 

@@ -15,6 +15,12 @@ pub(crate) const CLIENT_CIDR: &str = "fd00::1/64";
 pub(crate) const FREE_CIDR: &str = "fd00::9/64";
 /// Another, at which nobody answers.
 pub(crate) const SILENT: &str = "fd00::77";
+/// A host behind a router, and the router's address on that network.
+pub(crate) const FAR: &str = "fd09::2";
+pub(crate) const FAR_CIDR: &str = "fd09::2/64";
+pub(crate) const FAR_ROUTER: &str = "fd09::1";
+pub(crate) const FAR_ROUTER_CIDR: &str = "fd09::1/64";
+pub(crate) const FAR_NETWORK: &str = "fd09::/64";
 /// Any address of the own.
 pub(crate) const ANY: &str = "::";
 
