@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::client::{connect, echo_bulk, exchange, server as at, udp};
-use crate::server::Server;
-use crate::world::{CLIENT, SERVER, World};
+use crate::family::{ANY, FREE_CIDR};
+use crate::mirror::within;
+use crate::server::{Server, ringway};
+use crate::world::{CLIENT, INTERFACE, SERVER, World};
 
 /// The claim of the tests.
 const CLAIM: &[&str] = &["--claim", "tcp:7,udp:7", "echo:7"];
@@ -109,21 +112,95 @@ fn claims_let_the_kernel_connect_outwards() {
 fn claims_hold_the_port_in_the_kernel() {
     let Some(world) = World::with_kernel_server() else { return };
     let server = Server::with(&world, CLAIM);
-    let holders = world.server.run("ss", &["-H", "-lntu"]);
+    let holders = world.server.run("ss", &["-H", "-lntup"]);
     let served = server.ready["address"].as_str().map_or(0, |all| all.split(',').count());
     assert!(served > 0, "{}", server.ready);
-    assert_eq!(holders.lines().filter(|line| line.contains(":7 ")).count(), 2 * served, "{holders}");
+    let held = holders.lines().filter(|line| line.contains(":7 "));
+    let name = format!("(\"ringway\",pid={},", server.id());
+    assert_eq!(held.filter(|line| line.contains(&name)).count(), 2 * served, "{name}: {holders}");
     world.server.inside(|| {
-        let taken = TcpListener::bind((SERVER, 7)).expect_err("the port is held");
-        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
-        let taken = UdpSocket::bind((SERVER, 7)).expect_err("the port is held");
-        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+        for address in [SERVER, ANY] {
+            let taken = TcpListener::bind((address, 7)).expect_err("the port is held");
+            assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+            let taken = UdpSocket::bind((address, 7)).expect_err("the port is held");
+            assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+        }
     });
     server.stop();
     world.assert_untouched();
     world.server.inside(|| {
         TcpListener::bind((SERVER, 7)).expect("the port is free again");
+        UdpSocket::bind((SERVER, 7)).expect("the port is free again");
     });
+}
+
+/// A process of the test's, ended with it.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn claims_of_a_port_that_a_process_has_are_refused_and_the_process_is_named() {
+    let Some(world) = World::with_kernel_server() else { return };
+    for (claim, flag) in [("tcp:7", "-l"), ("udp:7", "-lu")] {
+        for address in [SERVER, ANY] {
+            let holder = Process(world.server.command("nc").args([flag, address, "7"]).spawn().expect("ip starts"));
+            let shown = format!("nc (pid {})", holder.0.id());
+            within(5, "nc listens", || world.server.run("ss", &["-H", "-lntup"]).contains(&format!("pid={},", holder.0.id())));
+            let service = format!("echo/{claim}");
+            let (code, out, log) = ringway(&world.server, &["serve", "-i", INTERFACE, "--claim", claim, &service]);
+            assert_eq!((code, out.as_str()), (Some(3), ""), "{log}");
+            let flag = &claim[..1];
+            let mend = format!("ss -{flag}anp 'sport = :7' shows it");
+            for words in [&format!("cannot claim {claim} on "), "the port is in use by the kernel, by ", &shown, &mend] {
+                assert!(log.contains(words), "'{words}' is missing: {log}");
+            }
+            let link = world.server.ip(&["-d", "link", "show", "dev", INTERFACE]);
+            assert!(!link.contains("xdp"), "an XDP program is left behind:\n{link}");
+        }
+    }
+    // The other transport is free all the time.
+    let _holder = world.server.inside(|| UdpSocket::bind((SERVER, 7)).expect("bind"));
+    let server = Server::with(&world, &["--claim", "tcp:7", "echo/tcp:7"]);
+    world.client.inside(|| exchange(&mut connect(7), b"hello"));
+    server.kill();
+}
+
+/// An address comes, and somebody was there before: its port stays with the kernel, and the others are served on.
+#[test]
+fn claims_leave_a_new_address_whose_port_is_taken() {
+    let Some(world) = World::with_kernel_server() else { return };
+    let nonlocal = if SERVER.contains(':') { "net.ipv6.ip_nonlocal_bind=1" } else { "net.ipv4.ip_nonlocal_bind=1" };
+    world.server.run("sysctl", &["-qw", nonlocal]);
+    let free = FREE_CIDR.split('/').next().expect("an address");
+    let holder = world.server.inside(|| TcpListener::bind((free, 7)).expect("bind"));
+    let server = Server::with(&world, CLAIM);
+    world.server.ip(&["address", "add", FREE_CIDR, "dev", INTERFACE]);
+    let accepted = thread::scope(|scope| {
+        let accepted = scope.spawn(|| holder.accept().map(|(mut stream, _)| stream.write_all(b"the kernel")));
+        world.client.inside(|| {
+            let mut told = String::new();
+            within(5, "the kernel can be reached", || {
+                let target = SocketAddr::new(free.parse().expect("an address"), 7);
+                TcpStream::connect_timeout(&target, Duration::from_secs(1)).is_ok_and(|mut stream| {
+                    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("set a timeout");
+                    stream.read_to_string(&mut told).is_ok()
+                })
+            });
+            assert_eq!(told, "the kernel");
+            exchange(&mut connect(7), b"hello");
+        });
+        accepted.join().expect("the listener")
+    });
+    accepted.and_then(|sent| sent).expect("accept and write");
+    let summary = server.stop();
+    let said = format!("cannot claim tcp:7 on {free}: the port is in use by the kernel, by ");
+    assert!(summary.log.contains(&said) && summary.log.contains(&format!("(pid {})", std::process::id())), "{}", summary.log);
 }
 
 #[test]
