@@ -1,10 +1,13 @@
 //! What IPv4 alone has: ARP, and UDP without a checksum.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::client::server;
 use crate::family::octets;
 use crate::frame::{Builder, Injector};
-use crate::server::Server;
-use crate::world::{SERVER, World};
+use crate::server::{Server, ringway};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
 
 #[test]
 fn a_datagram_without_a_checksum_is_answered_without_one() {
@@ -37,11 +40,36 @@ while True:
 fn a_probe_for_the_address_is_answered() {
     let Some(world) = World::new() else { return };
     let server = Server::start(&world);
-    let head = [0, 1, 8, 0, 6, 4, 0, 1];
-    let probe = [&head[..], &world.client_mac(), &[0; 4], &[0; 6], &octets(SERVER)].concat();
     let mut injector = Injector::new(&world);
-    injector.send(&Builder::new(&world).ethernet(0x0806, &probe));
+    injector.send(&probe(&world));
     injector.finish();
     let summary = server.stop();
     assert_eq!((summary.counter("arp_replies"), summary.neighbors()), (1, 0));
+}
+
+/// Another host looks whether the address is free while Ringway does (RFC 5227 2.1.1): neither may have it.
+#[test]
+fn an_address_that_another_host_wants_at_the_same_time_is_refused() {
+    let Some(world) = World::new() else { return };
+    let mut injector = Injector::new(&world);
+    let probe = probe(&world);
+    let (code, out, log) = thread::scope(|scope| {
+        let run = scope.spawn(|| ringway(&world.server, &["serve", "-i", INTERFACE, "-a", SERVER_CIDR, "echo:7"]));
+        while !run.is_finished() {
+            injector.send(&probe);
+            thread::sleep(Duration::from_millis(100));
+        }
+        run.join().expect("the command")
+    });
+    injector.finish();
+    assert_eq!((code, out.as_str()), (Some(3), ""), "{log}");
+    assert!(log.contains(&format!("cannot claim the address {SERVER} on {INTERFACE}")), "{log}");
+    world.assert_untouched();
+}
+
+/// The question of a host that has no address yet.
+fn probe(world: &World) -> Vec<u8> {
+    let head = [0, 1, 8, 0, 6, 4, 0, 1];
+    let probe = [&head[..], &world.client_mac(), &[0; 4], &[0; 6], &octets(SERVER)].concat();
+    Builder::new(world).ethernet(0x0806, &probe)
 }

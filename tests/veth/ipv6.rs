@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{end, exchange, patient};
 use crate::frame::{Builder, IP, TRANSPORT};
-use crate::server::{Server, ringway};
+use crate::server::{RINGWAY, Server, ringway, run_to_end};
 use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
 
 const HOP_BY_HOP: u8 = 0;
@@ -132,6 +132,29 @@ fn the_kernel_finds_that_the_address_is_taken() {
         thread::sleep(Duration::from_millis(50));
     }
     server.stop();
+}
+
+/// The kernel is asking for the address when Ringway begins to (RFC 4862 5.4.3): who hears the other first leaves it, and never both have it.
+#[test]
+fn an_address_that_the_kernel_wants_at_the_same_time_is_not_had_by_both() {
+    let Some(world) = World::new() else { return };
+    for setting in ["conf.veth0.accept_dad=1", "conf.veth0.dad_transmits=60", "neigh.veth0.retrans_time_ms=100"] {
+        world.client.run("sysctl", &["-qw", &format!("net.ipv6.{setting}")]);
+    }
+    world.client.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
+    let mut command = world.server.command("timeout");
+    command.args(["--preserve-status", "4", RINGWAY, "serve", "-i", INTERFACE, "-a", SERVER_CIDR, "echo:7"]);
+    let (code, out, log) = run_to_end(command);
+    let addresses = world.client.ip(&["address", "show", "dev", INTERFACE]);
+    let kernel = addresses.lines().find(|line| line.contains(SERVER_CIDR)).expect("the kernel's address");
+    match code {
+        Some(0) => assert!(out.contains("ready") && kernel.contains("dadfailed"), "{kernel}: {log}"),
+        Some(3) => {
+            assert!(out.is_empty() && log.contains(&format!("cannot claim the address {SERVER} on {INTERFACE}")), "{out}{log}");
+        }
+        other => panic!("{other:?}: {out}{log}"),
+    }
+    world.assert_untouched();
 }
 
 #[test]

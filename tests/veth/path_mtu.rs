@@ -64,6 +64,18 @@ impl Narrow {
         Server::with(&self.world, &addresses)
     }
 
+    /// The same on addresses of the server's kernel, which knows the ways.
+    fn serve_claimed_ports(&self) -> Server {
+        let server = &self.world.server;
+        server.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=0"]);
+        server.ip(&["address", "add", "10.0.0.2/24", "dev", INTERFACE]);
+        server.ip(&["address", "add", "fd00::2/64", "dev", INTERFACE, "nodad"]);
+        for (family, gateway) in ["-4", "-6"].iter().zip(GATEWAYS) {
+            server.ip(&[family, "route", "add", "default", "via", gateway]);
+        }
+        Server::with(&self.world, &["--claim", "tcp:7,udp:7", "echo:7"])
+    }
+
     /// A stream both ways at once between the far host and the server.
     fn bulk(&self, server: &str, len: usize) {
         let target = at(server);
@@ -159,6 +171,22 @@ fn streams_get_through_a_black_hole() {
     assert_eq!((summary.happened("path_mtu_reduced"), summary.counter("icmp_errors_received")), (0, 0));
     assert!(summary.happened("path_mtu_black_hole") >= 2, "{}", summary.value());
     assert!(summary.happened("path_mtu_raised") >= 1 && summary.happened("path_mtu_probe_lost") >= 1, "{}", summary.value());
+    assert_eq!(summary.counter("tcp_closed"), 2);
+}
+
+#[test]
+fn streams_of_claimed_ports_get_through_a_black_hole() {
+    let Some(narrow) = Narrow::new() else { return };
+    narrow.silence();
+    let server = narrow.serve_claimed_ports();
+    for address in SERVERS {
+        let start = Instant::now();
+        narrow.bulk(address, 4 << 20);
+        assert!(start.elapsed() < Duration::from_secs(60), "{address}: {:?}", start.elapsed());
+    }
+    let summary = server.stop();
+    assert_eq!((summary.happened("path_mtu_reduced"), summary.counter("icmp_errors_received")), (0, 0));
+    assert!(summary.happened("path_mtu_black_hole") >= 2, "{}", summary.value());
     assert_eq!(summary.counter("tcp_closed"), 2);
 }
 
