@@ -42,6 +42,10 @@ pub(crate) struct EngineArgs {
     #[arg(long = "route", value_name = "NET/PREFIX[=ADDR]")]
     pub(crate) routes: Vec<Route>,
 
+    /// Follow router advertisements: routes, MTU, and IPv6 addresses beside those of -a
+    #[arg(long)]
+    pub(crate) accept_ra: bool,
+
     /// How the XDP program is attached; auto tries native and warns when it takes skb
     #[arg(short, long, value_name = "MODE", value_enum, default_value_t = ModeWord::Auto, hide_possible_values = true, help = "XDP mode: auto|native|skb; auto warns when it takes skb")]
     pub(crate) mode: ModeWord,
@@ -166,6 +170,7 @@ impl EngineArgs {
         self.check_interfaces()?;
         let mut launch = Launch::new().settings(self.settings()?).mode(self.mode.into()).zero_copy(self.zerocopy.into());
         launch = launch.idle(self.idle.into()).partial(self.partial).claims(&self.claims);
+        launch = launch.router_advertisements(self.accept_ra);
         for interface in &self.interfaces {
             launch = launch.interface(interface);
             for address in self.addresses.iter().filter(|address| address.interface.as_ref().is_none_or(|name| name == interface))
@@ -234,6 +239,11 @@ impl EngineArgs {
                 "nothing of it is claimed: give it an address the kernel does not own, or ports of the kernel's addresses",
             )
             .mend("-a 10.0.0.2/24, or --claim tcp:80,udp:53")),
+            Some(_) if self.addresses.is_empty() && self.accept_ra => Err(SetupError::usage(
+                "cannot use --accept-ra with --claim",
+                "ports are taken on the kernel's own addresses, and the kernel's routes are used: whether it follows routers is its setting",
+            )
+            .mend("sudo sysctl -w net.ipv6.conf.IF.accept_ra=1")),
             None if !self.claims.is_empty() => Err(SetupError::usage(
                 "cannot use --claim with -a",
                 "an address given with -a is claimed whole, with all its ports; --claim takes ports on the kernel's own addresses",
@@ -295,6 +305,7 @@ impl EngineArgs {
             (!self.claims.is_empty(), "--claim"),
             (!self.gateways.is_empty(), "--gateway"),
             (!self.routes.is_empty(), "--route"),
+            (self.accept_ra, "--accept-ra"),
             (self.mode != ModeWord::Auto, "--mode"),
             (self.zerocopy != ZeroCopyWord::Auto, "--zerocopy"),
             (self.queues.is_some(), "--queues"),

@@ -1,18 +1,18 @@
 //! Which of the passed frames are read as copies: the filters of the AF_PACKET sockets (classic BPF).
 //!
 //! Chosen by what is claimed. In a port claim ICMP and ICMPv6 errors; in an address claim what stations say of themselves to all, by ARP and
-//! by neighbour advertisements. Frames with a VLAN tag are never taken. Pure.
+//! by neighbour advertisements, and router advertisements where they are followed. Frames with a VLAN tag are never taken. Pure.
 
 use socket2::SockFilter;
 
 use crate::link::interface::Claim;
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
-/// EtherTypes and filters for a claim.
-pub(super) fn filters(claim: &Claim) -> Vec<(u16, Vec<SockFilter>)> {
+/// EtherTypes and filters for a claim. `routers` says whether what they advertise is followed.
+pub(super) fn filters(claim: &Claim, routers: bool) -> Vec<(u16, Vec<SockFilter>)> {
     match claim {
         Claim::Ports { .. } => vec![(ETHERTYPE_IPV4, icmp_errors()), (ETHERTYPE_IPV6, icmpv6_errors())],
-        Claim::Addresses(_) => vec![(ETHERTYPE_ARP, announcements()), (ETHERTYPE_IPV6, advertisements())],
+        Claim::Addresses(_) => vec![(ETHERTYPE_ARP, announcements()), (ETHERTYPE_IPV6, advertisements(routers))],
     }
 }
 
@@ -38,9 +38,10 @@ fn announcements() -> Vec<SockFilter> {
     text(&[Take::Tagless, Take::SameWord(28, 38)])
 }
 
-/// Neighbour advertisements to all nodes.
-fn advertisements() -> Vec<SockFilter> {
-    text(&[Take::Tagless, Take::Byte(20, &[58]), Take::Byte(38, &[0xff]), Take::Byte(53, &[1]), Take::Byte(54, &[136])])
+/// Advertisements of neighbours, and of routers if they are followed, to all nodes.
+fn advertisements(routers: bool) -> Vec<SockFilter> {
+    let types: &[u32] = if routers { &[134, 136] } else { &[136] };
+    text(&[Take::Tagless, Take::Byte(20, &[58]), Take::Byte(38, &[0xff]), Take::Byte(53, &[1]), Take::Byte(54, types)])
 }
 
 /// A condition of a frame.

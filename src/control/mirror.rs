@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::decode::LinkState;
 use crate::engine::News;
@@ -29,6 +30,8 @@ pub(super) struct Mirror {
     told_addresses: Vec<Cidr>,
     link: LinkState,
     told_link: LinkState,
+    /// How long neighbours are to count as reachable, until it is told.
+    reachable: Option<Duration>,
 }
 
 /// What is new about a link, for the log.
@@ -55,6 +58,7 @@ impl Mirror {
             addresses,
             link,
             told_link: link,
+            reachable: None,
         }
     }
 
@@ -111,7 +115,12 @@ impl Mirror {
         }
     }
 
-    /// The addresses whose ports are held now.
+    /// How long neighbours are to count as reachable from now on.
+    pub(super) const fn reachable(&mut self, time: Duration) {
+        self.reachable = Some(time);
+    }
+
+    /// The addresses whose ports are held now, or those that are claimed.
     pub(super) fn all_addresses(&mut self, addresses: Vec<Cidr>) {
         self.addresses = addresses;
     }
@@ -160,6 +169,12 @@ impl Mirror {
                 return false;
             }
             self.told_addresses.push(address);
+        }
+        if let Some(time) = self.reachable {
+            if !tell(News::Reachable { interface, time }) {
+                return false;
+            }
+            self.reachable = None;
         }
         if self.routes_changed {
             if !tell(News::Routes { interface, routes: Box::new(self.routes.clone()) }) {

@@ -1,19 +1,20 @@
 //! The control thread: it follows the kernel for an engine, so that the engine never has to ask.
 //!
 //! Started by `launch`, ended before anything is given back. It hears by netlink what changes on the interfaces, the state of the links always and
-//! in a port claim neighbours, routes and addresses too, reads copies of frames that both need, and hands all of it to the engine over a bounded queue
+//! in a port claim neighbours, routes and addresses too, or in an address claim, if asked to, what routers advertise, reads copies of frames that both need, and hands all of it to the engine over a bounded queue
 //! ([`crate::engine::Feed`]). The other way come the engine's wishes: to find a neighbour, to know that one carries packets. What an address that
 //! comes or goes means for held ports and the XDP program is done by who started the thread ([`Watched::on_addresses`]). It may wait, allocate and call the
 //! system; the engine's thread does none of that for its sake. Nothing here panics on what the kernel or the wire says.
 //!
 //! `netlink` hears and asks, `decode` reads messages, `mirror` knows what is still to be told, `filter` chooses the copies, `confirm` tells
-//! of neighbours in use.
+//! of neighbours in use, `routers` makes routes and addresses of what routers advertise.
 
 mod confirm;
 mod decode;
 mod filter;
 mod mirror;
 mod netlink;
+mod routers;
 
 use std::fmt;
 use std::io;
@@ -31,8 +32,10 @@ use self::confirm::Confirmer;
 use self::decode::{LinkState, Said};
 use self::mirror::{LinkNews, Mirror};
 use self::netlink::{Asker, Changes, Heard};
+use self::routers::Routing;
+pub use self::routers::{Following, SteerAddresses};
 use crate::cpu;
-use crate::engine::{Feed, News, Wish};
+use crate::engine::{Clock as _, Feed, MonotonicClock, News, Wish};
 use crate::error::SetupError;
 use crate::link::interface::{Cidr, Claim};
 use crate::steer::addresses::{self, AddressState};
@@ -54,6 +57,8 @@ pub struct Watched<'a> {
     pub mtu: usize,
     /// In a port claim: what is done when the kernel's addresses change.
     pub on_addresses: Option<ClaimAddresses>,
+    /// In an address claim: how router advertisements are followed, if they are.
+    pub routers: Option<Following>,
 }
 
 /// Where the thread may run: not on the engine's core, if there is another.
@@ -91,6 +96,9 @@ struct Followed {
     claim: Option<ClaimAddresses>,
     /// The largest MTU that the engine was started for.
     largest_mtu: usize,
+    routing: Option<Routing>,
+    /// The link as the kernel has it.
+    kernel_link: LinkState,
     /// Something could not be followed whole, and that was said.
     said_full: bool,
 }
@@ -109,8 +117,8 @@ impl Prepared {
         let listen = |fd, token| poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE);
         listen(changes.as_raw_fd(), CHANGES).map_err(failed)?;
         let mut interfaces = Vec::new();
-        for Watched { nic, position, claim, mtu, on_addresses } in watched {
-            let filters = filter::filters(claim);
+        for Watched { nic, position, claim, mtu, on_addresses, routers } in watched {
+            let filters = filter::filters(claim, routers.is_some());
             let copies =
                 filters.iter().map(|(ethertype, filter)| Copies::open(nic, *ethertype, filter)).collect::<Result<Vec<_>, _>>()?;
             copies.iter().try_for_each(|copies| listen(copies.as_raw_fd(), COPIES)).map_err(failed)?;
@@ -118,6 +126,8 @@ impl Prepared {
                 name: nic.name().to_owned(),
                 ifindex: nic.index(),
                 mirror: Mirror::new(position, claim.addresses().to_vec(), LinkState { up: true, mtu }),
+                routing: routers.map(|following| Routing::new(nic.name(), claim.addresses(), following)),
+                kernel_link: LinkState { up: true, mtu },
                 copies,
                 confirmer: on_addresses.is_some().then(|| Confirmer::on(nic.name(), nic.index())),
                 claim: on_addresses,
@@ -141,8 +151,9 @@ impl Prepared {
     pub fn start(self, feed: Feed, place: Option<Place>) -> Result<Control, SetupError> {
         let Self { poll, waker, changes, asker, interfaces } = self;
         let stop = Arc::new(AtomicBool::new(false));
+        let clock = MonotonicClock::start();
         let mut follower =
-            Follower { poll, changes, asker, interfaces, feed, stop: Arc::clone(&stop), routes_due: None, left: false };
+            Follower { poll, changes, asker, interfaces, feed, clock, stop: Arc::clone(&stop), routes_due: None, left: false };
         follower
             .read_all()
             .map_err(|error| SetupError::environment("cannot read what the kernel knows of the network", error.to_string()))?;
@@ -195,6 +206,8 @@ struct Follower {
     asker: Asker,
     interfaces: Vec<Followed>,
     feed: Feed,
+    /// Of what routers say.
+    clock: MonotonicClock,
     stop: Arc<AtomicBool>,
     /// When the routes are to be read anew.
     routes_due: Option<Instant>,
@@ -214,6 +227,7 @@ impl Follower {
             }
             self.read_copies();
             self.do_wishes();
+            self.follow_routers();
             self.tell();
         }
     }
@@ -223,6 +237,7 @@ impl Follower {
         match self.routes_due {
             _ if self.left => ROOM_LOOK,
             Some(due) => due.saturating_duration_since(Instant::now()).clamp(ROOM_LOOK, WISHES_LOOK),
+            // Lifetimes of routers are whole seconds: what ends is seen with the next look for wishes.
             None => WISHES_LOOK,
         }
     }
@@ -334,7 +349,18 @@ impl Follower {
 
     fn do_wishes(&mut self) {
         while let Some(wish) = self.feed.wish() {
-            let (Wish::Use { interface, ip } | Wish::Confirm { interface, ip }) = wish else { continue };
+            let (interface, ip) = match wish {
+                Wish::Use { interface, ip } | Wish::Confirm { interface, ip } => (interface, ip),
+                Wish::Router { interface, said } => {
+                    self.routing(interface, |routing, now| routing.advertised(now, &said));
+                    continue;
+                }
+                Wish::Duplicate { interface, address } => {
+                    self.routing(interface, |routing, _| routing.duplicate(address));
+                    continue;
+                }
+                Wish::Free(_) => continue,
+            };
             let Some(followed) = self.interfaces.get_mut(usize::from(interface)) else { continue };
             let mut done = Ok(());
             let confirmed = matches!(wish, Wish::Confirm { .. });
@@ -354,6 +380,19 @@ impl Follower {
         }
     }
 
+    fn routing(&mut self, interface: u16, change: impl FnOnce(&mut Routing, crate::time::Instant)) {
+        let now = self.clock.now();
+        if let Some(routing) = self.interfaces.get_mut(usize::from(interface)).and_then(|followed| followed.routing.as_mut()) {
+            change(routing, now);
+        }
+    }
+
+    /// What follows from what routers have said, and from the time that has passed since.
+    fn follow_routers(&mut self) {
+        let now = self.clock.now();
+        self.interfaces.iter_mut().for_each(|followed| followed.follow_routers(now));
+    }
+
     /// Tells the engine what is new.
     fn tell(&mut self) {
         self.left = false;
@@ -365,7 +404,9 @@ impl Follower {
 
 impl Followed {
     fn link(&mut self, state: LinkState) {
-        let largest = state.mtu.min(self.largest_mtu);
+        self.kernel_link = LinkState { up: state.up, mtu: if state.mtu > 0 { state.mtu } else { self.kernel_link.mtu } };
+        let advertised = self.routing.as_ref().and_then(Routing::mtu).unwrap_or(usize::MAX);
+        let largest = state.mtu.min(self.largest_mtu).min(advertised);
         let name = &self.name;
         for news in self.mirror.link(LinkState { mtu: largest, ..state }) {
             match news {
@@ -392,6 +433,19 @@ impl Followed {
             tracing::warn!("{name}: the kernel has the address {come}: its ports are served, too");
         }
         self.mirror.all_addresses(held);
+    }
+
+    fn follow_routers(&mut self, now: crate::time::Instant) {
+        let Some(routing) = &mut self.routing else { return };
+        let Some(changed) = routing.changed(now) else { return };
+        if let Some(addresses) = changed.addresses {
+            self.mirror.all_addresses(addresses);
+        }
+        self.mirror.all_routes(changed.routes);
+        if let Some(time) = changed.reachable {
+            self.mirror.reachable(time);
+        }
+        self.link(self.kernel_link);
     }
 
     /// Says once that there is more of something than can be followed.

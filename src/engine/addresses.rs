@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::core::{Core, Lane, Timer};
+use super::core::{Core, Lane, Link as CoreLink, Timer};
 use super::emit::LinkHeader;
 use super::run::Engine;
 use crate::demux::{Address, FlowKey, Link};
@@ -40,7 +40,11 @@ impl<D: Device, S: Service> Engine<D, S> {
         // By then every probe was sent and waited for, unless an interface has no port to send it by.
         let plan = self.core.plan();
         let end = self.core.now + plan.spacing.1 * u32::from(plan.probes) + plan.wait + plan.spacing.1;
-        let tentative = |core: &Core<D>| core.links.iter().any(|link| link.candidates.iter().any(Candidate::is_tentative));
+        let asked_for = |link: &CoreLink<D::Frame>, address| !link.is_advertised(address);
+        let tentative = |link: &CoreLink<D::Frame>| {
+            link.candidates.iter().any(|candidate| candidate.is_tentative() && asked_for(link, candidate.address()))
+        };
+        let tentative = |core: &Core<D>| core.links.iter().any(tentative);
         while tentative(&self.core) && self.core.now < end {
             self.turn(clock);
             wait();
@@ -59,18 +63,13 @@ impl<D: Device> Core<D> {
             let Claim::Addresses(addresses) = self.links[interface].interface.claim.clone() else { continue };
             for (position, address) in addresses.iter().map(|cidr| cidr.address).enumerate() {
                 let candidate = Candidate::new(self.now, address, self.plan(), self.jitter(address));
-                let link = &mut self.links[interface];
-                link.candidates.push(candidate);
-                link.interface.withheld.push(address);
-                if let IpAddr::V6(address) = address {
-                    link.tentative_v6.push(address);
-                }
+                self.links[interface].begin(position, candidate);
                 self.address_timer(interface as u16, position as u16);
             }
         }
     }
 
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         Plan {
             // The link has been up for long: nobody else begins at the same moment.
             first: Duration::ZERO,
@@ -81,7 +80,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Bytes that differ from host to host and from address to address.
-    fn jitter(&self, address: IpAddr) -> [u8; 8] {
+    pub(super) fn jitter(&self, address: IpAddr) -> [u8; 8] {
         let address = Address::from(address);
         let link = Link { interface: 0 };
         self.hash.of(&FlowKey { local: address, remote: address, local_port: 0, remote_port: 0, link }).to_ne_bytes()
@@ -102,15 +101,18 @@ impl<D: Device> Core<D> {
                 Some(Step::Assign) => {
                     self.links[interface_at].assign(address);
                     self.announce_one(at, address);
+                    self.routers_can_be_asked(interface, address);
                 }
                 Some(Step::Announce) => self.announce_one(at, address),
             }
         }
-        let deadline = self.links[interface_at].candidates.get(position_at).map(Candidate::deadline);
-        if let Some(deadline) = deadline.filter(|&deadline| deadline != crate::time::Instant::NEVER) {
-            // The wheel has room for one timer of each address.
-            let _ = self.wheel.arm(deadline, Timer::Address { interface, position });
-        }
+        let link = &mut self.links[interface_at];
+        let (Some(candidate), Some(timer)) = (link.candidates.get(position_at), link.address_timers.get_mut(position_at)) else {
+            return;
+        };
+        // The wheel has room for one timer of each address.
+        let due = Some(candidate.deadline()).filter(|&due| due != crate::time::Instant::NEVER);
+        *timer = due.and_then(|due| self.wheel.arm(due, Timer::Address { interface, position }));
     }
 
     /// Asks whether anybody has an address.
@@ -150,7 +152,11 @@ impl<D: Device> Core<D> {
             link.tentative_v6.retain(|&tentative| IpAddr::V6(tentative) != address);
             let interface = link.interface.name.clone();
             tracing::error!("{address} is not used on {interface}: the station {rival} has it");
-            self.duplicates.push(Duplicate { interface, address, rival });
+            if link.is_advertised(address) {
+                self.another_has(at, address);
+            } else {
+                self.duplicates.push(Duplicate { interface, address, rival });
+            }
         } else if link.defense.due(now) {
             tracing::warn!(
                 "address conflict on {}: {rival} claims {address}, which is ours; announcing it again",

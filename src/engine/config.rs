@@ -22,6 +22,8 @@ pub struct Config {
     pub address_probes: u8,
     /// How long the answer to the last of them is waited for.
     pub address_probe_wait: Duration,
+    /// Routers are asked for, and what they advertise is handed to whoever holds the [`super::Feed`], in address claims.
+    pub router_advertisements: bool,
     /// Keys that peers must not know.
     pub secrets: Secrets,
 }
@@ -36,6 +38,7 @@ impl Config {
             neighbor_expiry: Duration::from_secs(60),
             address_probes: 0,
             address_probe_wait: Duration::from_secs(1),
+            router_advertisements: false,
             secrets,
         }
     }

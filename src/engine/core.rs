@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::addresses::Duplicate;
 use super::chain_path::{Chains, IP_HEADER_MAX, LINK_HEADER_MAX};
@@ -12,8 +13,9 @@ use super::config::Config;
 use super::counters::Counters;
 use super::flow::{Flow, Listener};
 use super::news::Follow;
+use super::routers::Advertised;
 use super::spent_cookies::SpentCookies;
-use super::wheel::Wheel;
+use super::wheel::{Handle, Wheel};
 use crate::demux::{Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
 use crate::device::drop::DropCounters;
 use crate::device::{Device, Drop};
@@ -22,7 +24,7 @@ use crate::link::arp::Defense;
 use crate::link::dad::Candidate;
 use crate::link::icmp::TokenBucket;
 use crate::link::identification::Identifications;
-use crate::link::interface::Interface;
+use crate::link::interface::{Claim, Interface};
 use crate::link::neighbor::{Hop, NeighborCache, REACHABLE_TIME};
 use crate::link::pmtu::PathMtus;
 use crate::link::reassembly::Reassembly;
@@ -92,6 +94,11 @@ pub(super) enum Timer {
         /// Position of the address in the claim.
         position: u16,
     },
+    /// Routers are to be asked for again.
+    Routers {
+        /// The interface.
+        interface: u16,
+    },
     /// A service asked for it.
     Service {
         /// The service's own number.
@@ -109,6 +116,8 @@ pub(super) struct Link<F> {
     pub(super) nic: u16,
     /// The claimed addresses on their way to be ours: none in a port claim, where they are the kernel's.
     pub(super) candidates: Vec<Candidate>,
+    /// The timer of each of them.
+    pub(super) address_timers: Vec<Option<Handle>>,
     /// Those that are ours, for which ARP and neighbour discovery answer.
     pub(super) claimed: Vec<Ipv4Addr>,
     pub(super) claimed_v6: Vec<Ipv6Addr>,
@@ -118,30 +127,41 @@ pub(super) struct Link<F> {
     pub(super) defense: Defense,
     /// Routes, neighbours and addresses are the kernel's, and followed.
     pub(super) mirrored: bool,
+    /// What routers advertise is followed, if it is.
+    pub(super) advertised: Option<Advertised>,
 }
 
 impl<F> Link<F> {
     fn new(interface: Interface, nic: u16, frame_bytes: usize, config: &Config) -> Self {
-        let mut neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
-        //= rfc4861#6.3.4
-        //# Using a random
-        //# component eliminates the possibility that Neighbor Unreachability
-        //# Detection messages will synchronize with each other.
-        let dice = ipv6::flow_label(&config.secrets.flow_labels, interface.name.as_bytes()) % 1000;
-        neighbors.set_reachable_time(REACHABLE_TIME / 2 + REACHABLE_TIME * dice / 1000);
+        let neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
+        let follows = config.router_advertisements && matches!(interface.claim, Claim::Addresses(_));
         let frame_room = frame_bytes.saturating_sub(ethernet::HEADER_LEN + interface.vlan.tag_bytes());
-        Self {
+        let mut link = Self {
             interface,
             frame_room,
             nic,
             candidates: Vec::new(),
+            address_timers: Vec::new(),
             claimed: Vec::new(),
             claimed_v6: Vec::new(),
             tentative_v6: Vec::new(),
             neighbors,
             defense: Defense::default(),
             mirrored: false,
-        }
+            advertised: follows.then(Advertised::default),
+        };
+        link.set_reachable_time(config, REACHABLE_TIME);
+        link
+    }
+
+    /// How long an answer of a neighbour over IPv6 holds: about so long.
+    pub(super) fn set_reachable_time(&mut self, config: &Config, base: Duration) {
+        //= rfc4861#6.3.4
+        //# Using a random
+        //# component eliminates the possibility that Neighbor Unreachability
+        //# Detection messages will synchronize with each other.
+        let dice = ipv6::flow_label(&config.secrets.flow_labels, self.interface.name.as_bytes()) % 1000;
+        self.neighbors.set_reachable_time(base / 2 + base * dice / 1000);
     }
 
     /// The longest IP packet of ours that leaves in one frame.
@@ -239,6 +259,7 @@ impl<D: Device> Core<D> {
     pub(super) fn new(config: Config, interfaces: Vec<Interface>, ports: Vec<Port<D>>) -> Self {
         let connections = config.tcp.connections;
         let addresses: usize = interfaces.iter().map(|interface| interface.addresses().len()).sum();
+        let advertised = if config.router_advertisements { interfaces.len() * (limits::LINK_PREFIXES + 1) } else { 0 };
         let core = ports.first().map_or(0, |port| u64::from(port.queue) << 16 | u64::from(port.interface));
         let nic = |of: &Interface| interfaces.iter().position(|other| other.name == of.name).unwrap_or_default() as u16;
         let chained_mtu = ports
@@ -268,8 +289,8 @@ impl<D: Device> Core<D> {
             endpoints: PortTable::with_capacity(limits::ENDPOINTS),
             pool: BufferPool::new(config.tcp.memory),
             prune_at: 0,
-            // One timer a connection, those of services, and one an address.
-            wheel: Wheel::with_capacity(connections + limits::SERVICE_TIMERS + addresses),
+            // One timer a connection, those of services, one an address, and one a link to ask for routers.
+            wheel: Wheel::with_capacity(connections + limits::SERVICE_TIMERS + addresses + advertised),
             service_timers: 0,
             ready: VecDeque::with_capacity(connections),
             offers: VecDeque::with_capacity(connections),

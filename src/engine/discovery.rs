@@ -52,8 +52,7 @@ impl<D: Device> Core<D> {
                 self.conflict(at, IpAddr::V6(ip), rival);
                 Err(Drop::NdConflict)
             }
-            // Routes are the operator's; what else a router says is not followed.
-            Ok(Outcome::Router(_)) => Err(Drop::NdNotOurs),
+            Ok(Outcome::Router(said)) => self.router(at, &said),
             Ok(Outcome::Redirect { .. }) => Err(Drop::NdRedirect),
             Ok(Outcome::Drop(why)) | Err(why) => Err(why),
         }

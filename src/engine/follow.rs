@@ -57,6 +57,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             | News::Address { interface, .. }
             | News::Link { interface, .. }
             | News::Mtu { interface, .. }
+            | News::Reachable { interface, .. }
             | News::Copy { interface, .. } => *interface,
         };
         let Some(at) = self.core.port_of(interface) else { return };
@@ -69,6 +70,10 @@ impl<D: Device, S: Service> Engine<D, S> {
             News::Address { address, there, .. } => self.core.told_address(at, address, there),
             News::Link { up, .. } => self.core.lanes_of_nic(at).into_iter().for_each(|at| self.core.told_link(at, up)),
             News::Mtu { mtu, .. } => self.core.lanes_of_nic(at).into_iter().for_each(|at| self.core.told_mtu(at, mtu)),
+            News::Reachable { time, .. } => {
+                let Core { links, config, .. } = &mut self.core;
+                links[at.link()].set_reachable_time(config, time);
+            }
             News::Copy { frame, .. } => {
                 self.core.counters.copies += 1;
                 if let Err(why) = self.copy(at, &frame) {
@@ -140,12 +145,14 @@ impl<D: Device> Core<D> {
     }
 
     fn told_address(&mut self, at: Lane, address: Cidr, there: bool) {
-        let link = self.link_mut(at);
-        if let Claim::Ports { addresses, .. } = &mut link.interface.claim {
-            addresses.retain(|known| known.address != address.address);
-            if there {
-                addresses.push(address);
+        match &mut self.link_mut(at).interface.claim {
+            Claim::Ports { addresses, .. } => {
+                addresses.retain(|known| known.address != address.address);
+                if there {
+                    addresses.push(address);
+                }
             }
+            Claim::Addresses(_) => self.told_advertised(at, address, there),
         }
     }
 
@@ -158,6 +165,7 @@ impl<D: Device> Core<D> {
         let ours = link.claimed.iter().map(|&address| IpAddr::V4(address));
         let ours: Vec<IpAddr> = ours.chain(link.claimed_v6.iter().map(|&address| IpAddr::V6(address))).collect();
         ours.into_iter().for_each(|address| self.announce_one(at, address));
+        self.begin_asking(at.interface);
     }
 
     fn told_mtu(&mut self, at: Lane, mtu: usize) {
@@ -183,9 +191,9 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// True when a flow may go on sending: its address is still the kernel's.
+    /// True when a flow may go on sending: its address is still the kernel's, or still ours.
     pub(super) fn may_send_from(&self, at: Lane, source: IpAddr) -> bool {
         let link = self.link_of(at);
-        !link.mirrored || link.interface.owns(source)
+        !link.mirrored && link.advertised.is_none() || link.interface.owns(source)
     }
 }

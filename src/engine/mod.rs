@@ -27,6 +27,7 @@ mod output;
 mod path_mtu;
 mod pressure;
 pub mod report;
+mod routers;
 mod run;
 mod settle;
 mod spent_cookies;

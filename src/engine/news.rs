@@ -4,15 +4,17 @@
 //! out. The control thread holds the [`Feed`] and learns of a full queue at once, so that it can send later what did not fit; a wish that finds no room is
 //! wished again by itself. Nothing here knows netlink; nothing panics.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 
 use super::mailbox::Bell;
 use crate::limits;
 use crate::link::interface::Cidr;
+use crate::link::nd::Router;
 use crate::link::neighbor::Known;
 use crate::link::routes::Routes;
 
@@ -28,14 +30,15 @@ pub enum News {
         /// What is known of it.
         known: Known,
     },
-    /// All routes, in a port claim.
+    /// All routes.
     Routes {
         /// The interface.
         interface: u16,
         /// They take the place of those before.
         routes: Box<Routes>,
     },
-    /// An address of a port claim has come or gone. Its ports are held and steered as long as it is there.
+    /// An address has come or gone: of the kernel in a port claim, and in an address claim one that routers advertise. What is claimed of it is
+    /// steered as long as it is there.
     Address {
         /// The interface.
         interface: u16,
@@ -58,6 +61,13 @@ pub enum News {
         /// Bytes.
         mtu: usize,
     },
+    /// How long a neighbour is to count as reachable over IPv6, by what routers advertise.
+    Reachable {
+        /// The interface.
+        interface: u16,
+        /// About so long.
+        time: Duration,
+    },
     /// A frame that the XDP program passed because the kernel needs it too.
     Copy {
         /// The interface.
@@ -67,7 +77,7 @@ pub enum News {
     },
 }
 
-/// What an engine asks of the kernel, in a port claim.
+/// What an engine asks of the kernel, and what it has heard that is not its own to act upon.
 #[derive(Debug)]
 pub enum Wish {
     /// A neighbour is used: find it, or make sure of it.
@@ -83,6 +93,20 @@ pub enum Wish {
         interface: u16,
         /// Its address.
         ip: IpAddr,
+    },
+    /// A router tells of itself and the link, which is to be followed ([`super::Config::router_advertisements`]).
+    Router {
+        /// The interface.
+        interface: u16,
+        /// What it says.
+        said: Box<Router>,
+    },
+    /// Another station has an address that was made of what routers advertise.
+    Duplicate {
+        /// The interface.
+        interface: u16,
+        /// The address.
+        address: Ipv6Addr,
     },
     /// Routes that others have taken the place of, to be freed where time does not matter.
     Free(Box<Routes>),
@@ -144,8 +168,8 @@ impl Feed {
 impl Follow {
     /// Tells the control thread; it is woken for what cannot wait.
     pub(super) fn wish(&self, wish: Wish) {
-        let urgent = matches!(wish, Wish::Use { .. });
-        // What finds no room is wished again: neighbours are asked for again, and confirmed again.
+        let urgent = matches!(wish, Wish::Use { .. } | Wish::Router { .. } | Wish::Duplicate { .. });
+        // What finds no room is wished again: neighbours are asked for again, and confirmed again; routers say again what they said.
         if self.wishes.push(wish).is_ok() && urgent {
             let _ = self.waker.wake();
         }

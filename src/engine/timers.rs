@@ -23,6 +23,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             match timer {
                 Timer::Flow(id) => self.flow_timer(id, now),
                 Timer::Address { interface, position } => self.core.address_timer(interface, position),
+                Timer::Routers { interface } => self.core.ask_for_routers(interface),
                 Timer::Service { token } => {
                     self.core.service_timers -= 1;
                     self.service.timer(&mut self.core, token);

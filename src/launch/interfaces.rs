@@ -64,11 +64,7 @@ impl Checked {
 
     /// All that is claimed on it.
     pub(super) fn claims(&self) -> Result<Claims, SetupError> {
-        let mut claims = Claims::new();
-        for interface in self.interfaces() {
-            claims.add_interface(interface)?;
-        }
-        Ok(claims)
+        Claims::of(self.interfaces())
     }
 
     /// That nothing of it is claimed in a VLAN: `what` knows none.
@@ -212,16 +208,21 @@ fn claims(
             None => vlans.push((vlan, vec![cidr])),
         }
     }
+    // What comes without a tag finds its interface first.
+    vlans.sort_by_key(|(vlan, _)| !vlan.is_none());
     // The link-local address of each VLAN is another: an address of ours belongs to one interface.
     let place = |vlan: Vlan| format!("{}{}", nic.name(), vlan.suffix());
-    let claim = |(vlan, cidrs)| (vlan, Claim::Addresses(with_link_local(&place(vlan), cidrs, kernel)));
+    // Routers are heard where there are no tags.
+    let routers = |vlan: Vlan| launch.router_advertisements && vlan.is_none();
+    let claim = |(vlan, cidrs)| (vlan, Claim::Addresses(with_link_local(&place(vlan), cidrs, routers(vlan), kernel)));
     Ok(vlans.into_iter().map(claim).collect())
 }
 
-/// Adds a link-local address where IPv6 is claimed and none is given: neighbours and routers are talked to from it (RFC 4291 2.8).
-fn with_link_local(name: &str, mut addresses: Vec<Cidr>, kernel: &[KernelAddress]) -> Vec<Cidr> {
+/// Adds a link-local address where IPv6 is claimed, or may be by what `routers` advertise, and none is given: neighbours and routers are talked to
+/// from it (RFC 4291 2.8).
+fn with_link_local(name: &str, mut addresses: Vec<Cidr>, routers: bool, kernel: &[KernelAddress]) -> Vec<Cidr> {
     let is_scoped = |address: IpAddr| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-    let any_v6 = addresses.iter().any(|cidr| cidr.address.is_ipv6());
+    let any_v6 = routers || addresses.iter().any(|cidr| cidr.address.is_ipv6());
     if !any_v6 || addresses.iter().any(|cidr| is_scoped(cidr.address)) {
         return addresses;
     }
@@ -233,7 +234,7 @@ fn with_link_local(name: &str, mut addresses: Vec<Cidr>, kernel: &[KernelAddress
 }
 
 /// A key that is this machine's alone and stays the same: what RFC 7217 5 calls secret_key.
-fn machine_secret() -> [u8; 16] {
+pub(super) fn machine_secret() -> [u8; 16] {
     // In many containers the file is empty.
     let id = std::fs::read("/etc/machine-id").ok().filter(|id| id.trim_ascii().len() >= 32);
     let id = id.or_else(|| std::fs::read("/proc/sys/kernel/random/boot_id").ok()).unwrap_or_default();
@@ -329,8 +330,9 @@ mod tests {
     #[test]
     fn a_link_local_address_comes_with_the_first_of_ipv6() {
         let cidr = |text: &str| -> Cidr { text.parse().unwrap() };
-        let with = |addresses: &[&str]| with_link_local("eth0", addresses.iter().map(|text| cidr(text)).collect(), &[]);
+        let with = |addresses: &[&str]| with_link_local("eth0", addresses.iter().map(|text| cidr(text)).collect(), false, &[]);
         assert_eq!(with(&["10.0.0.2/24"]), [cidr("10.0.0.2/24")]);
+        assert_eq!(with_link_local("eth0", vec![cidr("10.0.0.2/24")], true, &[]).len(), 2, "routers are asked from one");
         let [given, made] = with(&["fd00::2/64"])[..] else { panic!("one is added") };
         assert_eq!((given, made.prefix), (cidr("fd00::2/64"), 64));
         assert!(matches!(made.address, IpAddr::V6(address) if address.is_unicast_link_local()));

@@ -18,6 +18,7 @@
 //! reverse one, on success and on failure alike: nothing is left behind. Errors are the operator's ([`SetupError`]). Nothing here runs
 //! per packet. Needs the feature `afxdp`.
 
+mod advertised;
 mod interfaces;
 mod open;
 mod ports;
@@ -55,6 +56,7 @@ pub struct Launch {
     cores: Vec<u32>,
     groups: Vec<(Option<String>, Group)>,
     idle: Idle,
+    router_advertisements: bool,
     settings: Settings,
 }
 
@@ -162,6 +164,14 @@ impl Launch {
     #[must_use]
     pub fn idle(mut self, idle: Idle) -> Self {
         self.idle = idle;
+        self
+    }
+
+    /// Follows router advertisements where addresses are claimed: default route, networks on the link, its MTU, and addresses made of the
+    /// prefixes ([`crate::link::routers`]). What is given by other calls goes before. Anybody on the link can send them: off without this call.
+    #[must_use]
+    pub fn router_advertisements(mut self, follow: bool) -> Self {
+        self.router_advertisements = follow;
         self
     }
 

@@ -14,14 +14,14 @@ use crate::control::{Control, Place, Prepared, Watched};
 use crate::device::Device as _;
 use crate::engine::{Config, Duplicate, Engine, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
+use crate::launch::advertised;
 use crate::launch::interfaces::{self, Checked};
 use crate::launch::ports::{self, Ports};
 use crate::launch::{Launch, Ready};
-use crate::link::interface::{AddressClaim, Cidr, Claim, Interface};
+use crate::link::interface::{AddressClaim, Claim, Interface};
 use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
 use crate::steer::{Attached, Cause, Mode, Steering, XdpMode};
-use crate::wire::ipv6;
 use crate::xsk::capability::{self, Right};
 use crate::xsk::nic::Nic;
 use crate::xsk::{self, BusyPoll, JUMBO_MTU, LARGEST_MTU, Membership, Pages, XskQueue};
@@ -71,7 +71,7 @@ pub struct Finished<S> {
 pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>, SetupError> {
     let allowed = crate::cpu::allowed();
     let Opened { mut held, ready, nics, interfaces, ports } = take(launch, Driver::Engine)?;
-    let prepared = Prepared::open(watched(&held, &nics, &interfaces))?;
+    let prepared = Prepared::open(watched(&held, &nics, &interfaces, launch.router_advertisements))?;
     let place = allowed.zip(launch.cores.first()).map(|(allowed, &busy)| Place { allowed, busy: busy as usize });
     let mut engine = Engine::new(config(launch)?, interfaces, ports, service)
         .map_err(|error| SetupError::environment("cannot start the engine", error.to_string()))?;
@@ -86,17 +86,20 @@ pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>
 }
 
 /// What the control thread follows.
-fn watched<'a>(held: &Held, nics: &'a [(Nic, u16)], interfaces: &'a [Interface]) -> Vec<Watched<'a>> {
+fn watched<'a>(held: &Held, nics: &'a [(Nic, u16)], interfaces: &'a [Interface], routers: bool) -> Vec<Watched<'a>> {
     let held = held.ports.iter().zip(&held.steerings);
     let each = nics.iter().zip(held);
     each.filter_map(|(&(ref nic, position), (ports, steering))| {
         let interface = interfaces.get(usize::from(position))?;
+        let of_nic = interfaces.get(usize::from(position)..)?;
+        let of_nic = of_nic.split(|other| other.name != interface.name).next().unwrap_or_default();
         Some(Watched {
             nic,
             position,
             claim: &interface.claim,
             mtu: interface.mtu,
             on_addresses: ports::on_addresses(interface, ports, steering),
+            routers: if routers { advertised::following(nic, of_nic, steering) } else { None },
         })
     })
     .collect()
@@ -170,18 +173,10 @@ fn take(launch: &Launch, driver: Driver) -> Result<Opened, SetupError> {
     Ok(opened)
 }
 
-/// Joins the groups at which neighbours ask for our IPv6 addresses (RFC 4291 2.8): a NIC that filters multicast drops the solicitations otherwise, and a switch
-/// that snoops MLD sends them elsewhere. Where the kernel has no IPv6 this is said, and may do no harm.
+/// Joins the groups at which neighbours ask for our addresses.
 fn join_for_solicitations(one: &Checked) -> Vec<Membership> {
     let Claim::Addresses(addresses) = &one.interface.claim else { return Vec::new() };
-    let join = |cidr: &Cidr| {
-        let IpAddr::V6(address) = cidr.address else { return None };
-        let joined = Membership::join(&one.nic, ipv6::solicited_node(address).into(), &[]);
-        joined
-            .inspect_err(|error| tracing::warn!("{error}\n  neighbours may not find {address}, if the NIC filters multicast"))
-            .ok()
-    };
-    addresses.iter().filter_map(join).collect()
+    addresses.iter().filter_map(|cidr| advertised::join_for_solicitations(&one.nic, cidr.address)).collect()
 }
 
 /// Checks rights and interfaces, and moves the calling thread to its core.
@@ -340,6 +335,7 @@ fn config(launch: &Launch) -> Result<Config, SetupError> {
     config.neighbor_expiry = launch.settings.arp.expiry;
     config.address_probes = u8::try_from(launch.settings.address.probes).unwrap_or(u8::MAX);
     config.address_probe_wait = launch.settings.address.probe_wait;
+    config.router_advertisements = launch.router_advertisements;
     Ok(config)
 }
 

@@ -74,7 +74,5 @@ fn claims_of(interface: &Interface) -> Result<Claims, SetupError> {
         }
         return Ok(claims);
     }
-    let mut claims = Claims::new();
-    claims.add_interface(interface)?;
-    Ok(claims)
+    Claims::of([interface])
 }

@@ -5,7 +5,7 @@
 //! ours and announced; until then it is tentative, answers nothing, and any sign of another holder ends it. Time and chance are arguments, and
 //! the packets are built by [`super::arp`] and [`super::nd`]. Nothing here panics.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::time::Instant;
@@ -97,6 +97,8 @@ enum State {
     Assigned { announcements: u8 },
     /// Another station has it.
     Duplicate,
+    /// There is no address.
+    Vacant,
 }
 
 impl Candidate {
@@ -107,6 +109,17 @@ impl Candidate {
             candidate.due = now + candidate.random(0, (Duration::ZERO, plan.first));
         }
         candidate
+    }
+
+    /// No address: a place for one.
+    pub const fn vacant() -> Self {
+        let address = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        Self { address, plan: Plan::IPV6, jitter: [0; 8], state: State::Vacant, due: Instant::NEVER }
+    }
+
+    /// True when there is no address.
+    pub const fn is_vacant(&self) -> bool {
+        matches!(self.state, State::Vacant)
     }
 
     /// The address.
@@ -157,7 +170,7 @@ impl Candidate {
                 self.announced(now, announcements + 1);
                 Some(Step::Announce)
             }
-            State::Assigned { .. } | State::Duplicate => {
+            State::Assigned { .. } | State::Duplicate | State::Vacant => {
                 self.due = Instant::NEVER;
                 None
             }

@@ -139,10 +139,17 @@ impl Routers {
 
     /// What follows from all that was told.
     pub fn told(&self, now: Instant) -> Told {
-        let default = self.routers.first().map(|router| Route::default_via(IpAddr::V6(router.address)));
-        let networks = self.on_link.iter().map(|network| Route { to: network.network, via: None, source: None });
         let mut addresses: Vec<_> = self.addresses.iter().filter(|own| own.attempt < stable::ATTEMPTS).collect();
         addresses.sort_by_key(|own| own.preferred <= now);
+        // Beyond a router only addresses of its prefixes are known to be heard from; on a network, those of the network (RFC 6724 5, rules 5.5
+        // and 8).
+        let source = addresses.first().map(|own| IpAddr::V6(own.address));
+        let default = self.routers.first().map(|router| Route { source, ..Route::default_via(IpAddr::V6(router.address)) });
+        let networks = self.on_link.iter().map(|network| Route {
+            to: network.network,
+            via: None,
+            source: addresses.iter().map(|own| IpAddr::V6(own.address)).find(|&own| network.network.contains(own)),
+        });
         Told {
             routes: default.into_iter().chain(networks).collect(),
             // Whether a network is on the link is told apart (RFC 5942 4): the address alone says nothing of its neighbours.
@@ -354,6 +361,18 @@ mod tests {
             link.advertised(NOW, &router(1, 0, &[bad]));
             assert_eq!(link.told(NOW).addresses, [], "{bad:?}");
         }
+    }
+
+    #[test]
+    fn packets_leave_from_an_address_of_the_prefix_or_beyond_the_router_from_the_preferred_one() {
+        let mut link = routers();
+        let (old, new) = (prefix("2001:db8:1::", HOUR, 0), prefix("2001:db8:2::", HOUR, HOUR));
+        let bare = Prefix { autonomous: false, ..prefix("2001:db8:3::", HOUR, HOUR) };
+        link.advertised(NOW, &router(1, 1800, &[old, new, bare]));
+        let told = link.told(NOW);
+        let [preferred, deprecated] = told.addresses[..] else { panic!("{told:?}") };
+        let sources: Vec<_> = told.routes.iter().map(|route| route.source).collect();
+        assert_eq!(sources, [Some(preferred.address), Some(deprecated.address), Some(preferred.address), None]);
     }
 
     #[test]

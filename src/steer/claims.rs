@@ -107,16 +107,19 @@ impl Claims {
         Self::default()
     }
 
-    /// Adds the claims of an interface as the engine knows it: of a NIC in one VLAN.
+    /// All that is claimed on a NIC: `interfaces` are what the engine knows it as, one for each VLAN.
     ///
     /// # Errors
     /// As [`Claims::add`].
-    pub fn add_interface(&mut self, interface: &Interface) -> Result<(), SetupError> {
-        self.add(&interface.claim, interface.vlan)?;
-        for group in interface.groups.iter() {
-            self.add_group(group.address(), group.port(), interface.vlan)?;
+    pub fn of<'a>(interfaces: impl IntoIterator<Item = &'a Interface>) -> Result<Self, SetupError> {
+        let mut claims = Self::new();
+        for interface in interfaces {
+            claims.add(&interface.claim, interface.vlan)?;
+            for group in interface.groups.iter() {
+                claims.add_group(group.address(), group.port(), interface.vlan)?;
+            }
         }
-        Ok(())
+        Ok(claims)
     }
 
     /// Adds a claim in a VLAN: `None` for untagged frames, the id of an 802.1Q tag, or any [`Vlan`]. The same thing claimed twice is

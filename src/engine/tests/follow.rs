@@ -112,6 +112,8 @@ impl World {
         let words = |wish| match wish {
             Wish::Use { ip, .. } => ("use", ip.to_string()),
             Wish::Confirm { ip, .. } => ("confirm", ip.to_string()),
+            Wish::Router { said, .. } => ("router", said.address.to_string()),
+            Wish::Duplicate { address, .. } => ("duplicate", address.to_string()),
             Wish::Free(routes) => ("free", routes.len().to_string()),
         };
         std::iter::from_fn(|| self.feed.wish()).map(words).collect()

@@ -1,0 +1,170 @@
+//! What an engine does for router advertisements that are followed: routers asked for, what they say handed on, addresses made of it (RFC
+//! 4861 6.3.7, RFC 4862 5.5).
+//!
+//! Called by the paths of neighbour discovery and of the addresses, and for the news of the control thread, which puts together what routers say
+//! ([`crate::link::routers`]) and has the addresses steered. Their way is that of every claimed address, from the probe on. Nothing here panics.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::core::{Core, Lane, Link, Timer};
+use super::news::Wish;
+use super::wheel::Handle;
+use crate::device::{Device, Drop};
+use crate::limits;
+use crate::link::dad::{Candidate, Plan};
+use crate::link::interface::{Cidr, Claim};
+use crate::link::nd::{Outgoing, Router};
+
+/// A link whose routers are followed.
+#[derive(Debug, Default)]
+pub(super) struct Advertised {
+    /// The addresses made of what they advertise, whatever has become of them.
+    addresses: Vec<IpAddr>,
+    /// Questions for routers that may still be sent, and the timer of the next.
+    questions: u8,
+    timer: Option<Handle>,
+}
+
+impl<F> Link<F> {
+    /// True for an address made of what routers advertise.
+    pub(super) fn is_advertised(&self, address: IpAddr) -> bool {
+        self.advertised.as_ref().is_some_and(|advertised| advertised.addresses.contains(&address))
+    }
+
+    /// Begins with a claimed address, in a place of the candidates or behind the last one.
+    pub(super) fn begin(&mut self, place: usize, candidate: Candidate) {
+        let address = candidate.address();
+        match self.candidates.get_mut(place) {
+            Some(vacant) => *vacant = candidate,
+            None => {
+                self.candidates.push(candidate);
+                self.address_timers.push(None);
+            }
+        }
+        self.interface.withheld.push(address);
+        if let IpAddr::V6(address) = address {
+            self.tentative_v6.push(address);
+        }
+    }
+
+    /// Gives an address up; the timer that is to be cancelled.
+    fn give_up(&mut self, address: IpAddr) -> Option<Handle> {
+        if let Claim::Addresses(addresses) = &mut self.interface.claim {
+            addresses.retain(|cidr| cidr.address != address);
+        }
+        self.interface.withheld.retain(|&withheld| withheld != address);
+        self.tentative_v6.retain(|&tentative| IpAddr::V6(tentative) != address);
+        self.claimed_v6.retain(|&claimed| IpAddr::V6(claimed) != address);
+        let place = self.candidates.iter().position(|candidate| candidate.address() == address)?;
+        self.candidates[place] = Candidate::vacant();
+        self.address_timers[place].take()
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// A router tells of itself and the link.
+    pub(super) fn router(&mut self, at: Lane, said: &Router) -> Result<(), Drop> {
+        let interface = at.interface;
+        let link = &mut self.links[usize::from(interface)];
+        // Otherwise routes and addresses are the operator's alone.
+        let Some(advertised) = &mut link.advertised else { return Err(Drop::NdNotOurs) };
+        //= rfc4861#6.3.7
+        //# Once the host sends a Router Solicitation, and receives a valid
+        //# Router Advertisement with a non-zero Router Lifetime, the host MUST
+        //# desist from sending additional solicitations on that interface, until
+        //# the next time one of the above events occurs.
+        if !said.lifetime.is_zero() {
+            advertised.questions = 0;
+        }
+        //= rfc4861#6.3.4
+        //# If the advertisement contains a Source Link-Layer Address
+        //# option, the link-layer address SHOULD be recorded in the Neighbor
+        //# Cache entry for the router
+        if let Some(mac) = said.mac {
+            self.learn(at, IpAddr::V6(said.address), mac);
+        }
+        self.wish(Wish::Router { interface, said: Box::new(*said) });
+        Ok(())
+    }
+
+    /// An address made of what routers advertise is another station's.
+    pub(super) fn another_has(&self, at: Lane, address: IpAddr) {
+        if let IpAddr::V6(address) = address {
+            self.wish(Wish::Duplicate { interface: at.interface, address });
+        }
+    }
+
+    /// An address made of what routers advertise is to be ours, or no longer.
+    pub(super) fn told_advertised(&mut self, at: Lane, cidr: Cidr, there: bool) {
+        let (interface, address) = (at.interface, cidr.address);
+        //= rfc4862#5.4.2
+        //# Even if the Neighbor Solicitation is not going to be the first
+        //# message sent, the node SHOULD delay joining the solicited-node
+        //# multicast address by a random delay between 0 and
+        //# MAX_RTR_SOLICITATION_DELAY if the address being checked is configured
+        //# by a router advertisement message sent to a multicast address.
+        let plan = Plan { first: Plan::IPV6.first, ..self.plan() };
+        let candidate = Candidate::new(self.now, address, plan, self.jitter(address));
+        let link = &mut self.links[usize::from(interface)];
+        let known = link.interface.addresses().iter().any(|known| known.address == address);
+        let Some(advertised) = &mut link.advertised else { return };
+        if !there {
+            let own = advertised.addresses.iter().position(|own| *own == address);
+            if let Some(own) = own {
+                advertised.addresses.swap_remove(own);
+                let timer = link.give_up(address);
+                timer.and_then(|timer| self.wheel.cancel(timer));
+            }
+            return;
+        }
+        if known || advertised.addresses.len() >= limits::LINK_PREFIXES {
+            return;
+        }
+        advertised.addresses.push(address);
+        if let Claim::Addresses(addresses) = &mut link.interface.claim {
+            addresses.push(cidr);
+        }
+        let place = link.candidates.iter().position(Candidate::is_vacant).unwrap_or(link.candidates.len());
+        link.begin(place, candidate);
+        self.address_timer(interface, place as u16);
+    }
+
+    /// An address is ours now: from a link-local one routers can be asked for.
+    pub(super) fn routers_can_be_asked(&mut self, interface: u16, address: IpAddr) {
+        if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) {
+            self.begin_asking(interface);
+        }
+    }
+
+    /// Asks for routers from now on, if they are followed here, until one answers.
+    pub(super) fn begin_asking(&mut self, interface: u16) {
+        let Some(advertised) = &mut self.links[usize::from(interface)].advertised else { return };
+        advertised.questions = QUESTIONS;
+        self.ask_for_routers(interface);
+    }
+
+    /// Asks for routers, if none has answered.
+    pub(super) fn ask_for_routers(&mut self, interface: u16) {
+        let Some(at) = self.port_of(interface) else { return };
+        let link = &mut self.links[usize::from(interface)];
+        let ours = link.claimed_v6.iter().copied().find(|ours| ours.is_unicast_link_local());
+        let (Some(ours), Some(advertised)) = (ours, &mut link.advertised) else { return };
+        let last = advertised.timer.take();
+        if advertised.questions > 0 {
+            //= rfc4861#6.3.7
+            //# a host SHOULD transmit up to MAX_RTR_SOLICITATIONS Router
+            //# Solicitation messages, each separated by at least
+            //# RTR_SOLICITATION_INTERVAL seconds.
+            advertised.questions -= 1;
+            advertised.timer = self.wheel.arm(self.now + QUESTION_INTERVAL, Timer::Routers { interface });
+            let question = Outgoing::router_question(link.interface.mac, ours);
+            self.send_discovery(at, &question);
+        }
+        last.and_then(|last| self.wheel.cancel(last));
+    }
+}
+
+/// MAX_RTR_SOLICITATIONS and RTR_SOLICITATION_INTERVAL (RFC 4861 10).
+const QUESTIONS: u8 = 3;
+const QUESTION_INTERVAL: Duration = Duration::from_secs(4);
