@@ -9,6 +9,7 @@
 
 #![expect(dead_code, reason = "some helpers are only for what is left out")]
 
+mod advertised;
 mod bulk;
 mod claims;
 mod client;
