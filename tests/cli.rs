@@ -35,6 +35,7 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "serve -i veth0 -i veth0 -a 10.0.0.2/24 echo:7",
         "serve -i veth0 -a 10.0.0.2/24 --claim tcp:7 echo:7",
         "serve -i veth0 --claim tcp7 echo:7",
+        "serve -i veth0 --claim tcp:7 --accept-ra echo:7",
         "serve -i veth0 --claim udp:53,tcp:0 echo:7",
         "serve -i veth0 --gateway gw -a 10.0.0.2/24 echo:7",
         "serve -i veth0 -a 10.0.0.2/24 --queues 3-0 echo:7",

@@ -188,6 +188,11 @@ impl<F> NeighborCache<F> {
         self.reachable_time = time;
     }
 
+    /// How long they hold.
+    pub const fn reachable_time(&self) -> Duration {
+        self.reachable_time
+    }
+
     /// Where to send a packet for this neighbour. After [`Lookup::Ask`] the caller sends a request at once; later ones come from
     /// [`NeighborCache::expire`], and so do those for an answer that has grown old (then [`NeighborCache::deadline`] is now).
     #[inline]

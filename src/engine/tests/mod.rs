@@ -12,6 +12,7 @@ mod many;
 mod notices;
 mod pair;
 mod path_mtu;
+mod routers;
 mod smoltcp_peer;
 mod vlan;
 mod wire;

@@ -58,11 +58,16 @@ impl Peer {
         self.0.flush();
     }
 
-    /// What came back, announcements and questions of ARP left out.
+    /// What came back over IPv4.
     pub(super) fn answers(&mut self) -> Vec<Vec<u8>> {
+        self.frames().into_iter().filter(|bytes| bytes[12..14] == [8, 0]).collect()
+    }
+
+    /// All that came back.
+    pub(super) fn frames(&mut self) -> Vec<Vec<u8>> {
         let mut burst = Vec::new();
         self.0.receive(&mut burst, 64);
-        let frames = burst.iter().map(|frame| frame.bytes().to_vec()).filter(|bytes| bytes[12..14] == [8, 0]).collect();
+        let frames = burst.iter().map(|frame| frame.bytes().to_vec()).collect();
         burst.into_iter().for_each(|frame| self.0.recycle(frame));
         frames
     }

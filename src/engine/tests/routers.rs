@@ -1,0 +1,223 @@
+//! Router advertisements that are followed: routers asked for, what they say handed on, addresses that come and go.
+
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use super::wire::{OUR_MAC, PEER_MAC, Peer};
+use super::*;
+use crate::device::{Drop, memory};
+use crate::engine::{Feed, News, Wish};
+use crate::limits;
+use crate::link::nd::Outgoing;
+use crate::link::routes::Route;
+use crate::wire::ethernet::Mac;
+use crate::wire::ipv6::{ALL_NODES, multicast_mac};
+use crate::wire::nd::{self, Nd, NeighborAdvertisement};
+
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const ADDRESS: &str = "2001:db8::7/128";
+
+struct World {
+    engine: Engine<MemoryDevice, Echo>,
+    peer: Peer,
+    clock: ManualClock,
+    feed: Feed,
+    /// Whoever waits for wishes.
+    _poll: mio::Poll,
+}
+
+impl World {
+    fn new(follow: bool) -> Self {
+        let (near, far) = memory::cable(64);
+        let addresses = ["fd00::2/64", "fe80::2/64"].map(|text| text.parse().unwrap()).to_vec();
+        let interface = Interface {
+            name: "cable".into(),
+            mac: far.mac(),
+            mtu: far.mtu(),
+            vlan: None,
+            claim: Claim::Addresses(addresses),
+            routes: Routes::default(),
+            withheld: Vec::new(),
+            groups: Groups::new(),
+        };
+        let mut config = Config::new(Secrets::fixed());
+        config.tcp.connections = 64;
+        config.address_probes = 1;
+        config.router_advertisements = follow;
+        let mut engine = Engine::new(config, vec![interface], vec![Port::new(far, 0, 0)], Echo::default()).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let feed = engine.follow(Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        let clock = ManualClock::default();
+        engine.start(&clock);
+        Self { engine, peer: Peer::new(near), clock, feed, _poll: poll }
+    }
+
+    /// The same once its addresses are ours.
+    fn settled() -> Self {
+        let mut world = Self::new(true);
+        world.pass(20);
+        world
+    }
+
+    /// The milliseconds from now, in steps of 100, at which routers were asked for.
+    fn pass(&mut self, seconds: u64) -> Vec<u64> {
+        let mut asked = Vec::new();
+        for tenth in 0..seconds * 10 {
+            self.engine.turn(&self.clock);
+            let messages = self.peer.frames();
+            asked.extend(messages.iter().filter(|frame| frame.get(54) == Some(&133)).map(|_| tenth * 100));
+            self.clock.advance(Duration::from_millis(100));
+        }
+        asked
+    }
+
+    fn says(&mut self, message: Nd<'static>, target: Ipv6Addr, target_mac: Mac) -> Vec<u8> {
+        let outgoing = Outgoing { source: ROUTER, target, target_mac, message };
+        let mut bytes = [0; 256];
+        let len = outgoing.emit_frame(&mut bytes, None, PEER_MAC);
+        assert!(len > 0);
+        bytes[..len].to_vec()
+    }
+
+    /// A router advertises itself, for so many seconds, to us alone.
+    fn advertises(&mut self, lifetime_s: u16) {
+        let said = nd::RouterAdvertisement { lifetime_s, source_mac: Some(PEER_MAC), ..nd::RouterAdvertisement::default() };
+        let frame = self.says(Nd::RouterAdvertisement(said), Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2), OUR_MAC);
+        self.peer.send(&frame);
+        self.engine.turn(&self.clock);
+    }
+
+    fn address(&mut self, there: bool) {
+        self.feed.tell(News::Address { interface: 0, address: ADDRESS.parse().unwrap(), there }).unwrap();
+        self.engine.turn(&self.clock);
+    }
+
+    fn owns(&self) -> bool {
+        self.engine.core.links[0].interface.owns("2001:db8::7".parse().unwrap())
+    }
+
+    fn wishes(&self) -> Vec<String> {
+        let words = |wish| match wish {
+            Wish::Router { said, .. } => format!("{} for {} s", said.address, said.lifetime.as_secs()),
+            Wish::Duplicate { address, .. } => format!("{address} is another's"),
+            other => format!("{other:?}"),
+        };
+        std::iter::from_fn(|| self.feed.wish()).map(words).collect()
+    }
+}
+
+//= type=test
+//= rfc4861#6.3.7
+//# a host SHOULD transmit up to MAX_RTR_SOLICITATIONS Router
+//# Solicitation messages, each separated by at least
+//# RTR_SOLICITATION_INTERVAL seconds.
+#[test]
+fn routers_are_asked_for_three_times_once_there_is_an_address_to_ask_from() {
+    let mut world = World::new(true);
+    // A probe and a second for the address.
+    let asked = world.pass(20);
+    let [first, second, third] = asked[..] else { panic!("{asked:?}") };
+    assert!((1000..1300).contains(&first), "{asked:?}");
+    // A timer fires a tick late, which here is a step of the clock.
+    assert!([second - first, third - second].iter().all(|gap| (4000..4300).contains(gap)), "{asked:?}");
+    assert!(World::new(false).pass(20).is_empty());
+    world.feed.tell(News::Link { interface: 0, up: true }).unwrap();
+    assert_eq!(world.pass(20).len(), 3, "it may be another link");
+}
+
+//= type=test
+//= rfc4861#6.3.7
+//# Once the host sends a Router Solicitation, and receives a valid
+//# Router Advertisement with a non-zero Router Lifetime, the host MUST
+//# desist from sending additional solicitations on that interface, until
+//# the next time one of the above events occurs.
+#[test]
+fn a_router_that_answers_is_heard_known_and_asked_for_no_more() {
+    let mut world = World::new(true);
+    assert_eq!(world.pass(2).len(), 1);
+    world.advertises(0);
+    assert_eq!(world.pass(5).len(), 1, "who is no default router is no answer");
+    world.advertises(1800);
+    assert!(world.pass(20).is_empty());
+    assert_eq!(world.wishes(), ["fe80::1 for 0 s", "fe80::1 for 1800 s"]);
+    let link = &world.engine.core.links[0];
+    assert_eq!(link.neighbors.known(link.hop(ROUTER.into())), Some(PEER_MAC));
+    assert_eq!(world.engine.core.wheel.len(), 0);
+}
+
+#[test]
+fn a_router_is_not_followed_unasked() {
+    let mut world = World::new(false);
+    world.pass(2);
+    world.advertises(1800);
+    assert_eq!((world.wishes(), world.engine.core.drops.of(Drop::NdNotOurs)), (Vec::new(), 1));
+    world.address(true);
+    world.pass(5);
+    assert!(!world.owns());
+}
+
+#[test]
+fn an_advertised_address_is_probed_for_used_and_given_up() {
+    let mut world = World::settled();
+    for round in 0..3 {
+        world.address(true);
+        assert!(!world.owns(), "{round}: not before it is found free");
+        world.pass(5);
+        assert!(world.owns(), "{round}");
+        world.address(false);
+        assert!(!world.owns());
+        assert_eq!(world.engine.core.wheel.len(), 0, "{round}: no timer is left");
+    }
+    assert_eq!(world.engine.core.links[0].candidates.len(), 3, "its place is used again");
+    // Those of the operator are nobody's to take.
+    world.feed.tell(News::Address { interface: 0, address: "fd00::2/64".parse().unwrap(), there: false }).unwrap();
+    world.pass(1);
+    assert!(world.engine.core.links[0].interface.owns("fd00::2".parse().unwrap()));
+}
+
+#[test]
+fn an_advertised_address_given_up_while_it_is_probed_leaves_nothing() {
+    let mut world = World::settled();
+    world.address(true);
+    world.address(false);
+    let link = &world.engine.core.links[0];
+    assert_eq!((link.tentative_v6.len(), link.interface.withheld.len(), link.claimed_v6.len()), (0, 0, 2));
+    world.pass(5);
+    assert!(!world.owns());
+}
+
+#[test]
+fn another_station_that_has_the_address_is_told_and_ends_nothing_else() {
+    let mut world = World::settled();
+    world.address(true);
+    let target = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+    let said = NeighborAdvertisement { target, router: false, solicited: false, replace: true, target_mac: Some(PEER_MAC) };
+    let frame = world.says(Nd::NeighborAdvertisement(said), ALL_NODES, multicast_mac(ALL_NODES));
+    world.feed.tell(News::Copy { interface: 0, frame: frame.into() }).unwrap();
+    world.pass(5);
+    assert_eq!((world.wishes(), world.owns()), (vec!["2001:db8::7 is another's".to_owned()], false));
+    assert!(world.engine.core.duplicates.is_empty(), "the start does not fail for it");
+}
+
+#[test]
+fn a_flood_of_advertised_addresses_is_bounded() {
+    let mut world = World::settled();
+    for n in 0..100 {
+        let address = format!("2001:db8::1:{n:x}/128").parse().unwrap();
+        world.feed.tell(News::Address { interface: 0, address, there: true }).unwrap();
+    }
+    world.pass(5);
+    assert_eq!(world.engine.core.links[0].claimed_v6.len(), 2 + limits::LINK_PREFIXES);
+}
+
+#[test]
+fn the_time_that_neighbours_count_as_reachable_follows_and_routes_too() {
+    let mut world = World::settled();
+    world.feed.tell(News::Reachable { interface: 0, time: Duration::from_secs(10) }).unwrap();
+    let routes = [Route::default_via(ROUTER.into())].into_iter().collect();
+    world.feed.tell(News::Routes { interface: 0, routes: Box::new(routes) }).unwrap();
+    world.pass(1);
+    let link = &world.engine.core.links[0];
+    assert!((5..=15).contains(&link.neighbors.reachable_time().as_secs()), "{:?}", link.neighbors.reachable_time());
+    assert_eq!(crate::link::route::next_hop(&link.interface, "2001:db8:9::1".parse().unwrap()), Some(ROUTER.into()));
+}
