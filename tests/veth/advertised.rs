@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use ringway::launch::Launch;
+use ringway::service::Sending;
 use ringway::settings::Settings;
 
 use crate::common::{Netns, join};
@@ -95,7 +96,7 @@ fn ringway_and_the_kernel_follow_the_same_router() {
     let target: SocketAddr = (FAR.parse::<IpAddr>().expect("an address"), 9).into();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| advertise(&world, 1800, 15));
-        let report = pinging_from(&world, launch, target, |_| {
+        let report = pinging_from(&world, launch, target, Sending::default(), |_| {
             first.join().expect("a router was asked for, and has answered");
             // From the address of the prefix, by way of the router: no other leads there.
             let mut own = None;
@@ -131,7 +132,7 @@ fn advertisements_are_not_followed_unasked() {
     let mut settings = Settings::default();
     settings.set("address.probes=0").expect("a setting");
     let target: SocketAddr = (FAR.parse::<IpAddr>().expect("an address"), 9).into();
-    let report = pinging_from(&world, launch.settings(settings), target, |_| advertise_unasked(&world));
+    let report = pinging_from(&world, launch.settings(settings), target, Sending::default(), |_| advertise_unasked(&world));
     assert_eq!(report.counters.udp_sent, 0, "there is no route");
 }
 

@@ -258,7 +258,7 @@ fn link_down_and_up(world: &World, claimed: bool) {
     thread::sleep(Duration::from_millis(300));
     world.server.ip(&["link", "set", INTERFACE, "up"]);
     if claimed && ipv6() {
-        world.server.ip(&["address", "replace", SERVER_CIDR, "dev", INTERFACE]);
+        world.server.ip(&["address", "replace", SERVER_CIDR, "dev", INTERFACE, "nodad"]);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::link::routes::Route;
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::{ALL_NODES, multicast_mac};
 use crate::wire::nd::{self, Nd, NeighborAdvertisement};
+use crate::wire::vlan::Vlan;
 
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const ADDRESS: &str = "2001:db8::7/128";
@@ -34,7 +35,7 @@ impl World {
             name: "cable".into(),
             mac: far.mac(),
             mtu: far.mtu(),
-            vlan: None,
+            vlan: Vlan::NONE,
             claim: Claim::Addresses(addresses),
             routes: Routes::default(),
             withheld: Vec::new(),
@@ -74,7 +75,7 @@ impl World {
     fn says(&mut self, message: Nd<'static>, target: Ipv6Addr, target_mac: Mac) -> Vec<u8> {
         let outgoing = Outgoing { source: ROUTER, target, target_mac, message };
         let mut bytes = [0; 256];
-        let len = outgoing.emit_frame(&mut bytes, None, PEER_MAC);
+        let len = outgoing.emit_frame(&mut bytes, Vlan::NONE, PEER_MAC);
         assert!(len > 0);
         bytes[..len].to_vec()
     }
