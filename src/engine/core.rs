@@ -347,8 +347,7 @@ impl<D: Device> Core<D> {
 
     /// Puts a new flow into the slab and the directory. `None` when the table is full.
     #[inline]
-    pub(super) fn insert_flow(&mut self, mut flow: Flow) -> Option<SlotId> {
-        self.tell_path_mtu(&mut flow);
+    pub(super) fn insert_flow(&mut self, flow: Flow) -> Option<SlotId> {
         let hash = flow.hash;
         let id = match self.flows.insert(flow) {
             Ok(id) => id,
@@ -360,6 +359,7 @@ impl<D: Device> Core<D> {
         // The directory has room for as many entries as the slab has slots.
         let inserted = self.directory.insert(hash, id.slot);
         debug_assert!(inserted, "directory and slab have the same capacity");
+        self.tell_path_mtu(id);
         self.touch(id);
         Some(id)
     }

@@ -38,10 +38,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// Applies news. True when there was any.
+    #[cold]
+    #[inline(never)]
     pub(super) fn read_news(&mut self) -> bool {
-        if !self.core.news_wait() {
-            return false;
-        }
         // No more than fit in at once, so that a busy writer cannot hold up the queues.
         for _ in 0..limits::NEWS {
             let Some(news) = self.core.follow.as_ref().and_then(|follow| follow.news.pop()) else { break };
@@ -108,6 +107,7 @@ impl<D: Device, S: Service> Engine<D, S> {
 
 impl<D: Device> Core<D> {
     /// True when there is news.
+    #[inline]
     pub(super) fn news_wait(&self) -> bool {
         self.follow.as_ref().is_some_and(|follow| !follow.news.is_empty())
     }

@@ -53,7 +53,8 @@ impl<D: Device> Core<D> {
 
     /// A new connection hears what is known of its path.
     #[inline]
-    pub(super) fn tell_path_mtu(&mut self, flow: &mut Flow) {
+    pub(super) fn tell_path_mtu(&mut self, id: SlotId) {
+        let Some(flow) = self.flows.find_mut(id) else { return };
         if usize::from(flow.tcb.path_mtu()) > self.path_mtus.narrowest() {
             let path = Path { interface: flow.key.link.interface, target: flow.key.remote };
             if let Some(PathMtu { mtu, until }) = self.path_mtus.find(self.now, path) {

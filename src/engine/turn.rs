@@ -41,8 +41,12 @@ impl<D: Device, S: Service> Engine<D, S> {
             self.core.now = clock.now();
         }
         worked |= self.read_mailbox();
-        worked |= self.read_news();
-        worked |= self.deliver_looped();
+        if self.core.news_wait() {
+            worked |= self.read_news();
+        }
+        if !self.core.looped.is_empty() {
+            worked |= self.deliver_looped();
+        }
         if look || worked {
             worked |= self.expire_timers();
         }

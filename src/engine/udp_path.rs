@@ -48,6 +48,8 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// Hands over what this core has sent to groups of its own. True when there was something. What a service sends meanwhile waits for the next turn.
+    #[cold]
+    #[inline(never)]
     pub(super) fn deliver_looped(&mut self) -> bool {
         let waiting = self.core.looped.len();
         for _ in 0..waiting {
