@@ -18,7 +18,7 @@ use crate::link::routes::Routes;
 /// One interface.
 #[derive(Debug)]
 pub(super) struct Mirror {
-    position: u16,
+    pub(super) position: u16,
     /// Neighbours as the kernel knows them, at most [`limits::KERNEL_NEIGHBORS`].
     neighbors: HashMap<IpAddr, Known>,
     /// Those that have changed since they were told.

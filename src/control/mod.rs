@@ -39,8 +39,8 @@ use crate::engine::{Clock as _, Feed, MonotonicClock, News, Wish};
 use crate::error::SetupError;
 use crate::link::interface::{Cidr, Claim};
 use crate::steer::addresses::{self, AddressState};
+use crate::xsk::Copies;
 use crate::xsk::nic::Nic;
-use crate::xsk::{Copies, LARGEST_MTU};
 
 /// Holds and steers the ports of these addresses of the kernel, and of no others; returns those for which that could be done.
 pub type ClaimAddresses = Box<dyn FnMut(&[Cidr]) -> Vec<Cidr> + Send>;
@@ -131,7 +131,7 @@ impl Prepared {
                 copies,
                 confirmer: on_addresses.is_some().then(|| Confirmer::on(nic.name(), nic.index())),
                 claim: on_addresses,
-                largest_mtu: mtu.max(LARGEST_MTU),
+                largest_mtu: mtu,
                 said_full: false,
             });
         }
@@ -334,8 +334,8 @@ impl Follower {
 
     fn read_copies(&mut self) {
         let mut room = [0; filter::SNAP_LEN as usize];
-        for (position, followed) in self.interfaces.iter().enumerate() {
-            let interface = u16::try_from(position).unwrap_or(u16::MAX);
+        for followed in &self.interfaces {
+            let interface = followed.mirror.position;
             for copies in &followed.copies {
                 for _ in 0..COPIES_AT_ONCE {
                     let Some(len) = copies.next(&mut room) else { break };
@@ -361,7 +361,7 @@ impl Follower {
                 }
                 Wish::Free(_) => continue,
             };
-            let Some(followed) = self.interfaces.get_mut(usize::from(interface)) else { continue };
+            let Some(followed) = followed_at(&mut self.interfaces, interface) else { continue };
             let mut done = Ok(());
             let confirmed = matches!(wish, Wish::Confirm { .. });
             if !confirmed {
@@ -382,7 +382,7 @@ impl Follower {
 
     fn routing(&mut self, interface: u16, change: impl FnOnce(&mut Routing, crate::time::Instant)) {
         let now = self.clock.now();
-        if let Some(routing) = self.interfaces.get_mut(usize::from(interface)).and_then(|followed| followed.routing.as_mut()) {
+        if let Some(routing) = followed_at(&mut self.interfaces, interface).and_then(|followed| followed.routing.as_mut()) {
             change(routing, now);
         }
     }
@@ -400,6 +400,11 @@ impl Follower {
             self.left |= !followed.mirror.tell(|news| self.feed.tell(news).is_ok());
         }
     }
+}
+
+/// The interface that the engine knows by this position.
+fn followed_at(interfaces: &mut [Followed], position: u16) -> Option<&mut Followed> {
+    interfaces.iter_mut().find(|followed| followed.mirror.position == position)
 }
 
 impl Followed {

@@ -121,10 +121,10 @@ impl<D: Device, S: Service> Engine<D, S> {
         let capacity = frame.capacity();
         frame.set_len(capacity);
         let bytes = whole.bytes();
-        let accepted = self
-            .core
-            .accept_ethernet(&mut at, bytes)
-            .and_then(|header| packet::accept_ip(&self.core.link_of(at).interface, header, bytes));
+        let accepted = self.core.accept_ethernet(&mut at, bytes).and_then(|header| match header.ethertype {
+            ethernet::ETHERTYPE_ARP => Err(Drop::ArpMalformed),
+            _ => packet::accept_ip(&self.core.link_of(at).interface, header, bytes),
+        });
         let verdict = match accepted {
             Ok(Accepted::Fragment(packet)) => self.fragment_bytes(at, frame, &packet, whole.bytes()),
             Ok(accepted) => self.whole_packet(at, frame, accepted, whole.bytes_mut()),
@@ -185,8 +185,10 @@ impl<D: Device> Core<D> {
         }
         let mut target = self.flow_target(id, at);
         if target.is_none() {
-            let Some(remote) = self.flows.find(id).map(|flow| flow.key.remote.ip()) else { return Some(Stopped::Quiet) };
-            match self.link_to(at, remote) {
+            let Some(key) = self.flows.find(id).map(|flow| flow.key) else { return Some(Stopped::Quiet) };
+            match self.link_to(at, key.remote.ip()) {
+                // An address that is lost may be another station's already.
+                Ok(_) if !self.may_send_from(at, key.local.ip()) => {}
                 Ok(link) => target = Some(link.target),
                 Err(CallError::WouldBlock) => return Some(Stopped::Again),
                 // It is lost, and will be sent again, as a frame for a silent neighbour is.

@@ -134,7 +134,7 @@ pub(super) struct Link<F> {
 impl<F> Link<F> {
     fn new(interface: Interface, nic: u16, frame_bytes: usize, config: &Config) -> Self {
         let neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
-        let follows = config.router_advertisements && matches!(interface.claim, Claim::Addresses(_));
+        let follows = config.router_advertisements && matches!(interface.claim, Claim::Addresses(_)) && interface.vlan.is_none();
         let frame_room = frame_bytes.saturating_sub(ethernet::HEADER_LEN + interface.vlan.tag_bytes());
         let mut link = Self {
             interface,

@@ -20,6 +20,7 @@ use crate::link::neighbor::Known;
 use crate::link::packet::{self, Accepted};
 use crate::service::Service;
 use crate::wire::ethernet::ETHERTYPE_ARP;
+use crate::wire::vlan::TAG_LEN;
 use crate::wire::{arp as wire_arp, ipv4, ipv6};
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -169,7 +170,10 @@ impl<D: Device> Core<D> {
     }
 
     fn told_mtu(&mut self, at: Lane, mtu: usize) {
-        self.link_mut(at).interface.mtu = mtu;
+        let interface = &mut self.link_mut(at).interface;
+        // A NIC has room for one tag beside its MTU.
+        let mtu = mtu.saturating_sub(interface.vlan.tag_bytes().saturating_sub(TAG_LEN));
+        interface.mtu = mtu;
         let over: Vec<SlotId> =
             self.flows.iter().filter(|(_, flow)| flow.lane.interface == at.interface).map(|(id, _)| id).collect();
         let mtu = mtu.min(usize::from(u16::MAX)) as u16;

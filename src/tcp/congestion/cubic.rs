@@ -279,9 +279,9 @@ impl Congestion for Cubic {
 
     fn on_spurious(&mut self, in_flight: u32, acked: u32, now: Instant) {
         let Some((before, pipe)) = self.before.take() else { return };
-        let Window { cwnd, ssthresh, .. } = self.window;
+        let cwnd = self.window.cwnd;
         let (cwnd, ssthresh) = match pipe {
-            None => (before.cwnd.max(cwnd), before.ssthresh.max(ssthresh)),
+            None => (before.cwnd.max(cwnd), before.ssthresh),
             //= rfc4015#3.1
             //# ssthresh <- pipe_prev
             Some(pipe) => (regained(cwnd, in_flight, acked, self.smss), pipe),
