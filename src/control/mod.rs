@@ -38,7 +38,7 @@ use crate::cpu;
 use crate::engine::{Clock as _, Feed, MonotonicClock, News, Wish};
 use crate::error::SetupError;
 use crate::link::interface::{Cidr, Claim};
-use crate::steer::addresses::{self, AddressState};
+use crate::steer::addresses::{self, AddressState, KernelAddress};
 use crate::xsk::Copies;
 use crate::xsk::nic::Nic;
 
@@ -326,8 +326,16 @@ impl Follower {
         }
         let all = addresses::kernel_addresses().map_err(io::Error::other)?;
         for followed in &mut self.interfaces {
-            let own = all.iter().filter(|known| known.ifindex == followed.ifindex && known.state == AddressState::Usable);
-            followed.addresses(own.map(|known| known.cidr).collect());
+            // One that is asked for again because the link was away is held all the while: else the kernel would reset what comes before it is held again.
+            let before = followed.mirror.addresses();
+            let own = |known: &&KernelAddress| match known.state {
+                AddressState::Usable => true,
+                AddressState::Tentative => before.contains(&known.cidr),
+                AddressState::Duplicate => false,
+            };
+            let of_link = all.iter().filter(|known| known.ifindex == followed.ifindex);
+            let now = of_link.filter(own).map(|known| known.cidr).collect();
+            followed.addresses(now);
         }
         Ok(())
     }
