@@ -1,7 +1,8 @@
 //! Which of the passed frames are read as copies: the filters of the AF_PACKET sockets (classic BPF).
 //!
 //! Chosen by what is claimed. In a port claim ICMP and ICMPv6 errors; in an address claim what stations say of themselves to all, by ARP and
-//! by neighbour advertisements, and router advertisements where they are followed. Frames with a VLAN tag are never taken. Pure.
+//! by neighbour advertisements, and router advertisements where they are followed. A frame whose tag the kernel carries beside it is not taken; one
+//! from which the kernel has taken the tag off for good looks like any other here. Pure.
 
 use socket2::SockFilter;
 
@@ -46,7 +47,7 @@ fn advertisements(routers: bool) -> Vec<SockFilter> {
 
 /// A condition of a frame.
 enum Take {
-    /// The kernel has taken no VLAN tag off it.
+    /// The kernel carries no VLAN tag beside it.
     Tagless,
     /// The byte at an offset is one of these.
     Byte(u32, &'static [u32]),

@@ -1,10 +1,11 @@
 //! The control thread: it follows the kernel for an engine, so that the engine never has to ask.
 //!
-//! Started by `launch`, ended before anything is given back. It hears by netlink what changes on the interfaces, the state of the links always and
-//! in a port claim neighbours, routes and addresses too, or in an address claim, if asked to, what routers advertise, reads copies of frames that both need, and hands all of it to the engine over a bounded queue
-//! ([`crate::engine::Feed`]). The other way come the engine's wishes: to find a neighbour, to know that one carries packets. What an address that
-//! comes or goes means for held ports and the XDP program is done by who started the thread ([`Watched::on_addresses`]). It may wait, allocate and call the
-//! system; the engine's thread does none of that for its sake. Nothing here panics on what the kernel or the wire says.
+//! Started by `launch`, ended before anything is given back. It hears by netlink what changes on the interfaces: the state of the links always, in
+//! a port claim neighbours, routes and addresses too. It reads copies of frames that both need, and hands all of it to the engine over a bounded
+//! queue ([`crate::engine::Feed`]). The other way come the engine's wishes: to find a neighbour, to know that one carries packets, to follow a
+//! router. What an address that comes or goes means for held ports and the XDP program is done by who started the thread
+//! ([`Watched::on_addresses`]). It may wait, allocate and call the system. The engine's thread does none of that for its sake but to wake it (a write
+//! to an eventfd) for a wish that cannot wait, and to box what a router says. Nothing here panics on what the kernel or the wire says.
 //!
 //! `netlink` hears and asks, `decode` reads messages, `mirror` knows what is still to be told, `filter` chooses the copies, `confirm` tells
 //! of neighbours in use, `routers` makes routes and addresses of what routers advertise.

@@ -1,8 +1,8 @@
 //! What the kernel knows, on its way to an engine, and what the engine wishes of the kernel.
 //!
 //! Two bounded queues between an engine and the control thread: [`News`] come in and are applied once a turn (`engine/follow.rs`), [`Wish`]es go
-//! out. The control thread holds the [`Feed`] and learns of a full queue at once, so that it can send later what did not fit; a wish that finds no room is
-//! wished again by itself. Nothing here knows netlink; nothing panics.
+//! out. The control thread holds the [`Feed`] and learns of a full queue at once, so that it can send later what did not fit; of the wishes that find no
+//! room, all but that of a duplicate come again by themselves. Nothing here knows netlink; nothing panics.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub enum News {
         /// It does.
         up: bool,
     },
-    /// The largest IP packet, in bytes; never larger than fits a frame.
+    /// The largest IP packet, in bytes; never larger than at the start of the engine, whose frames were made for that.
     Mtu {
         /// The interface.
         interface: u16,
@@ -169,7 +169,8 @@ impl Follow {
     /// Tells the control thread; it is woken for what cannot wait.
     pub(super) fn wish(&self, wish: Wish) {
         let urgent = matches!(wish, Wish::Use { .. } | Wish::Router { .. } | Wish::Duplicate { .. });
-        // What finds no room is wished again: neighbours are asked for again, and confirmed again; routers say again what they said.
+        // What finds no room is wished again: neighbours are asked for again, and confirmed again; routers say again what they said. A duplicate is said
+        // once: if it is lost among so many wishes, its prefix stays without an address.
         if self.wishes.push(wish).is_ok() && urgent {
             let _ = self.waker.wake();
         }
