@@ -29,7 +29,6 @@ pub struct Routers {
     on_link: Vec<OnLink>,
     addresses: Vec<Autonomous>,
     mtu: Option<u32>,
-    hop_limit: Option<u8>,
     reachable: Option<Duration>,
 }
 
@@ -67,8 +66,6 @@ pub struct Told {
     pub addresses: Vec<Cidr>,
     /// The MTU of the link.
     pub mtu: Option<u32>,
-    /// The hop limit to send with.
-    pub hop_limit: Option<u8>,
     /// How long a neighbour counts as reachable.
     pub reachable: Option<Duration>,
 }
@@ -83,7 +80,6 @@ impl Routers {
             on_link: Vec::new(),
             addresses: Vec::new(),
             mtu: None,
-            hop_limit: None,
             reachable: None,
         }
     }
@@ -106,7 +102,6 @@ impl Routers {
         //# meaning change back to the default value that was in use before the
         //# first Router Advertisement was received.
         self.mtu = said.mtu.or(self.mtu);
-        self.hop_limit = said.hop_limit.or(self.hop_limit);
         self.reachable = said.reachable.or(self.reachable);
     }
 
@@ -155,7 +150,6 @@ impl Routers {
             // Whether a network is on the link is told apart (RFC 5942 4): the address alone says nothing of its neighbours.
             addresses: addresses.iter().map(|own| Cidr { address: own.address.into(), prefix: 128 }).collect(),
             mtu: self.mtu,
-            hop_limit: self.hop_limit,
             reachable: self.reachable,
         }
     }
@@ -404,10 +398,10 @@ mod tests {
     #[test]
     fn what_is_not_said_stays_as_it_was() {
         let mut link = routers();
-        let said = Router { hop_limit: Some(63), mtu: Some(1400), reachable: Some(Duration::from_secs(7)), ..router(1, 0, &[]) };
+        let said = Router { mtu: Some(1400), reachable: Some(Duration::from_secs(7)), ..router(1, 0, &[]) };
         link.advertised(NOW, &said);
         link.advertised(NOW, &router(1, 0, &[]));
         let told = link.told(NOW);
-        assert_eq!((told.hop_limit, told.mtu, told.reachable), (Some(63), Some(1400), Some(Duration::from_secs(7))));
+        assert_eq!((told.mtu, told.reachable), (Some(1400), Some(Duration::from_secs(7))));
     }
 }
