@@ -4,11 +4,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::engine::Stop;
 use crate::error::SetupError;
+
+/// Signals that come closer together than this are one: `timeout` signals its child and then the group that the child is in, and a terminal
+/// signals a command as well as the one that runs it and passes signals on.
+const ONE_SIGNAL: Duration = Duration::from_millis(100);
 
 /// Whether an end was asked for.
 #[derive(Clone, Debug)]
@@ -17,26 +22,32 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes SIGINT and SIGTERM over. With `second_ends`, a second one ends the process where it stands, with 130 or 143 (the XDP program goes
-    /// with the process); without, a caller that has more to clean up than the process takes with it is only asked again, and a terminal that
+    /// Takes SIGINT and SIGTERM over. With `second_ends`, a second one, 100 ms or more after the first, ends the process where it stands, with
+    /// 130 or 143 (the XDP program goes with the process); without, a caller that has more to clean up than the process takes with it is only asked again, and a terminal that
     /// goes away (SIGHUP, unless it is ignored, as under nohup) asks too.
     ///
     /// # Errors
-    /// The kernel refuses a handler.
+    /// The kernel refuses a handler or a thread.
     pub fn take(second_ends: bool) -> Result<Self, SetupError> {
         let asked = Arc::new(AtomicBool::new(false));
-        let refused = |error: std::io::Error| SetupError::environment("cannot take signals over", error.to_string());
+        let signals = Self { asked: Arc::clone(&asked) };
+        let first_is_past = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             if second_ends {
-                // Registered first, so that it sees the flag as the signals before this one left it.
-                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked)).map_err(refused)?;
+                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&first_is_past))
+                    .map_err(refused)?;
             }
             signal_hook::flag::register(signal, Arc::clone(&asked)).map_err(refused)?;
         }
-        if !second_ends && !is_ignored(SIGHUP) {
+        if second_ends {
+            signals.once_asked("second-signal", move || {
+                std::thread::sleep(ONE_SIGNAL);
+                first_is_past.store(true, Ordering::Relaxed);
+            })?;
+        } else if !is_ignored(SIGHUP) {
             signal_hook::flag::register(SIGHUP, Arc::clone(&asked)).map_err(refused)?;
         }
-        Ok(Self { asked })
+        Ok(signals)
     }
 
     /// The flag that a signal sets.
@@ -50,15 +61,19 @@ impl Signals {
     /// # Errors
     /// The kernel refuses the pipe the signal is told through.
     pub fn stop_engine(&self, stop: Stop) -> Result<(), SetupError> {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
-            .map_err(|error| SetupError::environment("cannot take signals over", error.to_string()))?;
+        self.once_asked("signals", move || stop.ask())
+    }
+
+    /// Does something on a thread of its own once the first signal came, which may have been before this call.
+    fn once_asked(&self, thread: &str, act: impl FnOnce() + Send + 'static) -> Result<(), SetupError> {
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(refused)?;
         let asked = self.flag();
         std::thread::Builder::new()
-            .name("signals".to_owned())
+            .name(thread.to_owned())
             .spawn(move || {
-                // A signal that came before the line above set the flag and is not told again; one that came after it is told here.
+                // A signal that came before the first line set the flag and is not told again; one that came after it is told here.
                 if asked.load(Ordering::Relaxed) || signals.forever().next().is_some() {
-                    stop.ask();
+                    act();
                 }
             })
             .map_err(|error| SetupError::environment("cannot start a thread", error.to_string()))?;
@@ -69,6 +84,10 @@ impl Signals {
     pub fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+fn refused(error: std::io::Error) -> SetupError {
+    SetupError::environment("cannot take signals over", error.to_string())
 }
 
 /// Whether the process was started with this signal ignored; what cannot be read counts as not.

@@ -71,6 +71,24 @@ fn signals_end_every_connection_with_a_fin() {
     }
 }
 
+/// As `timeout` does it: to the process, and at once to the group that it is in.
+#[test]
+fn signals_that_come_together_are_one() {
+    let Some(world) = World::new() else { return };
+    let server = Server::start(&world);
+    world.client.inside(|| {
+        let mut stream = connect(7);
+        exchange(&mut stream, b"hello");
+        server.signal(Signal::TERM);
+        for _ in 0..10 {
+            thread::sleep(Duration::from_millis(1));
+            server.signal(Signal::TERM);
+        }
+        assert_eq!(stream.read(&mut [0; 8]).expect("the end of the stream"), 0);
+    });
+    assert_eq!(server.finish().counter("tcp_closed"), 1);
+}
+
 #[test]
 fn a_second_signal_does_not_wait_for_the_peers() {
     let Some(world) = World::new() else { return };
@@ -81,6 +99,8 @@ fn a_second_signal_does_not_wait_for_the_peers() {
         server.signal(Signal::INT);
         // The client sees the FIN and does not answer it.
         assert_eq!(stream.read(&mut [0; 8]).expect("the end of the stream"), 0);
+        // Signals that come together are one.
+        thread::sleep(Duration::from_millis(200));
         let begun = Instant::now();
         server.signal(Signal::INT);
         server.wait();
