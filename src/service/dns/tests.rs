@@ -357,6 +357,7 @@ fn files_that_are_no_zones_are_refused_with_the_reason() {
         (&format!("{whole}x TYPE1 \\# 3 0a0b0c\n"), "the A record of x.example.test. is not as its type demands"),
         (&format!("{whole}$INCLUDE other\n"), "$INCLUDE is not supported"),
         (&format!("{whole}x A (\n"), "line "),
+        (&format!("{whole}(;\n@ TXT \"x\"\n"), "is a parenthesis or a quotation mark open?"),
         (&format!("{whole}x CNAME \\@\n"), "a label that is a single '@'"),
         (&format!("{whole}x CNAME @.y\n"), "a label that is a single '@'"),
     ] {

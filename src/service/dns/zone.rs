@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fs;
 use std::hash::BuildHasherDefault;
+use std::panic;
 use std::path::Path;
 
 use domain::base::iana::Class;
@@ -24,6 +25,9 @@ use crate::error::SetupError;
 
 /// The data of a record, decoded.
 pub(super) type Data = ZoneRecordData<Vec<u8>, Name<Vec<u8>>>;
+
+/// Records with their owners, as they are read.
+type Records = Vec<(Name<Vec<u8>>, Ttl, Data)>;
 
 /// A zone of class IN.
 #[derive(Debug)]
@@ -93,24 +97,17 @@ impl Zone {
 
     /// The zone of a master file's text.
     pub(super) fn parse(text: &[u8]) -> Result<Self, Wrong> {
-        let mut file = Zonefile::from(text);
-        file.set_default_class(Class::IN);
-        let mut records = Vec::new();
         if has_label_of_one_at(text) {
             return Err(Wrong::new("a label that is a single '@' cannot be told from the origin"));
         }
-        loop {
-            match file.next_entry() {
-                Ok(Some(Entry::Record(record))) => records.push(read(&record)?),
-                Ok(Some(Entry::Include { .. })) => return Err(Wrong::new("$INCLUDE is not supported: a zone is one file")),
-                Ok(None) => break,
-                Err(error) => return Err(Wrong::at(&error.to_string())),
-            }
-        }
-        Self::build(records)
+        // The reader panics on some files that end within parentheses; nothing of it is used after that.
+        let records = panic::catch_unwind(|| read_all(text));
+        Self::build(records.unwrap_or_else(|_| {
+            Err(Wrong::new("the file ends in the middle of a record: is a parenthesis or a quotation mark open?"))
+        })?)
     }
 
-    fn build(records: Vec<(Name<Vec<u8>>, Ttl, Data)>) -> Result<Self, Wrong> {
+    fn build(records: Records) -> Result<Self, Wrong> {
         let mut apexes = records.iter().filter(|(_, _, data)| data.rtype() == Rtype::SOA);
         let (Some((apex, soa_ttl, soa)), None) = (apexes.next(), apexes.next()) else {
             return Err(Wrong::new("a zone has one SOA record, at its apex; this file has none, or several"));
@@ -345,6 +342,21 @@ impl FlattenInto<Name<Vec<u8>>> for Written {
     fn try_flatten_into(self) -> Result<Name<Vec<u8>>, Infallible> {
         let rest = self.0.as_slice().strip_prefix(b"\x01@").and_then(|rest| Name::from_octets(rest.to_vec()).ok());
         Ok(rest.unwrap_or(self.0))
+    }
+}
+
+/// The records of a master file, as they are read.
+fn read_all(text: &[u8]) -> Result<Records, Wrong> {
+    let mut file = Zonefile::from(text);
+    file.set_default_class(Class::IN);
+    let mut records = Vec::new();
+    loop {
+        match file.next_entry() {
+            Ok(Some(Entry::Record(record))) => records.push(read(&record)?),
+            Ok(Some(Entry::Include { .. })) => return Err(Wrong::new("$INCLUDE is not supported: a zone is one file")),
+            Ok(None) => return Ok(records),
+            Err(error) => return Err(Wrong::at(&error.to_string())),
+        }
     }
 }
 
