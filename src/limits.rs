@@ -63,6 +63,9 @@ pub const PATH_MTU_MIN: u16 = 552;
 /// Destinations whose path is known to be narrower than the link, per core. When there are more, the one known longest is forgotten, and found
 /// anew by the next error.
 pub const PATH_MTUS: usize = 1024;
+/// Errors about the size of datagrams that are believed in a second although anybody may have made them up, those about endpoints with no one peer; and
+/// the most at once.
+pub const UNSURE_PATH_MTUS: u32 = 100;
 /// Counters of source ports, so that those of one destination tell little of how busy others are (RFC 6056 3.3.4).
 pub const PORT_COUNTERS: usize = 64;
 /// Answers to data that has arrived before, per connection and second. An honest peer sends so much when it took a delay for a loss.

@@ -1,54 +1,53 @@
 //! Which of the passed frames are read as copies: the filters of the AF_PACKET sockets (classic BPF).
 //!
 //! Chosen by what is claimed. In a port claim ICMP and ICMPv6 errors; in an address claim what stations say of themselves to all, by ARP and
-//! by neighbour advertisements, and router advertisements where they are followed. A frame whose tag the kernel carries beside it is not taken; one
-//! from which the kernel has taken the tag off for good looks like any other here. Pure.
+//! by neighbour advertisements, and router advertisements where they are followed. Frames of a VLAN are not taken: neither those whose tag the kernel
+//! carries beside them, nor those from which it took it off, for an interface of that VLAN or, where there is none, for nobody. Pure.
 
 use socket2::SockFilter;
 
 use crate::link::interface::Claim;
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
-/// EtherTypes and filters for a claim. `routers` says whether what they advertise is followed.
-pub(super) fn filters(claim: &Claim, routers: bool) -> Vec<(u16, Vec<SockFilter>)> {
-    match claim {
-        Claim::Ports { .. } => vec![(ETHERTYPE_IPV4, icmp_errors()), (ETHERTYPE_IPV6, icmpv6_errors())],
-        Claim::Addresses(_) => vec![(ETHERTYPE_ARP, announcements()), (ETHERTYPE_IPV6, advertisements(routers))],
-    }
+/// EtherTypes and filters for a claim on the interface of this index. `routers` says whether what they advertise is followed.
+pub(super) fn filters(ifindex: u32, claim: &Claim, routers: bool) -> Vec<(u16, Vec<SockFilter>)> {
+    let conditions = match claim {
+        Claim::Ports { .. } => [(ETHERTYPE_IPV4, ICMP_ERRORS), (ETHERTYPE_IPV6, ICMPV6_ERRORS)],
+        Claim::Addresses(_) if routers => [(ETHERTYPE_ARP, ANNOUNCEMENTS), (ETHERTYPE_IPV6, ROUTERS_TOO)],
+        Claim::Addresses(_) => [(ETHERTYPE_ARP, ANNOUNCEMENTS), (ETHERTYPE_IPV6, ADVERTISEMENTS)],
+    };
+    conditions.map(|(ethertype, own)| (ethertype, text(&[&tagless(ifindex), own].concat()))).into()
 }
 
-/// ICMP destination unreachable, time exceeded and parameter problem, unfragmented, with the packet type of the host.
-fn icmp_errors() -> Vec<SockFilter> {
-    text(&[
-        Take::Tagless,
-        Take::Byte(23, &[1]),
-        // Neither a fragment nor followed by one.
-        Take::NoBits(20, 0x3fff),
-        // Behind a header of any length.
-        Take::HeaderThen(&[3, 11, 12]),
-    ])
+/// The kernel carries no tag beside the frame, has not made it one of a VLAN's interface, and not marked it for nobody because that is missing.
+const fn tagless(ifindex: u32) -> [Take; 3] {
+    [Take::Ancillary(VLAN_TAG_PRESENT, 0), Take::Ancillary(IFINDEX, ifindex), Take::NotAncillary(PKTTYPE, PACKET_OTHERHOST)]
 }
 
+/// ICMP destination unreachable, time exceeded and parameter problem, unfragmented.
+const ICMP_ERRORS: &[Take] = &[
+    Take::Byte(23, &[1]),
+    // Neither a fragment nor followed by one.
+    Take::NoBits(20, 0x3fff),
+    // Behind a header of any length.
+    Take::HeaderThen(&[3, 11, 12]),
+];
 /// ICMPv6 errors directly behind the header, the types below 5.
-fn icmpv6_errors() -> Vec<SockFilter> {
-    text(&[Take::Tagless, Take::Byte(20, &[58]), Take::Byte(54, &[1, 2, 3, 4])])
-}
-
+const ICMPV6_ERRORS: &[Take] = &[Take::Byte(20, &[58]), Take::Byte(54, &[1, 2, 3, 4])];
 /// ARP whose sender asks for itself or answers with itself (RFC 5227 3).
-fn announcements() -> Vec<SockFilter> {
-    text(&[Take::Tagless, Take::SameWord(28, 38)])
-}
-
-/// Advertisements of neighbours, and of routers if they are followed, to all nodes.
-fn advertisements(routers: bool) -> Vec<SockFilter> {
-    let types: &[u32] = if routers { &[134, 136] } else { &[136] };
-    text(&[Take::Tagless, Take::Byte(20, &[58]), Take::Byte(38, &[0xff]), Take::Byte(53, &[1]), Take::Byte(54, types)])
-}
+const ANNOUNCEMENTS: &[Take] = &[Take::SameWord(28, 38)];
+/// Advertisements of neighbours to all nodes.
+const ADVERTISEMENTS: &[Take] = &[Take::Byte(20, &[58]), Take::Byte(38, &[0xff]), Take::Byte(53, &[1]), Take::Byte(54, &[136])];
+/// Advertisements of neighbours and of routers to all nodes.
+const ROUTERS_TOO: &[Take] = &[Take::Byte(20, &[58]), Take::Byte(38, &[0xff]), Take::Byte(53, &[1]), Take::Byte(54, &[134, 136])];
 
 /// A condition of a frame.
+#[derive(Clone, Copy)]
 enum Take {
-    /// The kernel carries no VLAN tag beside it.
-    Tagless,
+    /// What the kernel says of the frame at one of its own offsets is this.
+    Ancillary(u32, u32),
+    /// What the kernel says of the frame at one of its own offsets is not this.
+    NotAncillary(u32, u32),
     /// The byte at an offset is one of these.
     Byte(u32, &'static [u32]),
     /// The half-word at an offset has none of these bits.
@@ -76,7 +75,7 @@ fn text(conditions: &[Take]) -> Vec<SockFilter> {
 impl Take {
     const fn len(&self) -> usize {
         match self {
-            Self::Tagless | Self::NoBits(..) => 2,
+            Self::Ancillary(..) | Self::NotAncillary(..) | Self::NoBits(..) => 2,
             Self::Byte(_, values) => 1 + values.len(),
             Self::HeaderThen(values) => 2 + values.len(),
             Self::SameWord(..) => 4,
@@ -87,9 +86,13 @@ impl Take {
     fn emit(&self, behind: usize, text: &mut Vec<SockFilter>) {
         let refused = behind as u8;
         match *self {
-            Self::Tagless => {
-                text.push(SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG_PRESENT));
-                text.push(SockFilter::new(JUMP_EQUAL, 0, refused, 0));
+            Self::Ancillary(what, value) => {
+                text.push(SockFilter::new(LOAD_WORD, 0, 0, what));
+                text.push(SockFilter::new(JUMP_EQUAL, 0, refused, value));
+            }
+            Self::NotAncillary(what, value) => {
+                text.push(SockFilter::new(LOAD_WORD, 0, 0, what));
+                text.push(SockFilter::new(JUMP_EQUAL, refused, 0, value));
             }
             Self::Byte(at, values) => {
                 text.push(SockFilter::new(LOAD_BYTE, 0, 0, at));
@@ -137,5 +140,9 @@ const JUMP_EQUAL: u16 = 0x15;
 const JUMP_EQUAL_INDEX: u16 = 0x1d;
 const JUMP_BITS: u16 = 0x45;
 const RETURN: u16 = 0x06;
-/// SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT (linux/filter.h).
+// SKF_AD_OFF and what is behind it (linux/filter.h).
+const PKTTYPE: u32 = 0xffff_f000 + 4;
+const IFINDEX: u32 = 0xffff_f000 + 8;
 const VLAN_TAG_PRESENT: u32 = 0xffff_f000 + 48;
+/// linux/if_packet.h.
+const PACKET_OTHERHOST: u32 = 3;

@@ -30,6 +30,9 @@ pub(super) struct Mirror {
     told_addresses: Vec<Cidr>,
     link: LinkState,
     told_link: LinkState,
+    /// The largest IPv6 packet that routers allow, and what the engine knows of that.
+    mtu_v6: usize,
+    told_mtu_v6: usize,
     /// How long neighbours are to count as reachable, until it is told.
     reachable: Option<Duration>,
 }
@@ -58,6 +61,8 @@ impl Mirror {
             addresses,
             link,
             told_link: link,
+            mtu_v6: usize::MAX,
+            told_mtu_v6: usize::MAX,
             reachable: None,
         }
     }
@@ -115,6 +120,11 @@ impl Mirror {
         }
     }
 
+    /// The largest IPv6 packet that routers allow, if they say so.
+    pub(super) fn mtu_v6(&mut self, mtu: Option<usize>) {
+        self.mtu_v6 = mtu.unwrap_or(usize::MAX);
+    }
+
     /// How long neighbours are to count as reachable from now on.
     pub(super) const fn reachable(&mut self, time: Duration) {
         self.reachable = Some(time);
@@ -151,6 +161,12 @@ impl Mirror {
                 return false;
             }
             self.told_link.mtu = self.link.mtu;
+        }
+        if self.told_mtu_v6 != self.mtu_v6 {
+            if !tell(News::MtuV6 { interface, mtu: self.mtu_v6 }) {
+                return false;
+            }
+            self.told_mtu_v6 = self.mtu_v6;
         }
         if self.told_link.up != self.link.up {
             if !tell(News::Link { interface, up: self.link.up }) {
@@ -267,14 +283,15 @@ mod tests {
         assert!(mirror.neighbor(ip(1), Known::Fresh(MAC)));
         mirror.all_routes(["10.9.0.0/16=10.0.0.1".parse().unwrap()].into_iter().collect());
         mirror.link(LinkState { up: false, mtu: 1400 });
+        mirror.mtu_v6(Some(1300));
         mirror.all_addresses(vec!["10.0.0.3/24".parse().unwrap()]);
         let mut all = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..7 {
             let (one, _) = told(&mut mirror, 1);
             all.extend(one);
         }
-        let expected = ["Mtu", "Link", "10.0.0.2", "10.0.0.3", "Routes", "10.0.0.1"];
-        assert!(all.len() == 6 && all.iter().zip(expected).all(|(told, word)| told.contains(word)), "{all:?}");
+        let expected = ["Mtu", "MtuV6", "Link", "10.0.0.2", "10.0.0.3", "Routes", "10.0.0.1"];
+        assert!(all.len() == 7 && all.iter().zip(expected).all(|(told, word)| told.contains(word)), "{all:?}");
         assert_eq!(count(&mut mirror), 0);
     }
 

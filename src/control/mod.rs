@@ -98,8 +98,6 @@ struct Followed {
     /// The largest MTU that the engine was started for.
     largest_mtu: usize,
     routing: Option<Routing>,
-    /// The link as the kernel has it.
-    kernel_link: LinkState,
     /// Something could not be followed whole, and that was said.
     said_full: bool,
 }
@@ -119,7 +117,7 @@ impl Prepared {
         listen(changes.as_raw_fd(), CHANGES).map_err(failed)?;
         let mut interfaces = Vec::new();
         for Watched { nic, position, claim, mtu, on_addresses, routers } in watched {
-            let filters = filter::filters(claim, routers.is_some());
+            let filters = filter::filters(nic.index(), claim, routers.is_some());
             let copies =
                 filters.iter().map(|(ethertype, filter)| Copies::open(nic, *ethertype, filter)).collect::<Result<Vec<_>, _>>()?;
             copies.iter().try_for_each(|copies| listen(copies.as_raw_fd(), COPIES)).map_err(failed)?;
@@ -128,7 +126,6 @@ impl Prepared {
                 ifindex: nic.index(),
                 mirror: Mirror::new(position, claim.addresses().to_vec(), LinkState { up: true, mtu }),
                 routing: routers.map(|following| Routing::new(nic.name(), claim.addresses(), following)),
-                kernel_link: LinkState { up: true, mtu },
                 copies,
                 confirmer: on_addresses.is_some().then(|| Confirmer::on(nic.name(), nic.index())),
                 claim: on_addresses,
@@ -153,8 +150,18 @@ impl Prepared {
         let Self { poll, waker, changes, asker, interfaces } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let clock = MonotonicClock::start();
-        let mut follower =
-            Follower { poll, changes, asker, interfaces, feed, clock, stop: Arc::clone(&stop), routes_due: None, left: false };
+        let mut follower = Follower {
+            poll,
+            changes,
+            asker,
+            interfaces,
+            feed,
+            clock,
+            stop: Arc::clone(&stop),
+            routes_due: None,
+            all_due: None,
+            left: false,
+        };
         follower
             .read_all()
             .map_err(|error| SetupError::environment("cannot read what the kernel knows of the network", error.to_string()))?;
@@ -212,6 +219,8 @@ struct Follower {
     stop: Arc<AtomicBool>,
     /// When the routes are to be read anew.
     routes_due: Option<Instant>,
+    /// When everything is to be read anew, because that failed.
+    all_due: Option<Instant>,
     /// The engine had no room for everything.
     left: bool,
 }
@@ -221,11 +230,7 @@ impl Follower {
         let mut events = Events::with_capacity(64);
         while !self.stop.load(Ordering::Relaxed) {
             let _ = self.poll.poll(&mut events, Some(self.patience()));
-            let result = self.hear().and_then(|()| self.read_due_routes());
-            if let Err(error) = result {
-                tracing::warn!("cannot read what the kernel knows of the network: {error}; it is tried again");
-                self.routes_due = Some(Instant::now() + RETRY);
-            }
+            self.follow_kernel();
             self.read_copies();
             self.do_wishes();
             self.follow_routers();
@@ -233,9 +238,30 @@ impl Follower {
         }
     }
 
+    /// Takes in what has changed. What could not be read may be anything that was changing: everything is read again, until that succeeds.
+    fn follow_kernel(&mut self) {
+        let again = self.all_due.is_some();
+        let result = match self.all_due {
+            Some(due) if Instant::now() < due => return,
+            Some(_) => {
+                self.changes.discard();
+                self.read_all()
+            }
+            None => self.hear().and_then(|()| self.read_due_routes()),
+        };
+        self.all_due = result.is_err().then(|| Instant::now() + RETRY);
+        match result {
+            Err(error) if !again => {
+                tracing::warn!("cannot read what the kernel knows of the network: {error}; it is tried again")
+            }
+            Ok(()) if again => tracing::warn!("what the kernel knows of the network can be read again"),
+            Ok(()) | Err(_) => {}
+        }
+    }
+
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
-        match self.routes_due {
+        match self.all_due.or(self.routes_due) {
             _ if self.left => ROOM_LOOK,
             Some(due) => due.saturating_duration_since(Instant::now()).clamp(ROOM_LOOK, WISHES_LOOK),
             // Lifetimes of routers are whole seconds: what ends is seen with the next look for wishes.
@@ -282,11 +308,8 @@ impl Follower {
     /// Everything, from the begin.
     fn read_all(&mut self) -> io::Result<()> {
         for followed in &mut self.interfaces {
-            match netlink::link(followed.ifindex) {
-                Ok(Some(state)) => followed.link(state),
-                // The interface is gone.
-                Ok(None) | Err(_) => followed.link(LinkState::default()),
-            }
+            // One that is gone is down.
+            followed.link(netlink::link(followed.ifindex)?.unwrap_or_default());
         }
         if !self.follows_ports() {
             return Ok(());
@@ -368,6 +391,10 @@ impl Follower {
                     self.routing(interface, |routing, _| routing.duplicate(address));
                     continue;
                 }
+                Wish::Silent { interface, router } => {
+                    self.routing(interface, |routing, _| routing.silent(router));
+                    continue;
+                }
                 Wish::Free(_) => continue,
             };
             let Some(followed) = followed_at(&mut self.interfaces, interface) else { continue };
@@ -418,9 +445,7 @@ fn followed_at(interfaces: &mut [Followed], position: u16) -> Option<&mut Follow
 
 impl Followed {
     fn link(&mut self, state: LinkState) {
-        self.kernel_link = LinkState { up: state.up, mtu: if state.mtu > 0 { state.mtu } else { self.kernel_link.mtu } };
-        let advertised = self.routing.as_ref().and_then(Routing::mtu).unwrap_or(usize::MAX);
-        let largest = state.mtu.min(self.largest_mtu).min(advertised);
+        let largest = state.mtu.min(self.largest_mtu);
         let name = &self.name;
         for news in self.mirror.link(LinkState { mtu: largest, ..state }) {
             match news {
@@ -459,7 +484,7 @@ impl Followed {
         if let Some(time) = changed.reachable {
             self.mirror.reachable(time);
         }
-        self.link(self.kernel_link);
+        self.mirror.mtu_v6(changed.mtu);
     }
 
     /// Says once that there is more of something than can be followed.

@@ -64,7 +64,7 @@ impl Changes {
 
     /// Throws away what still waits. It is older than what was lost, and what will be read anew is newer: heard after that, it would put back
     /// states that have passed.
-    fn discard(&mut self) {
+    pub(super) fn discard(&mut self) {
         for _ in 0..DATAGRAMS_MAX {
             self.buffer.clear();
             match self.socket.recv(&mut self.buffer, 0) {
@@ -118,11 +118,14 @@ pub(super) fn routes() -> io::Result<Vec<RouteNetlinkMessage>> {
     Ok(all)
 }
 
-/// The state of one link.
+/// The state of one link; `None` when it is gone.
 pub(super) fn link(ifindex: u32) -> io::Result<Option<LinkState>> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
-    let answers = addresses::request(RouteNetlinkMessage::GetLink(message), 0)?;
+    let answers = match addresses::request(RouteNetlinkMessage::GetLink(message), 0) {
+        Err(error) if error.raw_os_error() == Some(ENODEV) => return Ok(None),
+        answers => answers?,
+    };
     Ok(answers.iter().find_map(|answer| match decode::read(answer) {
         Some(Said::Link(index, state)) if index == ifindex => Some(state),
         _ => None,
@@ -174,7 +177,8 @@ impl Asker {
 
 /// RTNLGRP_LINK, which comes first, RTNLGRP_NEIGH, and for each family RTNLGRP_*_IFADDR and RTNLGRP_*_ROUTE (linux/rtnetlink.h).
 const GROUPS: &[u32] = &[1, 3, 5, 7, 9, 11];
-/// linux/errno.h: the socket's buffer was full.
+// linux/errno.h: there is no such interface; the socket's buffer was full.
+const ENODEV: i32 = 19;
 const ENOBUFS: i32 = 105;
 const HEADER_LEN: usize = 16;
 /// The kernel sends no longer ones.
@@ -204,6 +208,7 @@ mod tests {
         let (loopback, _) = decode::routes_of(&routes, 1);
         assert!(loopback.iter().all(|route| route.via.is_none()), "{loopback:?}");
         assert_eq!(link(1).unwrap().map(|link| link.mtu), Some(65_536));
+        assert_eq!(link(0x7fff_fffe).unwrap(), None);
         assert!(neighbors().unwrap().iter().all(|(ifindex, ..)| *ifindex > 0));
         let mut changes = Changes::subscribe(true).unwrap();
         assert_eq!(changes.read(|_| {}), Heard::All);

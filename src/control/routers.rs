@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::link::icmp::TokenBucket;
 use crate::link::interface::Cidr;
 use crate::link::nd::Router;
 use crate::link::routers::{Routers, Told};
@@ -35,6 +36,8 @@ pub(super) struct Routing {
     routes: Routes,
     steer: SteerAddresses,
     told: Told,
+    /// Whoever is on the link can have lines written.
+    lines: TokenBucket,
 }
 
 /// What is to be so now.
@@ -44,6 +47,8 @@ pub(super) struct Changed {
     pub(super) addresses: Option<Vec<Cidr>>,
     /// All routes.
     pub(super) routes: Routes,
+    /// The largest IPv6 packet that routers allow on the link, in bytes, if they say so.
+    pub(super) mtu: Option<usize>,
     /// How long neighbours count as reachable, if it is another time than before.
     pub(super) reachable: Option<Duration>,
 }
@@ -57,6 +62,7 @@ impl Routing {
             routes: following.routes,
             steer: following.on_addresses,
             told: Told::default(),
+            lines: TokenBucket::new(LINES_PER_SECOND, LINES_AT_ONCE),
         }
     }
 
@@ -70,9 +76,9 @@ impl Routing {
         self.routers.duplicate(address);
     }
 
-    /// The largest packet that routers allow on the link.
-    pub(super) fn mtu(&self) -> Option<usize> {
-        self.told.mtu.map(|mtu| mtu as usize)
+    /// A router does not answer any more.
+    pub(super) fn silent(&mut self, router: Ipv6Addr) {
+        self.routers.silent(router);
     }
 
     /// What is to be so by now, if that has changed.
@@ -83,50 +89,54 @@ impl Routing {
             return None;
         }
         let before = std::mem::replace(&mut self.told, told);
-        self.say_routes(&before);
+        let mut lines = self.new_routes(&before);
+        if let Some(mtu) = self.told.mtu.filter(|_| self.told.mtu != before.mtu) {
+            lines.push(format!("a router allows IPv6 packets of {mtu} bytes"));
+        }
         let same = before.addresses.len() == self.told.addresses.len()
             && self.told.addresses.iter().all(|address| before.addresses.contains(address));
-        let addresses = (!same).then(|| self.steered(&before));
+        let addresses = (!same).then(|| self.steered(&before, &mut lines));
+        let (routes, left_out) = self.merged();
+        lines.extend(left_out.iter().map(|route| format!("no room for the route {route} that a router advertises")));
+        lines.iter().filter(|_| self.lines.take(now)).for_each(|line| tracing::info!("{}: {line}", self.name));
         let reachable = self.told.reachable.filter(|_| self.told.reachable != before.reachable);
-        Some(Changed { addresses, routes: self.merged(), reachable })
+        Some(Changed { addresses, routes, mtu: self.told.mtu.map(|mtu| mtu as usize), reachable })
     }
 
     /// The addresses there are, once the new ones are steered and those that have gone no longer.
-    fn steered(&mut self, before: &Told) -> Vec<Cidr> {
-        let name = &self.name;
+    fn steered(&mut self, before: &Told, lines: &mut Vec<String>) -> Vec<Cidr> {
         let held = (self.steer)(&self.told.addresses);
-        for gone in before.addresses.iter().filter(|cidr| !held.contains(cidr)) {
-            tracing::info!("{name}: {} is not used any more", gone.address);
-        }
-        for come in held.iter().filter(|cidr| !before.addresses.contains(cidr)) {
-            tracing::info!("{name}: a router advertises the prefix of {}, which is used if nobody has it", come.address);
-        }
+        let gone = before.addresses.iter().filter(|cidr| !held.contains(cidr));
+        lines.extend(gone.map(|cidr| format!("{} is not used any more", cidr.address)));
+        let come = held.iter().filter(|cidr| !before.addresses.contains(cidr));
+        lines.extend(
+            come.map(|cidr| format!("a router advertises the prefix of {}, which is used if nobody has it", cidr.address)),
+        );
         self.addresses.iter().copied().chain(held).collect()
     }
 
-    /// What routers say, where the operator says nothing else.
-    fn merged(&self) -> Routes {
+    /// What routers say, where the operator says nothing else, and what of it finds no room.
+    fn merged(&self) -> (Routes, Vec<Route>) {
         let mut routes = self.routes.clone();
         let given = |to: Cidr| self.routes.iter().any(|own| network(own) == (to.network(), to.prefix));
-        for route in self.told.routes.iter().filter(|route| !given(route.to)) {
-            if !routes.insert(*route) {
-                tracing::warn!("{}: no room for the route {route} that a router advertises", self.name);
-            }
-        }
-        routes
+        let told = self.told.routes.iter().copied().filter(|route| !given(route.to));
+        let left_out = told.filter(|route| !routes.insert(*route)).collect();
+        (routes, left_out)
     }
 
-    fn say_routes(&self, before: &Told) {
-        let name = &self.name;
+    /// What routes have come and gone, in words.
+    fn new_routes(&self, before: &Told) -> Vec<String> {
         let there = |told: &Told, route: &Route| told.routes.iter().any(|known| (known.to, known.via) == (route.to, route.via));
-        for gone in before.routes.iter().filter(|route| !there(&self.told, route)) {
-            tracing::info!("{name}: the route {gone} that a router advertised is gone");
-        }
-        for come in self.told.routes.iter().filter(|route| !there(before, route)) {
-            tracing::info!("{name}: a router advertises the route {come}");
-        }
+        let gone = before.routes.iter().filter(|route| !there(&self.told, route));
+        let come = self.told.routes.iter().filter(|route| !there(before, route));
+        let gone = gone.map(|route| format!("the route {route} that a router advertised is gone"));
+        gone.chain(come.map(|route| format!("a router advertises the route {route}"))).collect()
     }
 }
+
+/// Lines of the log about what routers say.
+const LINES_PER_SECOND: u32 = 1;
+const LINES_AT_ONCE: u32 = 32;
 
 fn network(route: &Route) -> (IpAddr, u8) {
     (route.to.network(), route.to.prefix)
@@ -185,7 +195,7 @@ mod tests {
         let addresses = changed.addresses.unwrap();
         assert_eq!((addresses.len(), addresses[0].to_string()), (2, "fd00::2/64".to_owned()));
         assert_eq!(*steered.lock().unwrap(), addresses[1..]);
-        assert_eq!((routing.mtu(), changed.reachable), (Some(1400), Some(Duration::from_secs(10))));
+        assert_eq!((changed.mtu, changed.reachable), (Some(1400), Some(Duration::from_secs(10))));
         routing.advertised(NOW, &said(60, 30));
         assert!(routing.changed(NOW).is_none(), "the same again is no change");
         let changed = routing.changed(NOW + Duration::from_secs(30)).unwrap();

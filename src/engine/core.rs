@@ -16,7 +16,7 @@ use super::news::Follow;
 use super::routers::Advertised;
 use super::spent_cookies::SpentCookies;
 use super::wheel::{Handle, Wheel};
-use crate::demux::{Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
+use crate::demux::{Address, Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
 use crate::device::drop::DropCounters;
 use crate::device::{Device, Drop};
 use crate::limits;
@@ -112,6 +112,8 @@ pub(super) struct Link<F> {
     pub(super) interface: Interface,
     /// The longest IP packet for which there is room in one frame.
     frame_room: usize,
+    /// The longest IPv6 packet that routers allow.
+    pub(super) mtu_v6: usize,
     /// The first interface of the same NIC, whose VLAN is another unless it is this one.
     pub(super) nic: u16,
     /// The claimed addresses on their way to be ours: none in a port claim, where they are the kernel's.
@@ -139,6 +141,7 @@ impl<F> Link<F> {
         let mut link = Self {
             interface,
             frame_room,
+            mtu_v6: usize::MAX,
             nic,
             candidates: Vec::new(),
             address_timers: Vec::new(),
@@ -164,7 +167,13 @@ impl<F> Link<F> {
         self.neighbors.set_reachable_time(base / 2 + base * dice / 1000);
     }
 
-    /// The longest IP packet of ours that leaves in one frame.
+    /// The longest IP packet of ours to an address, whatever its path carries.
+    pub(super) fn mtu_to(&self, target: Address) -> usize {
+        let mtu = self.interface.mtu;
+        if target.v4().is_some() { mtu } else { mtu.min(self.mtu_v6) }
+    }
+
+    /// The longest IP packet of ours that leaves in one frame; over IPv6 routers may allow less.
     #[inline]
     pub(super) fn one_frame(&self) -> usize {
         self.interface.mtu.min(self.frame_room)
@@ -229,6 +238,8 @@ pub(super) struct Core<D: Device> {
     pub(super) fragments: Vec<D::Frame>,
     pub(super) chains: Chains<D::Frame>,
     pub(super) icmp_bucket: TokenBucket,
+    /// Of errors about the size of datagrams that may be made up.
+    pub(super) path_mtu_bucket: TokenBucket,
     /// The paths that are narrower than their link.
     pub(super) path_mtus: PathMtus,
     /// Counters of TCP source ports, shared by destinations (RFC 6056 3.3.4).
@@ -303,6 +314,7 @@ impl<D: Device> Core<D> {
             fragments: Vec::new(),
             chains: Chains::new(chained_mtu),
             icmp_bucket: TokenBucket::for_icmp(),
+            path_mtu_bucket: TokenBucket::new(limits::UNSURE_PATH_MTUS, limits::UNSURE_PATH_MTUS),
             path_mtus: PathMtus::new(&config.secrets.paths),
             next_ports: [0; limits::PORT_COUNTERS],
             next_udp_port: 0,

@@ -57,6 +57,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             | News::Address { interface, .. }
             | News::Link { interface, .. }
             | News::Mtu { interface, .. }
+            | News::MtuV6 { interface, .. }
             | News::Reachable { interface, .. }
             | News::Copy { interface, .. } => *interface,
         };
@@ -70,6 +71,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             News::Address { address, there, .. } => self.core.told_address(at, address, there),
             News::Link { up, .. } => self.core.lanes_of_nic(at).into_iter().for_each(|at| self.core.told_link(at, up)),
             News::Mtu { mtu, .. } => self.core.lanes_of_nic(at).into_iter().for_each(|at| self.core.told_mtu(at, mtu)),
+            News::MtuV6 { mtu, .. } => self.core.told_mtu_v6(at, mtu),
             News::Reachable { time, .. } => {
                 let Core { links, config, .. } = &mut self.core;
                 links[at.link()].set_reachable_time(config, time);
@@ -174,12 +176,25 @@ impl<D: Device> Core<D> {
         // A NIC has room for one tag beside its MTU.
         let mtu = mtu.saturating_sub(interface.vlan.tag_bytes().saturating_sub(TAG_LEN));
         interface.mtu = mtu;
+        self.tell_link_mtu(at);
+    }
+
+    /// Routers allow so much on the link, over IPv6 alone.
+    fn told_mtu_v6(&mut self, at: Lane, mtu: usize) {
+        self.link_mut(at).mtu_v6 = mtu;
+        self.path_mtus.limit_links(self.links.iter().map(|link| link.mtu_v6).min().unwrap_or(usize::MAX));
+        self.tell_link_mtu(at);
+    }
+
+    /// Tells every connection over a link what it carries.
+    fn tell_link_mtu(&mut self, at: Lane) {
         let over: Vec<SlotId> =
             self.flows.iter().filter(|(_, flow)| flow.lane.interface == at.interface).map(|(id, _)| id).collect();
-        let mtu = mtu.min(usize::from(u16::MAX)) as u16;
         for id in over {
-            let Self { config, now, flows, .. } = self;
-            if flows.find_mut(id).is_some_and(|flow| flow.tcb.on_link_mtu(&config.tcp, *now, mtu)) {
+            let Self { config, now, flows, links, .. } = self;
+            let Some(flow) = flows.find_mut(id) else { continue };
+            let mtu = links[at.link()].mtu_to(flow.key.remote).min(usize::from(u16::MAX)) as u16;
+            if flow.tcb.on_link_mtu(&config.tcp, *now, mtu) {
                 self.touch(id);
             }
         }

@@ -63,7 +63,8 @@ impl<D: Device, S: Service> Engine<D, S> {
                 if let Some(endpoint) = about.filter(concerns) {
                     let remote = SocketAddr::new(remote.ip(), quoted.target_port);
                     let claimed = trouble.mtu.and_then(|mtu| pmtu::claimed(mtu, quoted.len, quoted.target));
-                    let mtu = claimed.and_then(|mtu| self.core.learn_from_datagram(at, quoted, mtu));
+                    let connected = self.core.endpoints.at(endpoint).is_some_and(|endpoint| endpoint.peer.is_some());
+                    let mtu = claimed.and_then(|mtu| self.core.learn_from_datagram(at, quoted, mtu, connected));
                     let error = IcmpError { endpoint: EndpointId(endpoint), remote, icmp_type, code, mtu };
                     self.service.icmp_error(&mut self.core, error);
                 }
@@ -372,6 +373,7 @@ impl<D: Device> Core<D> {
             }
             self.settle(at, Verdict::Drop(frame, Drop::NeighborUnreachable));
         }
+        self.tell_silent_routers(at);
         silent
     }
 

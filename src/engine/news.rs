@@ -1,8 +1,8 @@
 //! What the kernel knows, on its way to an engine, and what the engine wishes of the kernel.
 //!
 //! Two bounded queues between an engine and the control thread: [`News`] come in and are applied once a turn (`engine/follow.rs`), [`Wish`]es go
-//! out. The control thread holds the [`Feed`] and learns of a full queue at once, so that it can send later what did not fit; of the wishes that find no
-//! room, all but that of a duplicate come again by themselves. Nothing here knows netlink; nothing panics.
+//! out. The control thread holds the [`Feed`] and learns of a full queue at once, so that it can send later what did not fit; wishes that find no
+//! room come again by themselves. Nothing here knows netlink; nothing panics.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -61,6 +61,13 @@ pub enum News {
         /// Bytes.
         mtu: usize,
     },
+    /// The largest IPv6 packet that routers allow, in bytes; one that the link does not carry says nothing.
+    MtuV6 {
+        /// The interface.
+        interface: u16,
+        /// Bytes; `usize::MAX` when none says anything.
+        mtu: usize,
+    },
     /// How long a neighbour is to count as reachable over IPv6, by what routers advertise.
     Reachable {
         /// The interface.
@@ -107,6 +114,13 @@ pub enum Wish {
         interface: u16,
         /// The address.
         address: Ipv6Addr,
+    },
+    /// A router whose routes are used does not answer when it is asked for.
+    Silent {
+        /// The interface.
+        interface: u16,
+        /// Its address.
+        router: Ipv6Addr,
     },
     /// Routes that others have taken the place of, to be freed where time does not matter.
     Free(Box<Routes>),
@@ -168,9 +182,9 @@ impl Feed {
 impl Follow {
     /// Tells the control thread; it is woken for what cannot wait.
     pub(super) fn wish(&self, wish: Wish) {
-        let urgent = matches!(wish, Wish::Use { .. } | Wish::Router { .. } | Wish::Duplicate { .. });
-        // What finds no room is wished again: neighbours are asked for again, and confirmed again; routers say again what they said. A duplicate is said
-        // once: if it is lost among so many wishes, its prefix stays without an address.
+        let urgent = matches!(wish, Wish::Use { .. } | Wish::Router { .. } | Wish::Duplicate { .. } | Wish::Silent { .. });
+        // What finds no room is wished again: neighbours are asked for again, and confirmed again; routers say again what they said, and with
+        // that it is told again which addresses others have.
         if self.wishes.push(wish).is_ok() && urgent {
             let _ = self.waker.wake();
         }

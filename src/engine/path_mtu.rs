@@ -21,26 +21,33 @@ impl<D: Device> Core<D> {
     pub(super) fn learn_from_flow(&mut self, id: SlotId) {
         let Some(flow) = self.flows.find(id) else { return };
         let path = Path { interface: flow.key.link.interface, target: flow.key.remote };
-        self.learn_path_mtu(path, flow.tcb.path_mtu());
+        self.learn_path_mtu(path, flow.tcb.path_mtu(), true);
     }
 
-    /// A datagram of ours was larger than `mtu`, which is what its path carries. Returns what is known now.
+    /// A datagram of ours was larger than `mtu`, which is what its path carries. Returns what is known now. When the endpoint has no one peer anybody
+    /// could have made the error up: then so many are believed in a second, and connections are not told.
     #[cold]
     #[inline(never)]
-    pub(super) fn learn_from_datagram(&mut self, at: Lane, quoted: &Quoted, mtu: u16) -> Option<u16> {
-        if usize::from(quoted.len) > self.link_of(at).interface.mtu {
+    pub(super) fn learn_from_datagram(&mut self, at: Lane, quoted: &Quoted, mtu: u16, connected: bool) -> Option<u16> {
+        if usize::from(quoted.len) > self.link_of(at).mtu_to(quoted.target) {
             // None of ours is as large as that.
             return None;
         }
+        if !connected && !self.path_mtu_bucket.take(self.now) {
+            return None;
+        }
         let path = Path { interface: at.interface, target: quoted.target };
-        self.learn_path_mtu(path, mtu);
+        self.learn_path_mtu(path, mtu, connected);
         self.path_mtus.find(self.now, path).map(|known| known.mtu)
     }
 
-    /// What is news is told to every connection with the destination.
-    fn learn_path_mtu(&mut self, path: Path, mtu: u16) {
-        let Some(PathMtu { mtu, until }) = self.path_mtus.narrow(self.now, path, mtu) else { return };
+    /// What is news is told to every connection with the destination, if it is sure.
+    fn learn_path_mtu(&mut self, path: Path, mtu: u16, sure: bool) {
+        let Some(PathMtu { sure: mtu, until, .. }) = self.path_mtus.narrow(self.now, path, mtu, sure) else { return };
         self.counters.path_mtus_learned += 1;
+        if !sure {
+            return;
+        }
         let leads_there = |flow: &Flow| flow.key.remote == path.target && flow.key.link.interface == path.interface;
         let concerned: Vec<SlotId> = self.flows.iter().filter(|(_, flow)| leads_there(flow)).map(|(id, _)| id).collect();
         for id in concerned {
@@ -57,19 +64,20 @@ impl<D: Device> Core<D> {
         let Some(flow) = self.flows.find_mut(id) else { return };
         if usize::from(flow.tcb.path_mtu()) > self.path_mtus.narrowest() {
             let path = Path { interface: flow.key.link.interface, target: flow.key.remote };
-            if let Some(PathMtu { mtu, until }) = self.path_mtus.find(self.now, path) {
-                flow.tcb.on_path_mtu(mtu, until);
+            if let Some(PathMtu { sure, until, .. }) = self.path_mtus.find(self.now, path).filter(|known| known.sure < u16::MAX) {
+                flow.tcb.on_path_mtu(sure, until);
             }
         }
     }
 
     /// The largest packet for an address that leaves by a port, in bytes: no larger than the link and the path carry.
     pub(super) fn packet_limit(&mut self, at: Lane, target: IpAddr) -> usize {
-        let mtu = self.link_of(at).interface.mtu;
+        let target = Address::from(target);
+        let mtu = self.link_of(at).mtu_to(target);
         if mtu <= self.path_mtus.narrowest() {
             return mtu;
         }
-        let path = Path { interface: at.interface, target: target.into() };
+        let path = Path { interface: at.interface, target };
         self.path_mtus.find(self.now, path).map_or(mtu, |known| mtu.min(known.mtu.into()))
     }
 
@@ -84,7 +92,7 @@ impl<D: Device> Core<D> {
         //= rfc8899#4.5
         //# A PL implementing this specification MUST suspend network
         //# layer processing of outgoing packets that enforces a PMTU
-        let limit = if probe { self.link_of(at).interface.mtu } else { self.packet_limit(at, target) };
+        let limit = if probe { self.link_of(at).mtu_to(target.into()) } else { self.packet_limit(at, target) };
         emit::ip_header_len(target.into()) + udp::HEADER_LEN + len <= limit
     }
 

@@ -85,7 +85,26 @@ impl<D: Device> Core<D> {
             self.learn(at, IpAddr::V6(said.address), mac);
         }
         self.wish(Wish::Router { interface, said: Box::new(*said) });
+        // Said again, should it have found no room.
+        let link = self.link_of(at);
+        let another_has = link.candidates.iter().filter(|candidate| candidate.is_duplicate()).map(Candidate::address);
+        another_has.filter(|&address| link.is_advertised(address)).for_each(|address| self.another_has(at, address));
         Ok(())
+    }
+
+    /// Tells of routers that do not answer any more, so that others take their place.
+    pub(super) fn tell_silent_routers(&self, at: Lane) {
+        let link = self.link_of(at);
+        if link.advertised.is_none() {
+            return;
+        }
+        for hop in link.interface.routes.iter().filter_map(|route| route.via) {
+            if let IpAddr::V6(router) = hop
+                && link.neighbors.is_silent(link.hop(hop))
+            {
+                self.wish(Wish::Silent { interface: at.interface, router });
+            }
+        }
     }
 
     /// An address made of what routers advertise is another station's.

@@ -331,7 +331,7 @@ impl<D: Device> Core<D> {
             //# when the effective MTU of an interface varies packet-to-packet, TCP implementations SHOULD use the smallest
             //# effective MTU of the interface to calculate the value to advertise in the MSS Option (SHLD-6).
             ip,
-            mss: self.link_of(at).interface.mtu.saturating_sub(usize::from(ip.headers())).min(usize::from(u16::MAX)) as u16,
+            mss: self.link_of(at).mtu_to(key.remote).saturating_sub(usize::from(ip.headers())).min(usize::from(u16::MAX)) as u16,
         }
     }
 

@@ -39,12 +39,17 @@ pub(super) fn following(nic: &Nic, interfaces: &[Interface], steering: &Arc<Mute
                 Err(error) => tracing::warn!("{error}"),
             }
         }
-        if let Some(first) = interfaces.first_mut() {
-            first.claim = Claim::Addresses(claimed.iter().chain(&steered).copied().collect());
-        }
+        let Some(first) = interfaces.first_mut() else { return steered };
+        let before = first.claim.clone();
+        first.claim = Claim::Addresses(claimed.iter().chain(&steered).copied().collect());
         let mut steering = steering.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = Claims::of(&interfaces).and_then(|claims| steering.update(&claims)) {
             tracing::warn!("{error}");
+            // What was steered before still is, and nothing else.
+            steered.retain(|cidr| before.addresses().contains(cidr));
+            if let Some(first) = interfaces.first_mut() {
+                first.claim = Claim::Addresses(claimed.iter().chain(&steered).copied().collect());
+            }
         }
         held.retain(|held, _| steered.iter().any(|cidr| cidr.address == *held));
         steered

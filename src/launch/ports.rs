@@ -55,10 +55,14 @@ pub(super) fn on_addresses(
                 Err(error) => tracing::warn!("{error}"),
             }
         }
+        let before = interface.addresses().to_vec();
         interface.claim = Claim::Ports { addresses: addresses.clone(), ports: claimed.clone() };
         let mut steering = steering.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = claims_of(&interface).and_then(|claims| steering.update(&claims)) {
             tracing::warn!("{error}");
+            // What was steered before still is, and nothing else.
+            addresses.retain(|cidr| before.contains(cidr));
+            interface.claim = Claim::Ports { addresses: addresses.clone(), ports: claimed.clone() };
         }
         ports.held.retain(|held, _| addresses.iter().any(|cidr| cidr.address == *held));
         addresses

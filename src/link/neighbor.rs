@@ -439,6 +439,12 @@ impl<F> NeighborCache<F> {
         frames.extend(self.waiting.drain(..).map(|(_, frame)| frame));
     }
 
+    /// True for a neighbour that was asked for in vain a moment ago.
+    pub fn is_silent(&self, hop: Hop) -> bool {
+        let entry = self.index.get(&hop).and_then(|&slot| self.entries.get(slot));
+        entry.is_some_and(|entry| matches!(entry.state, State::Failed { .. }))
+    }
+
     /// How many frames wait.
     pub fn held(&self) -> usize {
         self.waiting.len()

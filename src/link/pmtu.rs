@@ -1,7 +1,8 @@
 //! How large packets to a destination may be: the path MTUs that were found smaller than the link's (RFC 1191, RFC 8201).
 //!
 //! The engine adds what an ICMP error said once a connection or an endpoint has confirmed that the error is about a packet of its own (RFC 5927 7.2), and looks here when
-//! a connection begins and before it sends a datagram. A connection keeps what it was told, so that no segment is looked up. Bounded in entries and in
+//! a connection begins and before it sends a datagram. An endpoint that speaks to all cannot tell an error from a forged one: what it learns is so
+//! much less sure that connections do not hear of it. A connection keeps what it was told, so that no segment is looked up. Bounded in entries and in
 //! time; pure, time is an argument; nothing allocates after [`PathMtus::new`], and nothing panics.
 
 use std::collections::HashMap;
@@ -19,6 +20,8 @@ use crate::time::Instant;
 pub struct PathMtus {
     paths: HashMap<Path, PathMtu, Secret>,
     narrowest: usize,
+    /// What every link carries of either family.
+    every_link: usize,
     /// When the first of them is forgotten.
     next_end: Instant,
 }
@@ -37,6 +40,8 @@ pub struct Path {
 pub struct PathMtu {
     /// The largest packet that it carries, in bytes.
     pub mtu: u16,
+    /// The same by errors about what only the two ends know; `u16::MAX` when there was none.
+    pub sure: u16,
     /// How long that is believed.
     pub until: Instant,
 }
@@ -45,13 +50,19 @@ impl PathMtus {
     /// None, and room for [`PATH_MTUS`]; `secret` keeps peers from choosing addresses that meet in one place.
     pub fn new(secret: &[u8; 16]) -> Self {
         let paths = HashMap::with_capacity_and_hasher(PATH_MTUS, Secret(SipHasher13::new_with_key(secret)));
-        Self { paths, narrowest: usize::MAX, next_end: Instant::NEVER }
+        Self { paths, narrowest: usize::MAX, every_link: usize::MAX, next_end: Instant::NEVER }
     }
 
     /// No path is known to carry less than this, in bytes: what is no larger needs no look at the others.
     #[inline]
     pub const fn narrowest(&self) -> usize {
         self.narrowest
+    }
+
+    /// Some link carries IPv6 packets of no more than this, which are to be looked at as if a path did; `usize::MAX` for none.
+    pub fn limit_links(&mut self, mtu: usize) {
+        self.every_link = mtu;
+        self.settle();
     }
 
     /// What is known of a path, if it is narrower than its link.
@@ -62,22 +73,26 @@ impl PathMtus {
         self.paths.get(&path).copied()
     }
 
-    /// A path carries packets of no more than `mtu` bytes. Returns what is believed from now on, if that is news.
+    /// A path carries packets of no more than `mtu` bytes; it is sure when the error could be made by nobody who does not see the packets. Returns
+    /// what is believed from now on, if that is news.
     #[cold]
-    pub fn narrow(&mut self, now: Instant, path: Path, mtu: u16) -> Option<PathMtu> {
+    pub fn narrow(&mut self, now: Instant, path: Path, mtu: u16, sure: bool) -> Option<PathMtu> {
         self.forget(now);
         let mtu = mtu.max(least(path.target));
+        let before = self.paths.get(&path).map_or((u16::MAX, u16::MAX), |known| (known.mtu, known.sure));
         //= rfc8201#4
         //# A node must not increase its estimate of the Path MTU in response to
         //# the contents of a Packet Too Big message.
-        if self.paths.get(&path).is_some_and(|known| known.mtu <= mtu) {
+        let after = (before.0.min(mtu), if sure { before.1.min(mtu) } else { before.1 });
+        if after == before {
             return None;
         }
         if self.paths.len() >= PATH_MTUS && !self.paths.contains_key(&path) {
-            let oldest = self.paths.iter().min_by_key(|(_, known)| known.until).map(|(&path, _)| path);
+            let order = |known: &PathMtu| (known.sure < u16::MAX, known.until);
+            let oldest = self.paths.iter().min_by_key(|(_, known)| order(known)).map(|(&path, _)| path);
             self.paths.remove(&oldest?);
         }
-        let known = PathMtu { mtu, until: now + BELIEVED };
+        let known = PathMtu { mtu: after.0, sure: after.1, until: now + BELIEVED };
         self.paths.insert(path, known);
         self.settle();
         Some(known)
@@ -98,7 +113,7 @@ impl PathMtus {
 
     fn settle(&mut self) {
         let known = || self.paths.values();
-        self.narrowest = known().map(|known| usize::from(known.mtu)).min().unwrap_or(usize::MAX);
+        self.narrowest = known().map(|known| usize::from(known.mtu)).min().unwrap_or(usize::MAX).min(self.every_link);
         self.next_end = known().map(|known| known.until).min().unwrap_or(Instant::NEVER);
     }
 }
@@ -187,15 +202,15 @@ mod tests {
     fn only_what_is_narrower_is_news() {
         let mut paths = PathMtus::new(&[1; 16]);
         assert_eq!((paths.narrowest(), paths.find(START, path(1))), (usize::MAX, None));
-        let known = PathMtu { mtu: 1300, until: START + BELIEVED };
-        assert_eq!(paths.narrow(START, path(1), 1300), Some(known));
+        let known = PathMtu { mtu: 1300, sure: 1300, until: START + BELIEVED };
+        assert_eq!(paths.narrow(START, path(1), 1300, true), Some(known));
         for mtu in [1300, 1301, 9000] {
-            assert_eq!(paths.narrow(START + Duration::from_secs(1), path(1), mtu), None);
+            assert_eq!(paths.narrow(START + Duration::from_secs(1), path(1), mtu, true), None);
         }
         assert_eq!(paths.find(START, path(1)), Some(known));
         assert_eq!(paths.find(START, path(2)), None);
         assert_eq!(paths.find(START, Path { interface: 1, ..path(1) }), None, "by another interface the way is another");
-        assert_eq!(paths.narrow(START, path(1), 700).map(|known| known.mtu), Some(700));
+        assert_eq!(paths.narrow(START, path(1), 700, true).map(|known| known.mtu), Some(700));
         assert_eq!(paths.narrowest(), 700);
     }
 
@@ -207,8 +222,8 @@ mod tests {
     #[test]
     fn what_is_known_is_forgotten_after_ten_minutes() {
         let mut paths = PathMtus::new(&[1; 16]);
-        paths.narrow(START, path(1), 700);
-        paths.narrow(START + Duration::from_secs(60), path(2), 1300);
+        paths.narrow(START, path(1), 700, true);
+        paths.narrow(START + Duration::from_secs(60), path(2), 1300, true);
         assert!(paths.find(START + Duration::from_secs(599), path(1)).is_some());
         assert_eq!(paths.find(START + BELIEVED, path(1)), None);
         assert_eq!(paths.narrowest(), 1300);
@@ -217,16 +232,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_sure_is_kept_apart_and_gives_way_first() {
+        let mut paths = PathMtus::new(&[1; 16]);
+        let both = |known: Option<PathMtu>| known.map(|known| (known.mtu, known.sure));
+        assert_eq!(both(paths.narrow(START, path(1), 700, false)), Some((700, u16::MAX)));
+        assert_eq!(paths.narrow(START, path(1), 900, false), None);
+        assert_eq!(both(paths.narrow(START, path(1), 1300, true)), Some((700, 1300)));
+        assert_eq!(both(paths.narrow(START, path(1), 600, true)), Some((600, 600)));
+        let later = START + Duration::from_secs(1);
+        for n in 2..=PATH_MTUS as u32 {
+            paths.narrow(later, path(n), 1300, false);
+        }
+        assert!(paths.narrow(later, path(1 << 20), 1300, false).is_some());
+        assert!(paths.find(later, path(1)).is_some(), "the oldest, but sure");
+    }
+
+    #[test]
     fn a_full_table_forgets_what_is_oldest() {
         let mut paths = PathMtus::new(&[1; 16]);
         let room = paths.paths.capacity();
         let at = |n: u32| START + Duration::from_millis(n.into());
         for n in 0..PATH_MTUS as u32 {
-            assert!(paths.narrow(at(n), path(n), 1300).is_some());
+            assert!(paths.narrow(at(n), path(n), 1300, true).is_some());
         }
-        assert!(paths.narrow(at(5000), path(7), 900).is_some(), "one that is there needs no room");
+        assert!(paths.narrow(at(5000), path(7), 900, true).is_some(), "one that is there needs no room");
         assert!(paths.find(at(5000), path(0)).is_some());
-        assert!(paths.narrow(at(5000), path(1 << 20), 1300).is_some());
+        assert!(paths.narrow(at(5000), path(1 << 20), 1300, true).is_some());
         assert_eq!((paths.find(at(5000), path(0)), paths.paths.len()), (None, PATH_MTUS));
         assert_eq!(paths.paths.capacity(), room, "it does not grow");
     }
@@ -261,7 +292,7 @@ mod tests {
             assert_eq!(claimed(mtu, sent, target), taken, "{mtu} for {sent} to {target}");
         }
         let mut paths = PathMtus::new(&[1; 16]);
-        assert_eq!(paths.narrow(START, path(1), 1).map(|known| known.mtu), Some(552));
-        assert_eq!(paths.narrow(START, Path { interface: 0, target: v6() }, 1).map(|known| known.mtu), Some(1280));
+        assert_eq!(paths.narrow(START, path(1), 1, true).map(|known| known.mtu), Some(552));
+        assert_eq!(paths.narrow(START, Path { interface: 0, target: v6() }, 1, true).map(|known| known.mtu), Some(1280));
     }
 }

@@ -24,7 +24,7 @@ pub struct Routers {
     secret: [u8; 16],
     /// Name of the interface, which the identifiers depend on.
     interface: String,
-    /// In the order in which they were first heard.
+    /// In the order in which they were first heard, silent ones behind the others.
     routers: Vec<DefaultRouter>,
     on_link: Vec<OnLink>,
     addresses: Vec<Autonomous>,
@@ -112,6 +112,23 @@ impl Routers {
         match next_address(&self.secret, own.prefix, &self.interface, own.attempt + 1) {
             Some((attempt, address)) => (own.attempt, own.address) = (attempt, address),
             None => own.attempt = stable::ATTEMPTS,
+        }
+    }
+
+    /// A router does not answer when neighbours are asked for it: the next one takes its place.
+    pub fn silent(&mut self, address: Ipv6Addr) {
+        //= rfc4861#6.3.6
+        //# Routers that are reachable or probably reachable (i.e., in any
+        //# state other than INCOMPLETE) SHOULD be preferred over routers
+        //# whose reachability is unknown or suspect
+        //= rfc4861#6.3.6
+        //# When no routers on the list are known to be reachable or
+        //# probably reachable, routers SHOULD be selected in a round-robin
+        //# fashion
+        // Both by this: the first that still answers comes first, and when none does each has its turn.
+        if let Some(at) = self.routers.iter().position(|router| router.address == address) {
+            let silent = self.routers.remove(at);
+            self.routers.push(silent);
         }
     }
 
@@ -293,6 +310,22 @@ mod tests {
         link.advertised(after(1801), &router(2, 0, &[]));
         assert_eq!(link.told(after(1801)), Told::default());
         assert_eq!(link.deadline(after(1801)), Instant::NEVER);
+    }
+
+    #[test]
+    fn a_router_that_is_silent_gives_way_to_the_next_and_each_has_its_turn() {
+        let mut link = routers();
+        (1..=3).for_each(|last| link.advertised(NOW, &router(last, 1800, &[])));
+        let address = |last| router(last, 0, &[]).address;
+        let default = |link: &Routers| shown(&link.told(NOW))[0].clone();
+        let mut turns = Vec::new();
+        for silent in [1, 9, 2, 3, 1] {
+            link.silent(address(silent));
+            turns.push(default(&link));
+            link.advertised(NOW, &router(1, 1800, &[]));
+        }
+        let expected = [2, 2, 3, 1, 2].map(|last| format!("::/0=fe80::{last}"));
+        assert_eq!(turns, expected);
     }
 
     #[test]

@@ -189,6 +189,23 @@ fn frames_of_other_vlans_stay_with_the_kernel() {
     world.assert_untouched();
 }
 
+/// The kernel takes the tag off a frame of a VLAN that it has no interface for, and shows it to whoever listens for its EtherType.
+#[test]
+fn copies_are_not_of_other_vlans() {
+    let Some(world) = world() else { return };
+    let server = Server::with(&world, &["-a", SERVER_CIDR, "echo:7"]);
+    let address = [10, 0, 0, 77];
+    let mac = world.client_mac();
+    let announcement = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &mac, &address, &[0; 6], &address].concat();
+    let mut wire = Injector::new(&world);
+    for tags in [&[][..], &[0x81, 0, 0, 9], &[0x88, 0xa8, 0, 9], &[0x81, 0, 0, 9, 0x81, 0, 0, 9]] {
+        wire.send(&[&[0xff; 6][..], &mac, tags, &[8, 6], &announcement].concat());
+    }
+    wire.finish();
+    let summary = server.stop();
+    assert_eq!(summary.counter("copies"), 1, "{}", summary.value());
+}
+
 #[test]
 fn an_offload_that_hides_tags_is_refused() {
     let Some(world) = world() else { return };

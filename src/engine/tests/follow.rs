@@ -114,6 +114,7 @@ impl World {
             Wish::Confirm { ip, .. } => ("confirm", ip.to_string()),
             Wish::Router { said, .. } => ("router", said.address.to_string()),
             Wish::Duplicate { address, .. } => ("duplicate", address.to_string()),
+            Wish::Silent { router, .. } => ("silent", router.to_string()),
             Wish::Free(routes) => ("free", routes.len().to_string()),
         };
         std::iter::from_fn(|| self.feed.wish()).map(words).collect()

@@ -1,5 +1,7 @@
 //! What a service sets of a connection and hears of it, and what ICMP does to one, on the wire.
 
+use std::net::Ipv4Addr;
+
 use super::wire::{OUR_MAC, OURS, PEER, PEER_MAC, Peer, packet, serve_with};
 use super::*;
 use crate::service::Notice;
@@ -89,8 +91,13 @@ pub(super) fn unreachable(code: u8, mtu: u16, seq: SeqNum) -> Vec<u8> {
 
 /// The same about any packet of ours whose payload, `len` bytes long, begins with `payload`.
 pub(super) fn about(protocol: u8, code: u8, mtu: u16, len: usize, payload: &[u8]) -> Vec<u8> {
+    about_packet_to(PEER, protocol, code, mtu, len, payload)
+}
+
+/// The same about a packet to another.
+pub(super) fn about_packet_to(target: Ipv4Addr, protocol: u8, code: u8, mtu: u16, len: usize, payload: &[u8]) -> Vec<u8> {
     let mut quoted = vec![0; 20];
-    ipv4::emit(&mut quoted, &Ipv4::outgoing(OURS, PEER, protocol, len));
+    ipv4::emit(&mut quoted, &Ipv4::outgoing(OURS, target, protocol, len));
     quoted.extend(payload);
     let mut message = vec![3, code, 0, 0, 0, 0];
     message.extend(mtu.to_be_bytes());

@@ -1,8 +1,9 @@
 //! A path narrower than the link, as routers tell of it: who learns of it, who is believed, and for how long.
 
-use super::notices::{about, unreachable};
+use super::notices::{about, about_packet_to, unreachable};
 use super::wire::{Peer, serve, serve_with};
 use super::*;
+use crate::limits;
 use crate::service::{CallError, EndpointId, IcmpError, Local, Sending};
 use crate::tcp::seq::SeqNum;
 use crate::wire::ipv4::{self, PROTOCOL_UDP};
@@ -101,8 +102,10 @@ fn packets(peer: &mut Peer) -> Vec<(usize, bool)> {
 
 /// About a datagram of ours with a payload of `len` bytes.
 fn too_big(mtu: u16, len: usize) -> Vec<u8> {
-    about(PROTOCOL_UDP, TOO_BIG, mtu, 8 + len, &[0, 7, 5000_u16.to_be_bytes()[0], 5000_u16.to_be_bytes()[1], 0, 8, 0, 0])
+    about(PROTOCOL_UDP, TOO_BIG, mtu, 8 + len, &FROM_7_TO_5000)
 }
+
+const FROM_7_TO_5000: [u8; 8] = [0, 7, 0x13, 0x88, 0, 8, 0, 0];
 
 fn asked_for(engine: &mut Engine<MemoryDevice, Sender>, peer: &mut Peer, clock: &ManualClock) {
     peer.answer_arp();
@@ -173,6 +176,27 @@ fn an_endpoint_is_told_what_the_path_carries() {
     let large = Err(CallError::TooLarge);
     assert_eq!(sent[..], [Ok(()), large, Ok(()), large, large]);
     assert_eq!(limits[..], [Some(1472), Some(1272), Some(1472)]);
+}
+
+#[test]
+fn what_anybody_can_make_up_is_believed_so_often_and_told_to_no_connection() {
+    let mut served = serve_with(Sender::default(), |tcp| tcp.timestamps = false);
+    open(&mut served, 5000);
+    let (engine, peer, clock) = &mut served;
+    peer.answers();
+    for last in 0..=limits::UNSURE_PATH_MTUS {
+        // Each about another target, the peer of the connections first.
+        let target = [10, 0, 0, last as u8 + 1].into();
+        peer.send(&about_packet_to(target, PROTOCOL_UDP, TOO_BIG, 1300, 8 + 1472, &FROM_7_TO_5000));
+        engine.turn(clock);
+    }
+    let believed = engine.service().errors.iter().filter(|error| error.mtu == Some(1300)).count();
+    assert_eq!((believed, engine.service().errors.len()), (limits::UNSURE_PATH_MTUS as usize, believed + 1));
+    order(&mut served, Order::Stream(0));
+    assert_eq!(payloads(&mut served.1)[..2], [1460, 1460], "a connection that was there");
+    open(&mut served, 5001);
+    order(&mut served, Order::Stream(1));
+    assert_eq!(payloads(&mut served.1)[..2], [1460, 1460], "a new one");
 }
 
 //= type=test
@@ -260,7 +284,7 @@ impl Service for Opener {
 
     fn start(&mut self, cx: &mut impl Context) {
         let to = "10.0.0.1:5000".parse().unwrap();
-        cx.open_udp(Local::from(7)).unwrap();
+        cx.connect_udp(Local::from(7), to).unwrap();
         cx.send_to(EndpointId(0), to, &[1; 1472]).unwrap();
     }
 
@@ -273,7 +297,7 @@ impl Service for Opener {
     }
 }
 
-/// The path was found narrow by a datagram; the connection knows it although its SYN offers what the link takes.
+/// The path was found narrow by a datagram of a connected endpoint; the connection knows it although its SYN offers what the link takes.
 #[test]
 fn a_connection_that_we_open_knows_the_path_too() {
     let (mut engine, mut peer, clock) = serve_with(Opener, |tcp| tcp.timestamps = false);

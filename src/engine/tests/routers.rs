@@ -1,14 +1,17 @@
 //! Router advertisements that are followed: routers asked for, what they say handed on, addresses that come and go.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::wire::{OUR_MAC, PEER_MAC, Peer};
 use super::*;
+use crate::demux::{FlowKey, Link};
 use crate::device::{Drop, memory};
+use crate::engine::core::{Core, Lane};
 use crate::engine::{Feed, News, Wish};
 use crate::limits;
 use crate::link::nd::Outgoing;
+use crate::link::neighbor::Lookup;
 use crate::link::routes::Route;
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::{ALL_NODES, multicast_mac};
@@ -16,6 +19,7 @@ use crate::wire::nd::{self, Nd, NeighborAdvertisement};
 use crate::wire::vlan::Vlan;
 
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const LANE: Lane = Lane { port: 0, interface: 0 };
 const ADDRESS: &str = "2001:db8::7/128";
 
 struct World {
@@ -101,6 +105,7 @@ impl World {
         let words = |wish| match wish {
             Wish::Router { said, .. } => format!("{} for {} s", said.address, said.lifetime.as_secs()),
             Wish::Duplicate { address, .. } => format!("{address} is another's"),
+            Wish::Silent { router, .. } => format!("{router} is silent"),
             other => format!("{other:?}"),
         };
         std::iter::from_fn(|| self.feed.wish()).map(words).collect()
@@ -198,6 +203,8 @@ fn another_station_that_has_the_address_is_told_and_ends_nothing_else() {
     world.pass(5);
     assert_eq!((world.wishes(), world.owns()), (vec!["2001:db8::7 is another's".to_owned()], false));
     assert!(world.engine.core.duplicates.is_empty(), "the start does not fail for it");
+    world.advertises(1800);
+    assert_eq!(world.wishes(), ["fe80::1 for 1800 s", "2001:db8::7 is another's"], "again, should nobody have heard it");
 }
 
 #[test]
@@ -221,4 +228,44 @@ fn the_time_that_neighbours_count_as_reachable_follows_and_routes_too() {
     let link = &world.engine.core.links[0];
     assert!((5..=15).contains(&link.neighbors.reachable_time().as_secs()), "{:?}", link.neighbors.reachable_time());
     assert_eq!(crate::link::route::next_hop(&link.interface, "2001:db8:9::1".parse().unwrap()), Some(ROUTER.into()));
+}
+
+#[test]
+fn a_router_that_does_not_answer_is_told_of() {
+    let mut world = World::settled();
+    let routes = [Route::default_via(ROUTER.into()), "fd09::/64=fd00::9".parse().unwrap()].into_iter().collect();
+    world.feed.tell(News::Routes { interface: 0, routes: Box::new(routes) }).unwrap();
+    world.pass(1);
+    for hop in [IpAddr::V6(ROUTER), "fd00::8".parse().unwrap()] {
+        assert!(matches!(world.engine.core.lookup_neighbor(LANE, hop), Lookup::Ask));
+    }
+    assert!(world.wishes().iter().all(|wish| wish.starts_with("Free")), "not yet");
+    world.pass(4);
+    let wishes = world.wishes();
+    assert!(!wishes.is_empty() && wishes.iter().all(|wish| wish == "fe80::1 is silent"), "{wishes:?}");
+}
+
+#[test]
+fn what_routers_allow_holds_for_ipv6_alone() {
+    let mut world = World::settled();
+    let core = &mut world.engine.core;
+    let [v4, v6]: [IpAddr; 2] = ["10.0.0.9", "fd00::9"].map(|text| text.parse().unwrap());
+    let limits = |core: &mut Core<MemoryDevice>| [v4, v6].map(|target| core.packet_limit(LANE, target));
+    assert_eq!(limits(core), [1500, 1500]);
+    for (mtu, known) in [(1300, 1300), (9000, 1500), (1280, 1280), (usize::MAX, 1500)] {
+        world.feed.tell(News::MtuV6 { interface: 0, mtu }).unwrap();
+        world.pass(1);
+        let core = &mut world.engine.core;
+        assert_eq!(limits(core), [1500, known]);
+        let fits = |core: &mut Core<MemoryDevice>, target, len| core.goes_in_one_frame(LANE, target, len, false);
+        assert!(fits(core, v4, 1472) && fits(core, v6, known - 48) && !fits(core, v6, known - 47));
+        let key = |target: IpAddr| FlowKey {
+            local: target.into(),
+            remote: target.into(),
+            local_port: 7,
+            remote_port: 7,
+            link: Link { interface: 0 },
+        };
+        assert_eq!([v4, v6].map(|target| core.opening(LANE, &key(target), None).mss), [1460, known as u16 - 60]);
+    }
 }
