@@ -20,7 +20,8 @@ passed=0
 failed=0
 failures=()
 times=$(mktemp)
-trap 'rm -f "$times"' EXIT
+behind=''
+trap 'rm -f "$times"; [[ -z $behind ]] || kill -- "-$behind" 2>/dev/null || true' EXIT
 
 # check NAME COMMAND...: a step that passes or fails as a whole.
 check() {
@@ -79,6 +80,15 @@ count_tests() {
     done
 }
 
+# Builds what is run later with the time that is left while others run, most of which wait. What goes wrong is said when it is run.
+build_behind() {
+    # A process group of its own, to be ended as a whole.
+    set -m
+    { chrt --idle --pid 0 "$BASHPID" && "${pure[@]}" --no-run && "${loom[@]}" --no-run; } >/dev/null 2>&1 &
+    behind=$!
+    set +m
+}
+
 microseconds() {
     local now=$EPOCHREALTIME
     printf '%s' "${now/[.,]/}"
@@ -91,7 +101,8 @@ record() {
 need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils-ping nc=netcat-openbsd socat=socat \
-    curl=curl wrk=wrk dig=bind9-dnsutils nft=nftables python3=python3 shellcheck=shellcheck setpriv=util-linux
+    curl=curl wrk=wrk dig=bind9-dnsutils nft=nftables python3=python3 shellcheck=shellcheck setpriv=util-linux \
+    chrt=util-linux
 cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
 cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup component add clippy"
 tests_as_root
@@ -101,10 +112,14 @@ check scripts shellcheck -x -P scripts scripts/*.sh .ci/run
 check citations scripts/rfc.sh
 check lints cargo clippy --locked --all-targets -- -D warnings
 check "lints without afxdp" cargo clippy --locked --all-targets --no-default-features -- -D warnings
+# In a folder of its own: the commands that the tests start must not be exchanged for others meanwhile.
+pure=(cargo test --locked --no-default-features --lib --bins --tests --no-fail-fast --target-dir target/pure)
+loom=(env "RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/loom-rustc.sh" cargo test --locked --lib --no-fail-fast xsk::cursor)
+build_behind
 tests tests cargo test --locked --no-fail-fast -- --test-threads=1
-tests "without afxdp" cargo test --locked --no-default-features --lib --bins --tests --no-fail-fast -- --test-threads=1
-tests loom env RUSTC_WORKSPACE_WRAPPER="$PWD/scripts/loom-rustc.sh" \
-    cargo test --locked --lib --no-fail-fast xsk::cursor -- --test-threads=1
+wait "$behind" || true
+tests "without afxdp" "${pure[@]}" -- --test-threads=1
+tests loom "${loom[@]}" -- --test-threads=1
 
 say
 say "the ten slowest tests:"

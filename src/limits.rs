@@ -63,6 +63,9 @@ pub const PATH_MTU_MIN: u16 = 552;
 /// Destinations whose path is known to be narrower than the link, per core. When there are more, the one known longest is forgotten, and found
 /// anew by the next error.
 pub const PATH_MTUS: usize = 1024;
+/// Destinations of an interface whose first hop is another than the routes say, because a router told so. When there are more, the one told longest
+/// ago goes by the routes again.
+pub const REDIRECTS: usize = 256;
 /// Errors about the size of datagrams that are believed in a second although anybody may have made them up, those about endpoints with no one peer; and
 /// the most at once.
 pub const UNSURE_PATH_MTUS: u32 = 100;

@@ -24,6 +24,8 @@ pub struct Config {
     pub address_probe_wait: Duration,
     /// Routers are asked for, and what they advertise is handed to whoever holds the [`super::Feed`], in address claims.
     pub router_advertisements: bool,
+    /// Routers may name better first hops, in address claims (RFC 1122 3.2.2.2, RFC 4861 8).
+    pub redirects: bool,
     /// Keys that peers must not know.
     pub secrets: Secrets,
 }
@@ -39,6 +41,7 @@ impl Config {
             address_probes: 0,
             address_probe_wait: Duration::from_secs(1),
             router_advertisements: false,
+            redirects: false,
             secrets,
         }
     }

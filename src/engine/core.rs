@@ -28,6 +28,7 @@ use crate::link::interface::{Claim, Interface};
 use crate::link::neighbor::{Hop, NeighborCache, REACHABLE_TIME};
 use crate::link::pmtu::PathMtus;
 use crate::link::reassembly::Reassembly;
+use crate::link::redirects::Redirects;
 use crate::service::{Connection, Meta};
 use crate::tcp::State;
 use crate::tcp::pool::BufferPool;
@@ -129,6 +130,8 @@ pub(super) struct Link<F> {
     pub(super) defense: Defense,
     /// Routes, neighbours and addresses are the kernel's, and followed.
     pub(super) mirrored: bool,
+    /// Better first hops than the routes say.
+    pub(super) redirects: Redirects,
     /// What routers advertise is followed, if it is.
     pub(super) advertised: Option<Advertised>,
 }
@@ -151,6 +154,7 @@ impl<F> Link<F> {
             neighbors,
             defense: Defense::default(),
             mirrored: false,
+            redirects: Redirects::default(),
             advertised: follows.then(Advertised::default),
         };
         link.set_reachable_time(config, REACHABLE_TIME);
@@ -253,6 +257,8 @@ pub(super) struct Core<D: Device> {
     pub(super) time_waits: VecDeque<SlotId>,
     /// Cookies that have made a connection.
     pub(super) spent_cookies: SpentCookies,
+    /// The service has been started: what finds no port open before that is not told so.
+    pub(super) serving: bool,
     /// Set once a stop began: no new connections.
     pub(super) stopping: bool,
     /// The claimed addresses are on their way.
@@ -323,6 +329,7 @@ impl<D: Device> Core<D> {
             tally: Tally::default(),
             time_waits: VecDeque::with_capacity(2 * connections),
             spent_cookies: SpentCookies::new(),
+            serving: false,
             stopping: false,
             addresses_begun: false,
             duplicates: Vec::new(),

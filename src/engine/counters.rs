@@ -27,6 +27,8 @@ pub struct Counters {
     pub icmp_errors_received: u64,
     /// Times a path was found to carry less than was known, by an ICMP error about a packet of ours.
     pub path_mtus_learned: u64,
+    /// Redirects of routers that were followed.
+    pub redirects_followed: u64,
     /// Frames of which the kernel has the original: ICMP errors of a port claim, what is said to all.
     pub copies: u64,
     /// Such frames for which there was no room.

@@ -35,8 +35,13 @@ impl<D: Device> Core<D> {
         let outcome = ipv6::parse(whole).and_then(|ip| {
             let message = wire_nd::parse(icmp, message, &ip, packet.atomic)?;
             let link = self.link_of(at);
+            let first_hop = |destination| match self.next_hop(at, IpAddr::V6(destination)) {
+                Some(IpAddr::V6(hop)) if self.config.redirects => Some(hop),
+                _ => None,
+            };
+            let redirects_from = if let Nd::Redirect(said) = &message { first_hop(said.destination) } else { None };
             let ours =
-                Ours { mac: link.interface.mac, assigned: &link.claimed_v6, tentative: &link.tentative_v6, redirects_from: None };
+                Ours { mac: link.interface.mac, assigned: &link.claimed_v6, tentative: &link.tentative_v6, redirects_from };
             Ok(nd::on_nd(&message, &ip, packet.ethernet.source, &ours))
         });
         match outcome {
@@ -53,7 +58,19 @@ impl<D: Device> Core<D> {
                 Err(Drop::NdConflict)
             }
             Ok(Outcome::Router(said)) => self.router(at, &said),
-            Ok(Outcome::Redirect { .. }) => Err(Drop::NdRedirect),
+            Ok(Outcome::Redirect { destination, hop, mac }) => {
+                if !self.redirected(at, packet.source.ip(), IpAddr::V6(destination), IpAddr::V6(hop)) {
+                    return Err(Drop::NdRedirect);
+                }
+                //= rfc4861#8.3
+                //# If the redirect contains a Target Link-Layer Address option, the
+                //# host either creates or updates the Neighbor Cache entry for the
+                //# target.
+                if let Some(mac) = mac {
+                    self.learn(at, IpAddr::V6(hop), mac);
+                }
+                Ok(())
+            }
             Ok(Outcome::Drop(why)) | Err(why) => Err(why),
         }
     }

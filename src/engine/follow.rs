@@ -18,6 +18,7 @@ use crate::link::icmp::Reaction;
 use crate::link::interface::{Cidr, Claim};
 use crate::link::neighbor::Known;
 use crate::link::packet::{self, Accepted};
+use crate::link::redirects::Redirects;
 use crate::service::Service;
 use crate::wire::ethernet::ETHERTYPE_ARP;
 use crate::wire::vlan::TAG_LEN;
@@ -65,7 +66,10 @@ impl<D: Device, S: Service> Engine<D, S> {
         match news {
             News::Neighbor { ip, known, .. } => self.core.told_neighbor(at, ip, known),
             News::Routes { mut routes, .. } => {
-                std::mem::swap(&mut self.core.link_mut(at).interface.routes, &mut routes);
+                let link = self.core.link_mut(at);
+                std::mem::swap(&mut link.interface.routes, &mut routes);
+                // They were about the routes that have gone.
+                link.redirects = Redirects::default();
                 self.core.wish(Wish::Free(routes));
             }
             News::Address { address, there, .. } => self.core.told_address(at, address, there),
@@ -102,7 +106,8 @@ impl<D: Device, S: Service> Engine<D, S> {
                 Ok(())
             }
             Reaction::Discovery(icmp) if !self.core.link_of(at).mirrored => self.core.discovery(at, bytes, &packet, &icmp),
-            Reaction::Echo | Reaction::Discovery(_) => Err(Drop::IcmpIgnored),
+            // The routes of a port claim are the kernel's business.
+            Reaction::Echo | Reaction::Redirect { .. } | Reaction::Discovery(_) => Err(Drop::IcmpIgnored),
             Reaction::Drop(why) => Err(why),
         }
     }

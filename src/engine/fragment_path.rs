@@ -108,7 +108,14 @@ impl<D: Device, S: Service> Engine<D, S> {
             //# SEcure Neighbor Discovery messages if the packets carrying them
             //# include an IPv6 Fragmentation Header:
             Reaction::Discovery(_) => Err(Drop::NdFragment),
-            Reaction::Drop(why) => Err(why),
+            // No router needs to send one in fragments.
+            Reaction::Redirect { .. } => Err(Drop::IcmpIgnored),
+            Reaction::Drop(why) => {
+                if why == Drop::ChecksumUnfilled {
+                    self.core.report_unfilled(at);
+                }
+                Err(why)
+            }
         }
     }
 }

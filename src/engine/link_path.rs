@@ -15,8 +15,8 @@ use crate::device::{Device, Drop, Frame};
 use crate::link::arp::{self, Outcome};
 use crate::link::dad::{self, Candidate};
 use crate::link::icmp::{self, Complaint, Reaction, Trouble};
-use crate::link::interface::Claim;
-use crate::link::neighbor::Lookup;
+use crate::link::interface::{Claim, Interface};
+use crate::link::neighbor::{Hop, Lookup};
 use crate::link::packet::{self, Packet};
 use crate::link::pmtu;
 use crate::link::route;
@@ -41,6 +41,13 @@ impl<D: Device, S: Service> Engine<D, S> {
                 Verdict::Done(frame)
             }
             Reaction::Discovery(icmp) => self.core.discovery_path(at, frame, &packet, &icmp),
+            Reaction::Redirect { destination, hop } => {
+                let from = packet.source.ip();
+                match self.core.redirected(at, from, IpAddr::V4(destination), IpAddr::V4(hop)) {
+                    true => Verdict::Done(frame),
+                    false => Verdict::Drop(frame, Drop::IcmpIgnored),
+                }
+            }
             Reaction::Drop(Drop::ChecksumUnfilled) => {
                 self.core.report_unfilled(at);
                 Verdict::Drop(frame, Drop::ChecksumUnfilled)
@@ -236,11 +243,13 @@ impl<D: Device> Core<D> {
 
     /// The neighbour that packets to `target` go to.
     pub(super) fn next_hop(&self, at: Lane, target: IpAddr) -> Option<IpAddr> {
-        let Link { interface, mirrored, .. } = self.link_of(at);
-        match interface.claim {
-            Claim::Ports { .. } if !mirrored => Some(target),
-            Claim::Addresses(_) | Claim::Ports { .. } => route::next_hop(interface, target),
-        }
+        let Link { interface, mirrored, redirects, .. } = self.link_of(at);
+        let hop = match interface.claim {
+            Claim::Ports { .. } if !mirrored => return Some(target),
+            Claim::Addresses(_) | Claim::Ports { .. } => route::next_hop(interface, target)?,
+        };
+        // What goes to a router may go by a better one.
+        Some(if hop == target { hop } else { redirects.find(target).unwrap_or(hop) })
     }
 
     pub(super) fn lookup_neighbor(&mut self, at: Lane, hop: IpAddr) -> Lookup {
@@ -373,6 +382,8 @@ impl<D: Device> Core<D> {
             }
             self.settle(at, Verdict::Drop(frame, Drop::NeighborUnreachable));
         }
+        let Link { neighbors, redirects, interface: Interface { vlan, .. }, .. } = &mut self.links[interface];
+        redirects.retain(|ip| !neighbors.is_silent(Hop { vlan: *vlan, ip }));
         self.tell_silent_routers(at);
         silent
     }
@@ -442,7 +453,7 @@ impl<D: Device> Core<D> {
         let Some(quoted) = original.get(packet.whole()) else { return };
         let payload = original.get(packet.payload()).unwrap_or_default();
         let interface = &self.link_of(at).interface;
-        if !icmp::may_send_error(interface, packet, payload, complaint) {
+        if !self.serving || !icmp::may_send_error(interface, packet, payload, complaint) {
             return;
         }
         // To a group nobody has sent from: the answer to such a packet comes from an address of ours.

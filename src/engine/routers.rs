@@ -1,5 +1,5 @@
-//! What an engine does for router advertisements that are followed: routers asked for, what they say handed on, addresses made of it (RFC
-//! 4861 6.3.7, RFC 4862 5.5).
+//! What an engine does for what routers say, where that is followed: routers asked for, their advertisements handed on, addresses made of them (RFC
+//! 4861 6.3.7, RFC 4862 5.5), redirects taken in (RFC 1122 3.2.2.2, RFC 4861 8).
 //!
 //! Called by the paths of neighbour discovery and of the addresses, and for the news of the control thread, which puts together what routers say
 //! ([`crate::link::routers`]) and has the addresses steered. Their way is that of every claimed address, from the probe on. Nothing here panics.
@@ -15,6 +15,7 @@ use crate::limits;
 use crate::link::dad::{Candidate, Plan};
 use crate::link::interface::{Cidr, Claim};
 use crate::link::nd::{Outgoing, Router};
+use crate::link::route;
 
 /// A link whose routers are followed.
 #[derive(Debug, Default)]
@@ -90,6 +91,29 @@ impl<D: Device> Core<D> {
         let another_has = link.candidates.iter().filter(|candidate| candidate.is_duplicate()).map(Candidate::address);
         another_has.filter(|&address| link.is_advertised(address)).for_each(|address| self.another_has(at, address));
         Ok(())
+    }
+
+    /// A router says that packets for `destination` had better go to `hop`. True when they do from now on.
+    pub(super) fn redirected(&mut self, at: Lane, from: IpAddr, destination: IpAddr, hop: IpAddr) -> bool {
+        let link = self.link_of(at);
+        //= rfc1122#3.2.2.2
+        //# A Redirect message SHOULD be silently discarded if the new
+        //# gateway address it specifies is not on the same connected
+        //# (sub-) net through which the Redirect arrived [INTRO:2,
+        //# Appendix A], or if the source of the Redirect is not the
+        //# current first-hop gateway for the specified destination (see
+        //# Section 3.3.1).
+        let by_gateway = from != destination && self.next_hop(at, destination) == Some(from);
+        // Over IPv6 the destination itself may turn out to be on the link (RFC 4861 8).
+        let itself = hop == destination && hop.is_ipv6();
+        let on_link = itself || !route::is_many(&link.interface, hop) && route::next_hop(&link.interface, hop) == Some(hop);
+        let followed =
+            self.config.redirects && !link.mirrored && by_gateway && on_link && hop != from && !link.interface.owns(hop);
+        if followed {
+            self.links[at.link()].redirects.add(destination, hop);
+            self.counters.redirects_followed += 1;
+        }
+        followed
     }
 
     /// Tells of routers that do not answer any more, so that others take their place.

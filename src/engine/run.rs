@@ -133,6 +133,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub fn start(&mut self, clock: &impl Clock) {
         self.core.now = clock.now();
         self.core.begin_addresses();
+        self.core.serving = true;
         self.service.start(&mut self.core);
     }
 

@@ -167,7 +167,8 @@ impl<D: Device> Core<D> {
     fn segment_without_flow(&mut self, stranger: &Stranger, segment: &Segment<'_>, iss_after: Option<SeqNum>) -> Answer {
         let key = &stranger.key;
         let Some(listener) = self.listeners.find(key.local, key.local_port).filter(|_| !self.stopping) else {
-            return Answer::refusal(segment, Drop::TcpPortClosed);
+            // A port may still be opened as long as the service has not begun: the peer asks again.
+            return if self.serving { Answer::refusal(segment, Drop::TcpPortClosed) } else { Answer::Drop(Drop::TcpPortClosed) };
         };
         match listen::on_segment(segment) {
             listen::Listen::Ignore(why) => Answer::Drop(why),

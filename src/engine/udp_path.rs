@@ -342,6 +342,9 @@ impl<D: Device> Core<D> {
         let at = self.port_of(interface).ok_or(CallError::NoRoute)?;
         if how.hop_limit == Some(0) {
             // So far that it does not leave the host (RFC 1112 6.1).
+            if payload.len() > usize::from(u16::MAX) - udp::HEADER_LEN {
+                return Err(CallError::TooLarge);
+            }
             if how.looped {
                 self.loop_back(at, source, to, payload);
             }

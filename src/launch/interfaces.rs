@@ -16,6 +16,7 @@ use crate::link::routes::Route;
 use crate::link::stable;
 use crate::steer::addresses::{self, KernelAddress};
 use crate::steer::{Claims, Mode};
+use crate::wire::ipv6;
 use crate::wire::vlan::{TAG_LEN, TagKind, Vlan};
 use crate::xsk::LARGEST_MTU;
 use crate::xsk::nic::Nic;
@@ -134,6 +135,7 @@ fn in_vlan(launch: &Launch, nic: &Nic, mtu: usize, vlan: Vlan, claim: Claim) -> 
     // Every link carries one tag beyond its MTU; the second is at the packet's cost.
     let mtu = mtu - vlan.tag_bytes().saturating_sub(TAG_LEN);
     let mut interface = Interface { name, mac, mtu, vlan, claim, routes, withheld, groups };
+    refuse_narrow_ipv6(nic, &interface)?;
     let asked = launch.groups.iter().filter(|(on, _)| on.as_ref().is_none_or(|on| on == nic.name()));
     for (_, group) in asked {
         if route::is_many(&interface, group.address()) {
@@ -141,6 +143,17 @@ fn in_vlan(launch: &Launch, nic: &Nic, mtu: usize, vlan: Vlan, claim: Claim) -> 
         }
     }
     Ok(interface)
+}
+
+/// IPv6 sends packets of 1280 bytes everywhere and counts on their coming through (RFC 8200 5).
+fn refuse_narrow_ipv6(nic: &Nic, interface: &Interface) -> Result<(), SetupError> {
+    let Some(ours) = interface.addresses().iter().find(|ours| ours.address.is_ipv6() && interface.mtu < ipv6::MIN_MTU) else {
+        return Ok(());
+    };
+    let (name, short) = (nic.name(), ipv6::MIN_MTU - interface.mtu);
+    let why = format!("packets of {} bytes fit, and IPv6 needs {}", interface.mtu, ipv6::MIN_MTU);
+    let mend = format!("sudo ip link set {name} mtu {}", nic.mtu() + short);
+    Err(SetupError::environment(format!("cannot claim {ours} on {name}"), why).mend(mend))
 }
 
 /// A tag that the NIC, or the other end of a veth pair, keeps beside the packet is invisible to XDP: what is claimed in the VLAN would never come.

@@ -335,6 +335,7 @@ fn config(launch: &Launch) -> Result<Config, SetupError> {
     config.neighbor_expiry = launch.settings.arp.expiry;
     config.address_probes = u8::try_from(launch.settings.address.probes).unwrap_or(u8::MAX);
     config.address_probe_wait = launch.settings.address.probe_wait;
+    config.redirects = launch.settings.address.redirects;
     config.router_advertisements = launch.router_advertisements;
     Ok(config)
 }

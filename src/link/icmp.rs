@@ -3,6 +3,8 @@
 //! Called by the engine for ICMP to a claimed address, and before it answers a packet with an error. In a port claim the kernel answers
 //! pings. Time is an argument; nothing panics.
 
+use std::net::Ipv4Addr;
+
 use super::interface::Interface;
 use super::packet::Packet;
 use super::route::{check_source, is_class_e, is_many};
@@ -12,7 +14,7 @@ use crate::limits::{ICMP_BURST, ICMP_PER_SECOND};
 use crate::time::Instant;
 use crate::wire::checksum::PseudoHeader;
 use crate::wire::extension::{self, Problem};
-use crate::wire::icmpv4::{self, ECHO_REPLY, ECHO_REQUEST, PARAMETER_PROBLEM, Quoted, TIME_EXCEEDED, UNREACHABLE};
+use crate::wire::icmpv4::{self, ECHO_REPLY, ECHO_REQUEST, PARAMETER_PROBLEM, Quoted, REDIRECT, TIME_EXCEEDED, UNREACHABLE};
 use crate::wire::ipv4::PROTOCOL_ICMP;
 use crate::wire::ipv6::{self, NEXT_HEADER_ICMPV6};
 use crate::wire::{icmpv6, nd};
@@ -29,6 +31,13 @@ pub enum Reaction {
         trouble: Trouble,
         /// The packet it is about.
         quoted: Quoted,
+    },
+    /// The router that it came from knows a better first hop for a packet that seems to be ours.
+    Redirect {
+        /// Where that packet goes.
+        destination: Ipv4Addr,
+        /// The better hop.
+        hop: Ipv4Addr,
     },
     /// A message of neighbour discovery, which [`crate::wire::nd`] reads.
     Discovery(icmpv6::Icmp),
@@ -51,8 +60,7 @@ pub struct Trouble {
 
 /// Decides what the ICMP message `bytes`, the payload of an IPv4 packet, deserves.
 ///
-/// Redirects are ignored, against RFC 1122 3.2.2.2: routes are the operator's choice, and anybody could forge one. Source quench is
-/// ignored as RFC 6633 asks. Echo requests to broadcast and multicast addresses are ignored, as RFC 1122 3.2.2.6 allows.
+/// A redirect is for the caller to follow or not: anybody on the link could forge one. Source quench is ignored as RFC 6633 asks. Echo requests to broadcast and multicast addresses are ignored, as RFC 1122 3.2.2.6 allows.
 //= rfc9293#3.9.2.2
 //# TCP implementations MUST silently discard any received ICMP Source Quench messages (MUST-55).
 pub fn on_icmp(interface: &Interface, packet: &Packet, bytes: &[u8]) -> Reaction {
@@ -70,6 +78,13 @@ pub fn on_icmp(interface: &Interface, packet: &Packet, bytes: &[u8]) -> Reaction
                 hard: icmp.is_hard(),
             };
             about_ours(interface, packet, trouble, bytes.get(icmpv4::HEADER_LEN..).and_then(icmpv4::quoted))
+        }
+        REDIRECT => {
+            let quoted = bytes.get(icmpv4::HEADER_LEN..).and_then(icmpv4::quoted);
+            match quoted.filter(|quoted| is_ours(interface, packet, quoted)).and_then(|quoted| quoted.target.v4()) {
+                Some(destination) => Reaction::Redirect { destination, hop: Ipv4Addr::from(icmp.rest) },
+                None => Reaction::Drop(Drop::IcmpIgnored),
+            }
         }
         _ => Reaction::Drop(Drop::IcmpIgnored),
     }
@@ -99,9 +114,13 @@ pub fn on_icmpv6(interface: &Interface, packet: &Packet, bytes: &[u8]) -> Reacti
     }
 }
 
-/// We sent the packet that an error quotes from the address that the error came back to; if not, it is none of ours.
+/// We sent the packet that a message quotes from the address that the message came back to; if not, it is none of ours.
+fn is_ours(interface: &Interface, packet: &Packet, quoted: &Quoted) -> bool {
+    quoted.source == packet.target && interface.owns(packet.target.ip())
+}
+
 fn about_ours(interface: &Interface, packet: &Packet, trouble: Trouble, quoted: Option<Quoted>) -> Reaction {
-    match quoted.filter(|quoted| quoted.source == packet.target && interface.owns(packet.target.ip())) {
+    match quoted.filter(|quoted| is_ours(interface, packet, quoted)) {
         Some(quoted) => Reaction::Error { trouble, quoted },
         None => Reaction::Drop(Drop::IcmpIgnored),
     }
@@ -334,9 +353,20 @@ mod tests {
     //# TCP implementations MUST silently discard any received ICMP Source Quench messages (MUST-55).
     #[test]
     fn what_needs_nothing_from_us_is_ignored() {
-        for icmp_type in (0..=255).filter(|kind| ![ECHO_REQUEST, UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM].contains(kind)) {
+        let heeded = [ECHO_REQUEST, UNREACHABLE, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM];
+        for icmp_type in (0..=255).filter(|kind| !heeded.contains(kind)) {
             let bytes = message(icmp_type, 0, &sent(OURS, PROTOCOL_TCP));
             assert_eq!(react(OURS, &bytes), Reaction::Drop(Drop::IcmpIgnored), "type {icmp_type}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_about_a_packet_of_ours() {
+        let said = Reaction::Redirect { destination: PEER, hop: Ipv4Addr::new(0, 0, 5, 0xdc) };
+        assert_eq!(react(OURS, &message(REDIRECT, 1, &sent(OURS, PROTOCOL_UDP))), said);
+        let ignored = Reaction::Drop(Drop::IcmpIgnored);
+        for quoted in [sent(PEER, PROTOCOL_UDP), sent(Ipv4Addr::new(10, 0, 0, 9), PROTOCOL_UDP), Vec::new()] {
+            assert_eq!(react(OURS, &message(REDIRECT, 1, &quoted)), ignored);
         }
     }
 

@@ -1,5 +1,5 @@
 //! What lies between IP and the wire: interfaces, neighbours (ARP, ND), addresses to be checked first, ICMP, routes, path MTUs,
-//! groups, fragments.
+//! redirects, groups, fragments.
 //!
 //! Called by the engine for everything that is neither TCP nor UDP, and to find the Ethernet address a packet goes to. State
 //! here is bounded ([`crate::limits`]); time is an argument; nothing panics on what a peer sends.
@@ -15,6 +15,7 @@ pub mod neighbor;
 pub mod packet;
 pub mod pmtu;
 pub mod reassembly;
+pub mod redirects;
 pub mod route;
 pub mod routers;
 pub mod routes;

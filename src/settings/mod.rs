@@ -62,13 +62,15 @@ pub struct Arp {
     pub expiry: Duration,
 }
 
-/// How a claimed address is found free before it is used (RFC 5227, RFC 4862).
+/// How a claimed address is found free before it is used (RFC 5227, RFC 4862), and where what it sends goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressClaim {
     /// Probes that ask who has it; 0 uses it at once. RFC 4862 5.1 has one; RFC 5227 1.1 has three, which take four seconds more.
     pub probes: usize,
     /// How long an answer to the last is waited for.
     pub probe_wait: Duration,
+    /// Routers may name better first hops (RFC 1122 3.2.2.2, RFC 4861 8), as anybody on the link can who forges their addresses.
+    pub redirects: bool,
 }
 
 /// Settings of the DNS service.
@@ -93,7 +95,7 @@ impl Default for Settings {
             tcp: tcp::Config::default(),
             xsk: Xsk { frames: 4096, frame_size: None, ring_size: 2048, busy_poll: false, huge_pages: HugePages::Auto },
             arp: Arp { expiry: Duration::from_secs(60) },
-            address: AddressClaim { probes: 1, probe_wait: Duration::from_secs(1) },
+            address: AddressClaim { probes: 1, probe_wait: Duration::from_secs(1), redirects: false },
             // What passes nearly every path in one packet (dnsflagday.net/2020).
             dns: Dns { udp_payload: 1232 },
         }
@@ -408,6 +410,7 @@ pub const KEYS: &[Key] = &[
         Duration::from_millis(1),
         Duration::from_secs(10),
     ),
+    switch("address.redirects", "routers may name better first hops", |s| &mut s.address.redirects),
     span("arp.expiry", "life of a neighbour's address", |s| &mut s.arp.expiry, Duration::from_secs(1), HOUR.saturating_mul(24)),
     bytes("dns.udp_payload", "most of an answer over UDP", |s| &mut s.dns.udp_payload, 512, 4 * K),
 ];

@@ -143,6 +143,20 @@ fn bridge(world: &World) {
 }
 
 #[test]
+fn mtu_too_small_for_ipv6() {
+    let Some(world) = World::new() else { return };
+    for side in [&world.server, &world.client] {
+        side.ip(&["link", "set", INTERFACE, "mtu", "1279"]);
+    }
+    let (claim, mend) = (["-i", INTERFACE, "-a", "fd00::9/64", "echo:7"], "sudo ip link set veth0 mtu 1280");
+    refused(&world, &claim, 3, &["cannot claim fd00::9/64 on veth0", "1279", "IPv6 needs 1280", mend]);
+    for side in [&world.server, &world.client] {
+        side.ip(&["link", "set", INTERFACE, "mtu", "1280"]);
+    }
+    Server::with(&world, &claim[2..]).stop();
+}
+
+#[test]
 fn mtu_too_large_for_native_xdp() {
     let Some(world) = World::new() else { return };
     for side in [&world.server, &world.client] {

@@ -1,4 +1,4 @@
-//! A router between: two hops both ways, what it says of packets that lived too long, and better ways that it knows and nobody follows.
+//! A router between: two hops both ways, what it says of packets that lived too long, and better ways that it knows, followed or not.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringway::launch::Launch;
 use ringway::link::interface::PortClaim;
 use ringway::service::Sending;
+use ringway::settings::Settings;
 
 use crate::client::{connect, echo_bulk, end, exchange, patient, server as at};
 use crate::common::{Netns, join};
@@ -238,4 +239,45 @@ fn redirects_of_the_router_are_not_followed() {
             assert_eq!(report.neighbors, 1, "nobody but the router was looked for: {:?}", report.counters);
         }
     }
+}
+
+/// The router sends what is for the host behind it to another router on the link, says so, and is that other one itself by proxy.
+#[test]
+fn redirects_of_the_router_are_followed_where_that_is_allowed() {
+    let [claim, _] = claims();
+    let Some(routed) = Routed::new(&claim) else { return };
+    let router = &routed.world.client;
+    let socket = routed.listener();
+    let ipv6 = FAR.contains(':');
+    // A router names itself and others by link-local addresses (RFC 4861 8.1).
+    let (gateway, better) = if ipv6 { (link_local(router), "fe80::99") } else { (CLIENT.to_owned(), "10.0.0.99") };
+    if ipv6 {
+        router.run("sysctl", &["-qw", &format!("net.ipv6.conf.{INTERFACE}.proxy_ndp=1")]);
+    }
+    router.ip(&["neighbor", "add", "proxy", better, "dev", INTERFACE]);
+    let host = format!("{FAR}/{}", if ipv6 { 128 } else { 32 });
+    let way = ["route", "add", &host, "via", better, "dev", INTERFACE];
+    for allowed in [true, false] {
+        router.ip(&way);
+        let mut settings = Settings::default();
+        settings.set(if allowed { "address.redirects=on" } else { "address.redirects=off" }).expect("a setting");
+        let launch = Launch::new().interface(INTERFACE).address(SERVER_CIDR.parse().expect("an address"));
+        let launch = launch.gateway(gateway.parse().expect("an address")).settings(settings);
+        let sent = || kernel_count(router, if ipv6 { "Icmp6OutRedirects" } else { "IcmpOutRedirects" });
+        let before = sent();
+        let report = pinging_from(&routed.world, launch, far_port(), Sending::default(), |_| {
+            within(5, "a redirect", || sent() > before);
+            router.ip(&["route", "del", &host]);
+            within(5, "a datagram behind the router", || hears(&socket));
+            thread::sleep(Duration::from_millis(300));
+        });
+        assert_eq!(report.counters.redirects_followed > 0, allowed, "{:?}", report.counters);
+        assert_eq!(report.neighbors, if allowed { 2 } else { 1 }, "{:?}", report.counters);
+    }
+}
+
+fn link_local(netns: &Netns) -> String {
+    let text = netns.ip(&["-6", "address", "show", "dev", INTERFACE, "scope", "link"]);
+    let cidr = text.split_whitespace().find(|word| word.starts_with("fe80::")).expect("a link-local address");
+    cidr.split('/').next().unwrap_or(cidr).to_owned()
 }

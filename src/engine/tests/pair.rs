@@ -81,9 +81,10 @@ fn a_neighbor_never_heard_of_is_asked_at_once() {
     let (left, right) = memory::cable(64);
     let clock = ManualClock::default();
     let mut client = engine(left, 1, Talker::new("10.0.0.2:9", vec![1]));
-    // Not started: it listens nowhere, but it answers ARP, and the SYN with a reset. Its announcements go unheard.
+    // It listens nowhere, but it answers ARP, and the SYN with a reset. Its announcements go unheard.
     let mut server = engine(right, 2, Echo::default());
     server.core.begin_addresses();
+    server.core.serving = true;
     server.core.ports[0].device.flush();
     let mut unheard = Vec::new();
     let device = &mut client.core.ports[0].device;

@@ -269,3 +269,36 @@ fn what_routers_allow_holds_for_ipv6_alone() {
         assert_eq!([v4, v6].map(|target| core.opening(LANE, &key(target), None).mss), [1460, known as u16 - 60]);
     }
 }
+
+#[test]
+fn a_redirect_is_followed_from_the_first_hop_in_use_alone() {
+    let [far, better, router]: [IpAddr; 3] = ["2001:db8:9::1", "fe80::9", "fe80::1"].map(|text| text.parse().unwrap());
+    for allowed in [false, true] {
+        let mut world = World::settled();
+        world.engine.core.config.redirects = allowed;
+        let routes = [Route::default_via(router)].into_iter().collect();
+        world.feed.tell(News::Routes { interface: 0, routes: Box::new(routes) }).unwrap();
+        world.pass(1);
+        let core = &mut world.engine.core;
+        let ours = "fd00::2".parse().unwrap();
+        let on_link = "fd00::77".parse().unwrap();
+        for (from, destination, hop) in
+            [("fe80::8".parse().unwrap(), far, better), (router, far, router), (router, far, ours), (router, on_link, better)]
+        {
+            assert!(!core.redirected(LANE, from, destination, hop), "{from}: {destination} by {hop}");
+        }
+        // No network of ours, and not the destination.
+        assert!(!core.redirected(LANE, router, far, "2001:db8:9::2".parse().unwrap()));
+        assert_eq!(core.redirected(LANE, router, far, better), allowed);
+        assert_eq!(core.next_hop(LANE, far), Some(if allowed { better } else { router }));
+        assert_eq!(core.next_hop(LANE, "2001:db8:9::2".parse().unwrap()), Some(router));
+        assert_eq!(core.redirected(LANE, better, far, far), allowed, "it is on the link after all");
+        assert_eq!(core.next_hop(LANE, far), Some(if allowed { far } else { router }));
+        // Who is silent is no way.
+        assert!(
+            matches!(core.lookup_neighbor(LANE, far), Lookup::Ask) && matches!(core.lookup_neighbor(LANE, router), Lookup::Ask)
+        );
+        world.pass(4);
+        assert_eq!(world.engine.core.next_hop(LANE, far), Some(router));
+    }
+}

@@ -174,6 +174,31 @@ pub(super) fn serve_with<S: Service>(
     (engine, Peer(near), clock)
 }
 
+#[test]
+fn nobody_hears_of_a_closed_port_before_the_service_has_begun() {
+    let (near, far) = memory::cable(64);
+    let (clock, mut peer) = (ManualClock::default(), Peer(near));
+    let mut engine = engine_with(far, 2, Sleeper::default(), |_| {});
+    engine.core.begin_addresses();
+    for (begun, answers) in [(false, 0), (true, 2)] {
+        if begun {
+            engine.start(&clock);
+        }
+        engine.turn(&clock);
+        peer.answers();
+        let (seq, ack, options) = (SeqNum(1), SeqNum(0), Options::default());
+        peer.segment_of(
+            &Header { source_port: 5000, target_port: 99, seq, ack, flags: Flags::SYN, window: 9, urgent: 0, options },
+            &[],
+        );
+        peer.send(&packet(OUR_MAC, PEER_MAC, PROTOCOL_UDP, &datagram(99, b"hello")));
+        engine.turn(&clock);
+        assert_eq!(peer.answers().len(), answers, "begun: {begun}");
+    }
+    let drops = [Drop::TcpPortClosed, Drop::UdpPortClosed].map(|cause| engine.core.drops.of(cause));
+    assert_eq!(drops, [2, 2]);
+}
+
 /// A connection at which both ends have closed, this one first, while the service has still to read the three bytes that came.
 fn time_wait_with_unread_bytes() -> (Engine<MemoryDevice, Sleeper>, Peer, ManualClock) {
     let (mut engine, mut peer, clock) = serve(Sleeper::default());
