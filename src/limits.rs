@@ -66,6 +66,8 @@ pub const PATH_MTUS: usize = 1024;
 /// Destinations of an interface whose first hop is another than the routes say, because a router told so. When there are more, the one told longest
 /// ago goes by the routes again.
 pub const REDIRECTS: usize = 256;
+/// Hops of an interface that redirects have named and that did not answer, so that they are not tried again at once.
+pub const SILENT_HOPS: usize = 16;
 /// Errors about the size of datagrams that are believed in a second although anybody may have made them up, those about endpoints with no one peer; and
 /// the most at once.
 pub const UNSURE_PATH_MTUS: u32 = 100;

@@ -33,8 +33,8 @@ use self::confirm::Confirmer;
 use self::decode::{LinkState, Said};
 use self::mirror::{LinkNews, Mirror};
 use self::netlink::{Asker, Changes, Heard};
+pub use self::routers::Following;
 use self::routers::Routing;
-pub use self::routers::{Following, SteerAddresses};
 use crate::cpu;
 use crate::engine::{Clock as _, Feed, MonotonicClock, News, Wish};
 use crate::error::SetupError;
@@ -43,8 +43,20 @@ use crate::steer::addresses::{self, AddressState, KernelAddress};
 use crate::xsk::Copies;
 use crate::xsk::nic::Nic;
 
-/// Holds and steers the ports of these addresses of the kernel, and of no others; returns those for which that could be done.
-pub type ClaimAddresses = Box<dyn FnMut(&[Cidr]) -> Vec<Cidr> + Send>;
+/// Steers these addresses and no others: in a port claim, where they are the kernel's, their ports, which are held too; in an address claim, where
+/// routers advertise them, beside those of the operator.
+pub type OnAddresses = Box<dyn FnMut(&[Cidr]) -> Settled + Send>;
+
+/// What became of addresses.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Those that are steered now.
+    pub addresses: Vec<Cidr>,
+    /// Why others are not.
+    pub left_out: Vec<SetupError>,
+    /// It was not done whole, and may be later.
+    pub again: Option<SetupError>,
+}
 
 /// An interface to be followed.
 pub struct Watched<'a> {
@@ -57,7 +69,7 @@ pub struct Watched<'a> {
     /// The MTU that the engine reckons with.
     pub mtu: usize,
     /// In a port claim: what is done when the kernel's addresses change.
-    pub on_addresses: Option<ClaimAddresses>,
+    pub on_addresses: Option<OnAddresses>,
     /// In an address claim: how router advertisements are followed, if they are.
     pub routers: Option<Following>,
 }
@@ -94,7 +106,7 @@ struct Followed {
     mirror: Mirror,
     copies: Vec<Copies>,
     confirmer: Option<Confirmer>,
-    claim: Option<ClaimAddresses>,
+    claim: Option<OnAddresses>,
     /// The largest MTU that the engine was started for.
     largest_mtu: usize,
     routing: Option<Routing>,
@@ -221,7 +233,7 @@ struct Follower {
     routes_due: Option<Instant>,
     /// When everything is to be read anew, because that failed.
     all_due: Option<Instant>,
-    /// The engine had no room for everything.
+    /// The engine had no room for everything, or more copies may wait than were read.
     left: bool,
 }
 
@@ -231,10 +243,11 @@ impl Follower {
         while !self.stop.load(Ordering::Relaxed) {
             let _ = self.poll.poll(&mut events, Some(self.patience()));
             self.follow_kernel();
-            self.read_copies();
+            let more = self.read_copies();
             self.do_wishes();
             self.follow_routers();
             self.tell();
+            self.left |= more;
         }
     }
 
@@ -252,9 +265,9 @@ impl Follower {
         self.all_due = result.is_err().then(|| Instant::now() + RETRY);
         match result {
             Err(error) if !again => {
-                tracing::warn!("cannot read what the kernel knows of the network: {error}; it is tried again")
+                tracing::warn!("cannot follow what the kernel knows of the network: {error}; it is tried again")
             }
-            Ok(()) if again => tracing::warn!("what the kernel knows of the network can be read again"),
+            Ok(()) if again => tracing::warn!("what the kernel knows of the network is followed again"),
             Ok(()) | Err(_) => {}
         }
     }
@@ -349,6 +362,7 @@ impl Follower {
             return Ok(());
         }
         let all = addresses::kernel_addresses().map_err(io::Error::other)?;
+        let mut again = None;
         for followed in &mut self.interfaces {
             // One that is asked for again because the link was away is held all the while: else the kernel would reset what comes before it is held again.
             let before = followed.mirror.addresses();
@@ -359,24 +373,30 @@ impl Follower {
             };
             let of_link = all.iter().filter(|known| known.ifindex == followed.ifindex);
             let now = of_link.filter(own).map(|known| known.cidr).collect();
-            followed.addresses(now);
+            if let Some(error) = followed.addresses(now) {
+                again = Some(error);
+            }
         }
-        Ok(())
+        again.map_or(Ok(()), |error| Err(io::Error::other(error.to_string())))
     }
 
-    fn read_copies(&mut self) {
+    /// Reads copies; true when there may be more, of which the poll tells no more.
+    fn read_copies(&mut self) -> bool {
+        let mut more = false;
         let mut room = [0; filter::SNAP_LEN as usize];
         for followed in &self.interfaces {
             let interface = followed.mirror.position;
             for copies in &followed.copies {
-                for _ in 0..COPIES_AT_ONCE {
+                for nth in 1..=COPIES_AT_ONCE {
                     let Some(len) = copies.next(&mut room) else { break };
+                    more |= nth == COPIES_AT_ONCE;
                     let frame = room.get(..len).unwrap_or_default().into();
                     // One that finds no room is counted there.
                     let _ = self.feed.tell(News::Copy { interface, frame });
                 }
             }
         }
+        more
     }
 
     fn do_wishes(&mut self) {
@@ -456,15 +476,16 @@ impl Followed {
         }
     }
 
-    /// The kernel's usable addresses, of a port claim.
-    fn addresses(&mut self, now: Vec<Cidr>) {
-        let Some(claim) = &mut self.claim else { return };
+    /// The kernel's usable addresses, of a port claim. What failed, if that is to be tried again.
+    fn addresses(&mut self, now: Vec<Cidr>) -> Option<SetupError> {
+        let claim = self.claim.as_mut()?;
         let before = self.mirror.addresses();
         let same = now.len() == before.len() && now.iter().all(|cidr| before.contains(cidr));
         if same {
-            return;
+            return None;
         }
-        let (name, held) = (&self.name, claim(&now));
+        let (name, Settled { addresses: held, left_out, again }) = (&self.name, claim(&now));
+        left_out.iter().for_each(|error| tracing::warn!("{error}"));
         for gone in before.iter().filter(|cidr| !held.contains(cidr)) {
             tracing::warn!("{name}: the kernel's address {gone} is gone: its ports are not served any more");
         }
@@ -472,6 +493,7 @@ impl Followed {
             tracing::warn!("{name}: the kernel has the address {come}: its ports are served, too");
         }
         self.mirror.all_addresses(held);
+        again
     }
 
     fn follow_routers(&mut self, now: crate::time::Instant) {

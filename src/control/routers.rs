@@ -7,15 +7,13 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use super::{OnAddresses, Settled};
 use crate::link::icmp::TokenBucket;
 use crate::link::interface::Cidr;
 use crate::link::nd::Router;
 use crate::link::routers::{Routers, Told};
 use crate::link::routes::{Route, Routes};
 use crate::time::Instant;
-
-/// Steers these addresses, beside those that were claimed at the start, and no others; returns those for which that could be done.
-pub type SteerAddresses = Box<dyn FnMut(&[Cidr]) -> Vec<Cidr> + Send>;
 
 /// How router advertisements are followed on an interface.
 pub struct Following {
@@ -24,7 +22,7 @@ pub struct Following {
     /// The operator's routes.
     pub routes: Routes,
     /// What is done when the addresses change.
-    pub on_addresses: SteerAddresses,
+    pub on_addresses: OnAddresses,
 }
 
 /// The routers of an interface, and what was made of what they said.
@@ -34,8 +32,10 @@ pub(super) struct Routing {
     /// The operator's.
     addresses: Vec<Cidr>,
     routes: Routes,
-    steer: SteerAddresses,
+    steer: OnAddresses,
     told: Told,
+    /// What it led to could not be done whole.
+    again: bool,
     /// Whoever is on the link can have lines written.
     lines: TokenBucket,
 }
@@ -62,6 +62,7 @@ impl Routing {
             routes: following.routes,
             steer: following.on_addresses,
             told: Told::default(),
+            again: false,
             lines: TokenBucket::new(LINES_PER_SECOND, LINES_AT_ONCE),
         }
     }
@@ -85,7 +86,7 @@ impl Routing {
     pub(super) fn changed(&mut self, now: Instant) -> Option<Changed> {
         self.routers.expire(now);
         let told = self.routers.told(now);
-        if told == self.told {
+        if told == self.told && !self.again {
             return None;
         }
         let before = std::mem::replace(&mut self.told, told);
@@ -95,7 +96,7 @@ impl Routing {
         }
         let same = before.addresses.len() == self.told.addresses.len()
             && self.told.addresses.iter().all(|address| before.addresses.contains(address));
-        let addresses = (!same).then(|| self.steered(&before, &mut lines));
+        let addresses = (!same || self.again).then(|| self.steered(&before, &mut lines));
         let (routes, left_out) = self.merged();
         lines.extend(left_out.iter().map(|route| format!("no room for the route {route} that a router advertises")));
         lines.iter().filter(|_| self.lines.take(now)).for_each(|line| tracing::info!("{}: {line}", self.name));
@@ -105,7 +106,9 @@ impl Routing {
 
     /// The addresses there are, once the new ones are steered and those that have gone no longer.
     fn steered(&mut self, before: &Told, lines: &mut Vec<String>) -> Vec<Cidr> {
-        let held = (self.steer)(&self.told.addresses);
+        let Settled { addresses: held, left_out, again } = (self.steer)(&self.told.addresses);
+        self.again = again.is_some();
+        lines.extend(left_out.iter().chain(&again).map(ToString::to_string));
         let gone = before.addresses.iter().filter(|cidr| !held.contains(cidr));
         lines.extend(gone.map(|cidr| format!("{} is not used any more", cidr.address)));
         let come = held.iter().filter(|cidr| !before.addresses.contains(cidr));
@@ -147,6 +150,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::error::SetupError;
     use crate::limits::ROUTER_PREFIXES;
     use crate::wire::nd::Prefix;
 
@@ -174,7 +178,7 @@ mod tests {
         let seen = Arc::clone(&steered);
         let on_addresses = Box::new(move |addresses: &[Cidr]| {
             *seen.lock().unwrap() = addresses.to_vec();
-            if refuse { Vec::new() } else { addresses.to_vec() }
+            Settled { addresses: if refuse { Vec::new() } else { addresses.to_vec() }, ..Settled::default() }
         });
         let routes = routes.iter().map(|text| text.parse::<Route>().unwrap()).collect();
         let following = Following { secret: [7; 16], routes, on_addresses };
@@ -211,6 +215,22 @@ mod tests {
         routing.advertised(NOW, &said(60, 30));
         let changed = routing.changed(NOW).unwrap();
         assert_eq!(shown(&changed.routes), ["10.9.0.0/16=10.0.0.1", "2001:db8:1::7/64=fe80::8", "::/0=fe80::9"]);
+    }
+
+    #[test]
+    fn what_could_not_be_done_is_tried_again() {
+        let tries = Arc::new(Mutex::new(0));
+        let seen = Arc::clone(&tries);
+        let on_addresses = Box::new(move |addresses: &[Cidr]| {
+            *seen.lock().unwrap() += 1;
+            let again = (*seen.lock().unwrap() < 3).then(|| SetupError::environment("cannot steer", "the map is full"));
+            Settled { addresses: if again.is_none() { addresses.to_vec() } else { Vec::new() }, left_out: Vec::new(), again }
+        });
+        let following = Following { secret: [7; 16], routes: Routes::default(), on_addresses };
+        let mut routing = Routing::new("eth0", &[], following);
+        routing.advertised(NOW, &said(60, 30));
+        let had: Vec<usize> = (0..3).map(|_| routing.changed(NOW).unwrap().addresses.unwrap().len()).collect();
+        assert_eq!((had, routing.changed(NOW).is_none(), *tries.lock().unwrap()), (vec![0, 0, 1], true, 3));
     }
 
     #[test]

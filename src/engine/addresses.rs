@@ -151,10 +151,12 @@ impl<D: Device> Core<D> {
         if candidate.is_some_and(Candidate::conflict) {
             link.tentative_v6.retain(|&tentative| IpAddr::V6(tentative) != address);
             let interface = link.interface.name.clone();
-            tracing::error!("{address} is not used on {interface}: the station {rival} has it");
             if link.is_advertised(address) {
+                // Whoever is on the link can advertise such addresses and have them all: what comes of it the control thread says, so many times.
+                tracing::debug!("{address} is not used on {interface}: the station {rival} has it");
                 self.another_has(at, address);
             } else {
+                tracing::error!("{address} is not used on {interface}: the station {rival} has it");
                 self.duplicates.push(Duplicate { interface, address, rival });
             }
         } else if link.defense.due(now) {

@@ -127,7 +127,11 @@ impl<D: Device, S: Service> Engine<D, S> {
         });
         let verdict = match accepted {
             Ok(Accepted::Fragment(packet)) => self.fragment_bytes(at, frame, &packet, whole.bytes()),
-            Ok(accepted) => self.whole_packet(at, frame, accepted, whole.bytes_mut()),
+            Ok(accepted) => {
+                // An answer may be longer.
+                whole.set_len(whole.capacity());
+                self.whole_packet(at, frame, accepted, whole.bytes_mut())
+            }
             Err(why) => Verdict::Drop(frame, why),
         };
         (at, verdict)

@@ -59,17 +59,10 @@ impl<D: Device> Core<D> {
             }
             Ok(Outcome::Router(said)) => self.router(at, &said),
             Ok(Outcome::Redirect { destination, hop, mac }) => {
-                if !self.redirected(at, packet.source.ip(), IpAddr::V6(destination), IpAddr::V6(hop)) {
-                    return Err(Drop::NdRedirect);
+                match self.redirected(at, packet.source.ip(), IpAddr::V6(destination), IpAddr::V6(hop), mac) {
+                    true => Ok(()),
+                    false => Err(Drop::NdRedirect),
                 }
-                //= rfc4861#8.3
-                //# If the redirect contains a Target Link-Layer Address option, the
-                //# host either creates or updates the Neighbor Cache entry for the
-                //# target.
-                if let Some(mac) = mac {
-                    self.learn(at, IpAddr::V6(hop), mac);
-                }
-                Ok(())
             }
             Ok(Outcome::Drop(why)) | Err(why) => Err(why),
         }
@@ -84,7 +77,12 @@ impl<D: Device> Core<D> {
         if let Some(mac) = self.link_of(at).neighbors.known(hop) {
             self.send_waiting(at, mac);
         }
-        if taken == Advertised::Ignored { Err(Drop::NdNotOurs) } else { Ok(()) }
+        match taken {
+            Advertised::Ignored => return Err(Drop::NdNotOurs),
+            Advertised::NoLongerRouter => self.is_no_router(at, said.target),
+            Advertised::Taken => {}
+        }
+        Ok(())
     }
 
     /// Asks who has an address: the station that had it, or all.

@@ -155,7 +155,8 @@ impl<D: Device> Core<D> {
     fn told_address(&mut self, at: Lane, address: Cidr, there: bool) {
         match &mut self.link_mut(at).interface.claim {
             Claim::Ports { addresses, .. } => {
-                addresses.retain(|known| known.address != address.address);
+                // The kernel may have an address in two networks, for a while.
+                addresses.retain(|known| *known != address);
                 if there {
                     addresses.push(address);
                 }

@@ -19,7 +19,7 @@ use crate::link::packet::{self, Accepted, Packet};
 use crate::link::reassembly::{Part, WHOLE_MAX};
 use crate::link::route;
 use crate::service::{CallError, Service};
-use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
+use crate::wire::{ipv4, ipv6};
 
 impl<D: Device, S: Service> Engine<D, S> {
     /// A fragment. With the last one that was missing its packet takes the path that it would have taken whole.
@@ -86,18 +86,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     fn icmp_whole(&mut self, at: Lane, packet: &Packet, whole: &mut [u8]) -> Result<(), Drop> {
         let message = whole.get_mut(packet.payload()).ok_or(Drop::IcmpTruncated)?;
         match self.core.icmp_reaction(at, packet, message) {
-            Reaction::Echo => {
-                if packet.is_ipv4() {
-                    icmpv4::echo_reply_in_place(message);
-                } else {
-                    icmpv6::echo_reply_in_place(message);
-                }
-                let link = LinkHeader { target: packet.ethernet.source, ..self.core.unresolved(at) };
-                let (ends, delivery) = ((packet.target, packet.source), Delivery::default());
-                self.core.send_parts(at, link, ends, packet.protocol, delivery, [message, &[]]).map_err(|_| Drop::NoFrame)?;
-                self.core.counters.icmp_echo_replies += 1;
-                Ok(())
-            }
+            Reaction::Echo => self.core.answer_ping(at, packet, message),
             Reaction::Error { trouble, quoted } => {
                 self.core.counters.icmp_errors_received += 1;
                 self.icmp_error(at, trouble, &quoted);

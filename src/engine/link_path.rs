@@ -15,8 +15,8 @@ use crate::device::{Device, Drop, Frame};
 use crate::link::arp::{self, Outcome};
 use crate::link::dad::{self, Candidate};
 use crate::link::icmp::{self, Complaint, Reaction, Trouble};
-use crate::link::interface::{Claim, Interface};
-use crate::link::neighbor::{Hop, Lookup};
+use crate::link::interface::Claim;
+use crate::link::neighbor::Lookup;
 use crate::link::packet::{self, Packet};
 use crate::link::pmtu;
 use crate::link::route;
@@ -26,7 +26,7 @@ use crate::tcp::tally::Happening;
 use crate::udp::Received;
 use crate::wire::ethernet::{Ethernet, Mac};
 use crate::wire::extension::Refused;
-use crate::wire::{arp as wire_arp, ethernet, icmpv4, ipv4, reply};
+use crate::wire::{arp as wire_arp, ethernet, icmpv4, icmpv6, ipv4, reply};
 
 impl<D: Device, S: Service> Engine<D, S> {
     /// ICMP to a claimed address: echo is answered in its frame, an error reaches whoever sent the packet it quotes.
@@ -43,7 +43,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             Reaction::Discovery(icmp) => self.core.discovery_path(at, frame, &packet, &icmp),
             Reaction::Redirect { destination, hop } => {
                 let from = packet.source.ip();
-                match self.core.redirected(at, from, IpAddr::V4(destination), IpAddr::V4(hop)) {
+                match self.core.redirected(at, from, IpAddr::V4(destination), IpAddr::V4(hop), None) {
                     true => Verdict::Done(frame),
                     false => Verdict::Drop(frame, Drop::IcmpIgnored),
                 }
@@ -371,8 +371,8 @@ impl<D: Device> Core<D> {
     /// Asks silent neighbours again, drops what waited too long, and returns the neighbours that stay silent.
     pub(super) fn expire_neighbors(&mut self, interface: usize) -> Vec<IpAddr> {
         let Some(at) = self.port_of(interface as u16) else { return Vec::new() };
-        let (mut asks, mut dropped, mut silent) = (Vec::new(), Vec::new(), Vec::new());
-        self.links[interface].neighbors.expire(self.now, &mut asks, &mut dropped);
+        let (mut asks, mut dropped, mut silent, mut unanswered) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        self.links[interface].neighbors.expire(self.now, &mut asks, &mut dropped, |hop| unanswered.push(hop.ip));
         for hop in asks {
             self.ask(at, hop.ip);
         }
@@ -382,9 +382,7 @@ impl<D: Device> Core<D> {
             }
             self.settle(at, Verdict::Drop(frame, Drop::NeighborUnreachable));
         }
-        let Link { neighbors, redirects, interface: Interface { vlan, .. }, .. } = &mut self.links[interface];
-        redirects.retain(|ip| !neighbors.is_silent(Hop { vlan: *vlan, ip }));
-        self.tell_silent_routers(at);
+        unanswered.into_iter().for_each(|hop| self.hop_is_silent(at, hop));
         silent
     }
 
@@ -402,6 +400,10 @@ impl<D: Device> Core<D> {
 
     /// A ping, made its own answer.
     fn echo(&mut self, at: Lane, mut frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
+        let whole = packet.whole();
+        if whole.len() > self.path_mtus.narrowest() && whole.len() > self.packet_limit(at, packet.source.ip()) {
+            return self.echo_in_parts(at, frame, packet);
+        }
         if !packet.plain && !packet.is_ipv4() {
             return self.echo_anew(at, frame, packet);
         }
@@ -417,6 +419,30 @@ impl<D: Device> Core<D> {
             }
             Err(why) => Verdict::Drop(frame, why),
         }
+    }
+
+    /// The answer to a ping that is larger than the way back carries.
+    #[cold]
+    fn echo_in_parts(&mut self, at: Lane, mut frame: D::Frame, packet: &Packet) -> Verdict<D::Frame> {
+        let message = frame.bytes_mut().get_mut(packet.payload()).unwrap_or_default();
+        let sent = self.answer_ping(at, packet, message);
+        match sent {
+            Ok(()) => Verdict::Done(frame),
+            Err(why) => Verdict::Drop(frame, why),
+        }
+    }
+
+    /// Answers a ping whose message is `message`, which becomes the answer's; in fragments, if need be.
+    pub(super) fn answer_ping(&mut self, at: Lane, packet: &Packet, message: &mut [u8]) -> Result<(), Drop> {
+        match packet.is_ipv4() {
+            true => icmpv4::echo_reply_in_place(message),
+            false => icmpv6::echo_reply_in_place(message),
+        };
+        let link = LinkHeader { target: packet.ethernet.source, ..self.unresolved(at) };
+        let (ends, delivery) = ((packet.target, packet.source), Delivery::default());
+        self.send_parts(at, link, ends, packet.protocol, delivery, [message, &[]]).map_err(|_| Drop::NoFrame)?;
+        self.counters.icmp_echo_replies += 1;
+        Ok(())
     }
 
     /// The answer to a ping with extension headers, which are not sent back: in the same frame, moved to the front.

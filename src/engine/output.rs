@@ -134,8 +134,11 @@ impl<D: Device> Core<D> {
                 }
                 let Some(hop) = self.next_hop(at, remote) else { return self.way_back(id, at) };
                 // A neighbour that must be asked for first is left to `resolve`, which sends the request and holds the segment.
-                self.link_of(at).neighbors.known(self.link_of(at).hop(hop))?;
-                if self.flows.find_mut(id).is_some_and(|flow| std::mem::take(&mut flow.progress)) {
+                let known = self.link_of(at).neighbors.known(self.link_of(at).hop(hop))?;
+                let flow = self.flows.find_mut(id)?;
+                // What has arrived went by the neighbour of before.
+                let same = matches!(flow.hop, Hop::Routed { mac: Some(before), .. } if before == known);
+                if std::mem::take(&mut flow.progress) && same {
                     self.confirm_neighbor(at, hop);
                 }
                 let Lookup::Mac(mac) = self.lookup_neighbor(at, hop) else { return None };

@@ -33,17 +33,20 @@ impl<D: Device> Core<D> {
             // None of ours is as large as that.
             return None;
         }
-        if !connected && !self.path_mtu_bucket.take(self.now) {
-            return None;
-        }
         let path = Path { interface: at.interface, target: quoted.target };
-        self.learn_path_mtu(path, mtu, connected);
-        self.path_mtus.find(self.now, path).map(|known| known.mtu)
+        let known = self.path_mtus.find(self.now, path, connected).filter(|known| known.mtu <= mtu);
+        if known.is_none() {
+            if !connected && !self.path_mtu_bucket.take(self.now) {
+                return None;
+            }
+            self.learn_path_mtu(path, mtu, connected);
+        }
+        self.path_mtus.find(self.now, path, false).map(|known| known.mtu)
     }
 
     /// What is news is told to every connection with the destination, if it is sure.
     fn learn_path_mtu(&mut self, path: Path, mtu: u16, sure: bool) {
-        let Some(PathMtu { sure: mtu, until, .. }) = self.path_mtus.narrow(self.now, path, mtu, sure) else { return };
+        let Some(PathMtu { mtu, until }) = self.path_mtus.narrow(self.now, path, mtu, sure) else { return };
         self.counters.path_mtus_learned += 1;
         if !sure {
             return;
@@ -64,8 +67,8 @@ impl<D: Device> Core<D> {
         let Some(flow) = self.flows.find_mut(id) else { return };
         if usize::from(flow.tcb.path_mtu()) > self.path_mtus.narrowest() {
             let path = Path { interface: flow.key.link.interface, target: flow.key.remote };
-            if let Some(PathMtu { sure, until, .. }) = self.path_mtus.find(self.now, path).filter(|known| known.sure < u16::MAX) {
-                flow.tcb.on_path_mtu(sure, until);
+            if let Some(PathMtu { mtu, until }) = self.path_mtus.find(self.now, path, true) {
+                flow.tcb.on_path_mtu(mtu, until);
             }
         }
     }
@@ -78,7 +81,7 @@ impl<D: Device> Core<D> {
             return mtu;
         }
         let path = Path { interface: at.interface, target };
-        self.path_mtus.find(self.now, path).map_or(mtu, |known| mtu.min(known.mtu.into()))
+        self.path_mtus.find(self.now, path, false).map_or(mtu, |known| mtu.min(known.mtu.into()))
     }
 
     /// The largest UDP payload for an address that fits into one packet.

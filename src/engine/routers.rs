@@ -4,18 +4,22 @@
 //! Called by the paths of neighbour discovery and of the addresses, and for the news of the control thread, which puts together what routers say
 //! ([`crate::link::routers`]) and has the addresses steered. Their way is that of every claimed address, from the probe on. Nothing here panics.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::core::{Core, Lane, Link, Timer};
+use super::flow::{Flow, Hop};
 use super::news::Wish;
 use super::wheel::Handle;
+use crate::demux::SlotId;
 use crate::device::{Device, Drop};
 use crate::limits;
 use crate::link::dad::{Candidate, Plan};
 use crate::link::interface::{Cidr, Claim};
 use crate::link::nd::{Outgoing, Router};
 use crate::link::route;
+use crate::time::Instant;
+use crate::wire::ethernet::Mac;
 
 /// A link whose routers are followed.
 #[derive(Debug, Default)]
@@ -85,6 +89,8 @@ impl<D: Device> Core<D> {
         if let Some(mac) = said.mac {
             self.learn(at, IpAddr::V6(said.address), mac);
         }
+        let link = &mut self.links[usize::from(interface)];
+        link.neighbors.note_router(link.hop(IpAddr::V6(said.address)));
         self.wish(Wish::Router { interface, said: Box::new(*said) });
         // Said again, should it have found no room.
         let link = self.link_of(at);
@@ -93,8 +99,8 @@ impl<D: Device> Core<D> {
         Ok(())
     }
 
-    /// A router says that packets for `destination` had better go to `hop`. True when they do from now on.
-    pub(super) fn redirected(&mut self, at: Lane, from: IpAddr, destination: IpAddr, hop: IpAddr) -> bool {
+    /// A router says that packets for `destination` had better go to `hop`, whose Ethernet address it may tell. True when they do from now on.
+    pub(super) fn redirected(&mut self, at: Lane, from: IpAddr, destination: IpAddr, hop: IpAddr, mac: Option<Mac>) -> bool {
         let link = self.link_of(at);
         //= rfc1122#3.2.2.2
         //# A Redirect message SHOULD be silently discarded if the new
@@ -107,27 +113,61 @@ impl<D: Device> Core<D> {
         // Over IPv6 the destination itself may turn out to be on the link (RFC 4861 8).
         let itself = hop == destination && hop.is_ipv6();
         let on_link = itself || !route::is_many(&link.interface, hop) && route::next_hop(&link.interface, hop) == Some(hop);
-        let followed =
-            self.config.redirects && !link.mirrored && by_gateway && on_link && hop != from && !link.interface.owns(hop);
-        if followed {
-            self.links[at.link()].redirects.add(destination, hop);
-            self.counters.redirects_followed += 1;
+        let allowed = self.config.redirects && !link.mirrored;
+        if !allowed || !by_gateway || !on_link || hop == from || link.interface.owns(hop) {
+            return false;
         }
-        followed
+        let (now, link) = (self.now, &mut self.links[at.link()]);
+        if !link.redirects.add(now, destination, hop) {
+            return false;
+        }
+        //= rfc4861#8.3
+        //# If the redirect contains a Target Link-Layer Address option, the
+        //# host either creates or updates the Neighbor Cache entry for the
+        //# target.
+        if let Some(mac) = mac {
+            self.learn(at, hop, mac);
+        }
+        //= rfc4861#8.3
+        //# If the Target and Destination Addresses are not the
+        //# same, the host MUST set IsRouter to TRUE for the target.
+        let link = &mut self.links[at.link()];
+        if hop != destination {
+            link.neighbors.note_router(link.hop(hop));
+        }
+        self.counters.redirects_followed += 1;
+        let concerned = |flow: &Flow| flow.lane.interface == at.interface && flow.key.remote.ip() == destination;
+        let concerned: Vec<SlotId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
+        for id in concerned {
+            if let Some(flow) = self.flows.find_mut(id) {
+                flow.hop = Hop::Routed { mac: None, until: Instant::ZERO };
+            }
+        }
+        true
     }
 
-    /// Tells of routers that do not answer any more, so that others take their place.
-    pub(super) fn tell_silent_routers(&self, at: Lane) {
-        let link = self.link_of(at);
-        if link.advertised.is_none() {
-            return;
+    /// A neighbour does not answer: if it is a router, or was named by one, others take its place.
+    pub(super) fn hop_is_silent(&mut self, at: Lane, hop: IpAddr) {
+        let (now, link) = (self.now, &mut self.links[at.link()]);
+        link.redirects.silent(now, hop);
+        let leads = link.advertised.is_some() && link.interface.routes.iter().any(|route| route.via == Some(hop));
+        if let (true, IpAddr::V6(router)) = (leads, hop) {
+            self.wish(Wish::Silent { interface: at.interface, router });
         }
-        for hop in link.interface.routes.iter().filter_map(|route| route.via) {
-            if let IpAddr::V6(router) = hop
-                && link.neighbors.is_silent(link.hop(hop))
-            {
-                self.wish(Wish::Silent { interface: at.interface, router });
-            }
+    }
+
+    /// A neighbour that was a router says that it is none any more.
+    pub(super) fn is_no_router(&mut self, at: Lane, address: Ipv6Addr) {
+        //= rfc4861#7.2.5
+        //# In those cases where the IsRouter flag changes
+        //# from TRUE to FALSE as a result of this update, the node MUST
+        //# remove that router from the Default Router List and update the
+        //# Destination Cache entries for all destinations using that
+        //# neighbor as a router as specified in Section 7.3.3.
+        let link = &mut self.links[at.link()];
+        link.redirects.forget(IpAddr::V6(address));
+        if link.advertised.is_some() {
+            self.wish(Wish::Router { interface: at.interface, said: Box::new(Router::none_at(address)) });
         }
     }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::interfaces::machine_secret;
-use crate::control::Following;
+use crate::control::{Following, Settled};
 use crate::link::interface::{Cidr, Claim, Interface};
 use crate::steer::{Claims, Steering, addresses};
 use crate::wire::ipv6;
@@ -25,7 +25,7 @@ pub(super) fn following(nic: &Nic, interfaces: &[Interface], steering: &Arc<Mute
     let mut held: BTreeMap<IpAddr, Option<Membership>> = BTreeMap::new();
     let on_addresses = move |now: &[Cidr]| {
         let kernel = addresses::kernel_addresses().unwrap_or_default();
-        let mut steered = Vec::new();
+        let (mut steered, mut left_out) = (Vec::new(), Vec::new());
         for &cidr in now {
             if held.contains_key(&cidr.address) {
                 steered.push(cidr);
@@ -36,23 +36,24 @@ pub(super) fn following(nic: &Nic, interfaces: &[Interface], steering: &Arc<Mute
                     held.insert(cidr.address, join_for_solicitations(&nic, cidr.address));
                     steered.push(cidr);
                 }
-                Err(error) => tracing::warn!("{error}"),
+                Err(error) => left_out.push(error),
             }
         }
-        let Some(first) = interfaces.first_mut() else { return steered };
+        let Some(first) = interfaces.first_mut() else { return Settled::default() };
         let before = first.claim.clone();
         first.claim = Claim::Addresses(claimed.iter().chain(&steered).copied().collect());
         let mut steering = steering.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = Claims::of(&interfaces).and_then(|claims| steering.update(&claims)) {
-            tracing::warn!("{error}");
-            // What was steered before still is, and nothing else.
+        let again = Claims::of(&interfaces).and_then(|claims| steering.update(&claims)).err();
+        if again.is_some() {
+            // Of what was to come and to go some may be steered and some not: only what was and is to be is ours.
             steered.retain(|cidr| before.addresses().contains(cidr));
             if let Some(first) = interfaces.first_mut() {
                 first.claim = Claim::Addresses(claimed.iter().chain(&steered).copied().collect());
             }
+        } else {
+            held.retain(|held, _| steered.iter().any(|cidr| cidr.address == *held));
         }
-        held.retain(|held, _| steered.iter().any(|cidr| cidr.address == *held));
-        steered
+        Settled { addresses: steered, left_out, again }
     };
     Some(Following { secret: machine_secret(), routes, on_addresses: Box::new(on_addresses) })
 }

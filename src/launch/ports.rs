@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::control::ClaimAddresses;
+use crate::control::{OnAddresses, Settled};
 use crate::error::SetupError;
 use crate::link::interface::{Cidr, Claim, Interface, PortClaim};
 use crate::steer::{Claims, Reservation, Steering};
@@ -43,29 +43,30 @@ pub(super) fn on_addresses(
     interface: &Interface,
     ports: &Arc<Mutex<Ports>>,
     steering: &Arc<Mutex<Steering>>,
-) -> Option<ClaimAddresses> {
+) -> Option<OnAddresses> {
     let Claim::Ports { ports: claimed, .. } = interface.claim.clone() else { return None };
     let (mut interface, ports, steering) = (interface.clone(), Arc::clone(ports), Arc::clone(steering));
     Some(Box::new(move |now: &[Cidr]| {
         let mut ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut addresses = Vec::new();
+        let (mut addresses, mut left_out) = (Vec::new(), Vec::new());
         for &address in now {
             match ports.hold(address, &claimed) {
                 Ok(()) => addresses.push(address),
-                Err(error) => tracing::warn!("{error}"),
+                Err(error) => left_out.push(error),
             }
         }
         let before = interface.addresses().to_vec();
         interface.claim = Claim::Ports { addresses: addresses.clone(), ports: claimed.clone() };
         let mut steering = steering.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = claims_of(&interface).and_then(|claims| steering.update(&claims)) {
-            tracing::warn!("{error}");
-            // What was steered before still is, and nothing else.
+        let again = claims_of(&interface).and_then(|claims| steering.update(&claims)).err();
+        if again.is_some() {
+            // Of what was to come and to go some may be steered and some not: all of it stays held, and only what was and is to be is ours.
             addresses.retain(|cidr| before.contains(cidr));
             interface.claim = Claim::Ports { addresses: addresses.clone(), ports: claimed.clone() };
+        } else {
+            ports.held.retain(|held, _| addresses.iter().any(|cidr| cidr.address == *held));
         }
-        ports.held.retain(|held, _| addresses.iter().any(|cidr| cidr.address == *held));
-        addresses
+        Settled { addresses, left_out, again }
     }))
 }
 

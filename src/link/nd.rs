@@ -92,6 +92,14 @@ pub struct Router {
     pub prefixes: [Option<Prefix>; ROUTER_PREFIXES],
 }
 
+impl Router {
+    /// One that is no router, and says nothing of the link.
+    pub const fn none_at(address: Ipv6Addr) -> Self {
+        let prefixes = [None; ROUTER_PREFIXES];
+        Self { address, mac: None, lifetime: Duration::ZERO, hop_limit: None, mtu: None, reachable: None, prefixes }
+    }
+}
+
 /// Decides what a message deserves that came in a packet with the header `ip` from the station `from`.
 pub fn on_nd(message: &Nd<'_>, ip: &Ipv6, from: Mac, ours: &Ours<'_>) -> Outcome {
     if from == ours.mac {

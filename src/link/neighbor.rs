@@ -309,7 +309,7 @@ impl<F> NeighborCache<F> {
         if was_router && !said.router { Advertised::NoLongerRouter } else { Advertised::Taken }
     }
 
-    /// Notes that a known neighbour is a router, as its advertisement says (RFC 4861 6.3.4).
+    /// Notes that a known neighbour is a router, as its advertisement says, or a redirect to it (RFC 4861 6.3.4, 8.3).
     pub fn note_router(&mut self, hop: Hop) {
         if let Some(slot) = self.find(hop)
             && let Some(entry) = self.entries.get_mut(slot)
@@ -381,8 +381,8 @@ impl<F> NeighborCache<F> {
     }
 
     /// Does what is due: puts the neighbours to be asked now at the end of `asks` ([`NeighborCache::ask_at`] tells where), and the frames whose neighbour did not answer, with
-    /// its address, at the end of `dropped` ([`Drop::NeighborUnreachable`]).
-    pub fn expire(&mut self, now: Instant, asks: &mut Vec<Hop>, dropped: &mut Vec<(Hop, F)>) {
+    /// its address, at the end of `dropped` ([`Drop::NeighborUnreachable`]). `silent` hears of every neighbour that did not answer, whatever becomes of it.
+    pub fn expire(&mut self, now: Instant, asks: &mut Vec<Hop>, dropped: &mut Vec<(Hop, F)>, mut silent: impl FnMut(Hop)) {
         // Everything that stays due is due later than now, except at the end of time: hence the bound.
         for _ in 0..self.entries.len() {
             let Some(slot) = self.due.first().filter(|&slot| self.due_of(slot) <= now) else { return };
@@ -413,10 +413,12 @@ impl<F> NeighborCache<F> {
                     asks.push(hop);
                 }
                 State::Incomplete { .. } => {
+                    silent(hop);
                     entry.state = State::Failed { due };
                     dropped.extend(self.waiting.extract_if(.., |(other, _)| *other == slot).map(|(_, frame)| (hop, frame)));
                 }
                 State::Probe { .. } if hop.ip.is_ipv4() => {
+                    silent(hop);
                     entry.state = State::Failed { due };
                     self.unresolved += 1;
                 }
@@ -425,7 +427,12 @@ impl<F> NeighborCache<F> {
                 //# received after waiting RetransTimer milliseconds after sending the
                 //# MAX_UNICAST_SOLICIT solicitations, retransmissions cease and the
                 //# entry SHOULD be deleted.
-                State::Probe { .. } | State::Failed { .. } | State::Reachable { .. } | State::Free => {
+                State::Probe { .. } => {
+                    silent(hop);
+                    self.remove(slot);
+                    continue;
+                }
+                State::Failed { .. } | State::Reachable { .. } | State::Free => {
                     self.remove(slot);
                     continue;
                 }
@@ -437,12 +444,6 @@ impl<F> NeighborCache<F> {
     /// Gives back every frame that waits, for the end of a run.
     pub fn drain(&mut self, frames: &mut Vec<F>) {
         frames.extend(self.waiting.drain(..).map(|(_, frame)| frame));
-    }
-
-    /// True for a neighbour that was asked for in vain a moment ago.
-    pub fn is_silent(&self, hop: Hop) -> bool {
-        let entry = self.index.get(&hop).and_then(|&slot| self.entries.get(slot));
-        entry.is_some_and(|entry| matches!(entry.state, State::Failed { .. }))
     }
 
     /// How many frames wait.

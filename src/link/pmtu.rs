@@ -18,7 +18,8 @@ use crate::time::Instant;
 /// The paths of a core that are narrower than their link.
 #[derive(Debug)]
 pub struct PathMtus {
-    paths: HashMap<Path, PathMtu, Secret>,
+    /// By the path, and whether it is sure.
+    paths: HashMap<(Path, bool), PathMtu, Secret>,
     narrowest: usize,
     /// What every link carries of either family.
     every_link: usize,
@@ -40,8 +41,6 @@ pub struct Path {
 pub struct PathMtu {
     /// The largest packet that it carries, in bytes.
     pub mtu: u16,
-    /// The same by errors about what only the two ends know; `u16::MAX` when there was none.
-    pub sure: u16,
     /// How long that is believed.
     pub until: Instant,
 }
@@ -65,35 +64,34 @@ impl PathMtus {
         self.settle();
     }
 
-    /// What is known of a path, if it is narrower than its link.
+    /// What is known of a path, if it is narrower than its link; if `sure`, only what is.
     #[cold]
     #[inline(never)]
-    pub fn find(&mut self, now: Instant, path: Path) -> Option<PathMtu> {
+    pub fn find(&mut self, now: Instant, path: Path, sure: bool) -> Option<PathMtu> {
         self.forget(now);
-        self.paths.get(&path).copied()
+        let kinds: &[bool] = if sure { &[true] } else { &[true, false] };
+        kinds.iter().filter_map(|&kind| self.paths.get(&(path, kind)).copied()).min_by_key(|known| known.mtu)
     }
 
     /// A path carries packets of no more than `mtu` bytes; it is sure when the error could be made by nobody who does not see the packets. Returns
     /// what is believed from now on, if that is news.
     #[cold]
     pub fn narrow(&mut self, now: Instant, path: Path, mtu: u16, sure: bool) -> Option<PathMtu> {
-        self.forget(now);
         let mtu = mtu.max(least(path.target));
-        let before = self.paths.get(&path).map_or((u16::MAX, u16::MAX), |known| (known.mtu, known.sure));
         //= rfc8201#4
         //# A node must not increase its estimate of the Path MTU in response to
         //# the contents of a Packet Too Big message.
-        let after = (before.0.min(mtu), if sure { before.1.min(mtu) } else { before.1 });
-        if after == before {
+        if self.find(now, path, sure).is_some_and(|known| known.mtu <= mtu) {
             return None;
         }
-        if self.paths.len() >= PATH_MTUS && !self.paths.contains_key(&path) {
-            let order = |known: &PathMtu| (known.sure < u16::MAX, known.until);
-            let oldest = self.paths.iter().min_by_key(|(_, known)| order(known)).map(|(&path, _)| path);
-            self.paths.remove(&oldest?);
+        if self.paths.len() >= PATH_MTUS && !self.paths.contains_key(&(path, sure)) {
+            // What is sure last, and of equals the oldest first.
+            let order = |&(_, sure): &(Path, bool), known: &PathMtu| (sure, known.until);
+            let first = self.paths.iter().min_by_key(|(key, known)| order(key, known)).map(|(&key, _)| key);
+            self.paths.remove(&first?);
         }
-        let known = PathMtu { mtu: after.0, sure: after.1, until: now + BELIEVED };
-        self.paths.insert(path, known);
+        let known = PathMtu { mtu, until: now + BELIEVED };
+        self.paths.insert((path, sure), known);
         self.settle();
         Some(known)
     }
@@ -201,15 +199,15 @@ mod tests {
     #[test]
     fn only_what_is_narrower_is_news() {
         let mut paths = PathMtus::new(&[1; 16]);
-        assert_eq!((paths.narrowest(), paths.find(START, path(1))), (usize::MAX, None));
-        let known = PathMtu { mtu: 1300, sure: 1300, until: START + BELIEVED };
+        assert_eq!((paths.narrowest(), paths.find(START, path(1), true)), (usize::MAX, None));
+        let known = PathMtu { mtu: 1300, until: START + BELIEVED };
         assert_eq!(paths.narrow(START, path(1), 1300, true), Some(known));
         for mtu in [1300, 1301, 9000] {
             assert_eq!(paths.narrow(START + Duration::from_secs(1), path(1), mtu, true), None);
         }
-        assert_eq!(paths.find(START, path(1)), Some(known));
-        assert_eq!(paths.find(START, path(2)), None);
-        assert_eq!(paths.find(START, Path { interface: 1, ..path(1) }), None, "by another interface the way is another");
+        assert_eq!(paths.find(START, path(1), true), Some(known));
+        assert_eq!(paths.find(START, path(2), true), None);
+        assert_eq!(paths.find(START, Path { interface: 1, ..path(1) }, true), None, "by another interface the way is another");
         assert_eq!(paths.narrow(START, path(1), 700, true).map(|known| known.mtu), Some(700));
         assert_eq!(paths.narrowest(), 700);
     }
@@ -224,27 +222,30 @@ mod tests {
         let mut paths = PathMtus::new(&[1; 16]);
         paths.narrow(START, path(1), 700, true);
         paths.narrow(START + Duration::from_secs(60), path(2), 1300, true);
-        assert!(paths.find(START + Duration::from_secs(599), path(1)).is_some());
-        assert_eq!(paths.find(START + BELIEVED, path(1)), None);
+        assert!(paths.find(START + Duration::from_secs(599), path(1), true).is_some());
+        assert_eq!(paths.find(START + BELIEVED, path(1), true), None);
         assert_eq!(paths.narrowest(), 1300);
-        assert_eq!(paths.find(START + Duration::from_secs(660), path(9)), None);
+        assert_eq!(paths.find(START + Duration::from_secs(660), path(9), true), None);
         assert_eq!(paths.narrowest(), usize::MAX);
     }
 
     #[test]
     fn what_is_not_sure_is_kept_apart_and_gives_way_first() {
         let mut paths = PathMtus::new(&[1; 16]);
-        let both = |known: Option<PathMtu>| known.map(|known| (known.mtu, known.sure));
-        assert_eq!(both(paths.narrow(START, path(1), 700, false)), Some((700, u16::MAX)));
-        assert_eq!(paths.narrow(START, path(1), 900, false), None);
-        assert_eq!(both(paths.narrow(START, path(1), 1300, true)), Some((700, 1300)));
-        assert_eq!(both(paths.narrow(START, path(1), 600, true)), Some((600, 600)));
+        let mut narrow = |mtu, sure| paths.narrow(START, path(1), mtu, sure).map(|known| known.mtu);
+        assert_eq!([narrow(700, false), narrow(900, false), narrow(1300, true)], [Some(700), None, Some(1300)]);
+        let later = START + Duration::from_secs(60);
+        paths.narrow(later, path(1), 600, false);
+        let both = |paths: &mut PathMtus, now| [true, false].map(|sure| paths.find(now, path(1), sure).map(|known| known.mtu));
+        assert_eq!(both(&mut paths, later), [Some(1300), Some(600)]);
+        assert_eq!(both(&mut paths, START + BELIEVED), [None, Some(600)], "what is not sure does not prolong what is");
+        assert_eq!(paths.narrow(START, path(1), 1300, true).map(|known| known.mtu), Some(1300));
         let later = START + Duration::from_secs(1);
         for n in 2..=PATH_MTUS as u32 {
             paths.narrow(later, path(n), 1300, false);
         }
         assert!(paths.narrow(later, path(1 << 20), 1300, false).is_some());
-        assert!(paths.find(later, path(1)).is_some(), "the oldest, but sure");
+        assert!(paths.find(later, path(1), true).is_some(), "the oldest, but sure");
     }
 
     #[test]
@@ -256,9 +257,9 @@ mod tests {
             assert!(paths.narrow(at(n), path(n), 1300, true).is_some());
         }
         assert!(paths.narrow(at(5000), path(7), 900, true).is_some(), "one that is there needs no room");
-        assert!(paths.find(at(5000), path(0)).is_some());
+        assert!(paths.find(at(5000), path(0), true).is_some());
         assert!(paths.narrow(at(5000), path(1 << 20), 1300, true).is_some());
-        assert_eq!((paths.find(at(5000), path(0)), paths.paths.len()), (None, PATH_MTUS));
+        assert_eq!((paths.find(at(5000), path(0), true), paths.paths.len()), (None, PATH_MTUS));
         assert_eq!(paths.paths.capacity(), room, "it does not grow");
     }
 

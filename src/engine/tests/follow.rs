@@ -215,6 +215,10 @@ fn an_accepted_connection_follows_the_neighbour_and_confirms_it() {
     world.clock.advance(Duration::from_secs(2));
     world.peer.segment(Flags::ACK, seq + 6, ack + 6, b"three");
     world.engine.turn(&world.clock);
+    assert_eq!((world.targets(), world.wishes().len()), (vec![ROUTER_MAC], 0), "what has arrived went by the one before");
+    world.clock.advance(Duration::from_secs(2));
+    world.peer.segment(Flags::ACK, seq + 11, ack + 11, b"four");
+    world.engine.turn(&world.clock);
     assert_eq!((world.targets(), world.wishes().len()), (vec![ROUTER_MAC], 1), "confirmed again");
 }
 
@@ -223,12 +227,24 @@ fn an_accepted_connection_without_a_route_is_answered_where_it_came_from() {
     let mut world = World::new();
     let (seq, ack) = world.connected();
     // The kernel has lost the network of the address, and has rules for its routes instead.
-    let host = "10.0.0.2/32".parse().unwrap();
-    world.tell(News::Address { interface: 0, address: host, there: true });
+    for (address, there) in [("10.0.0.2/32", true), ("10.0.0.2/24", false)] {
+        world.tell(News::Address { interface: 0, address: address.parse().unwrap(), there });
+    }
     world.clock.advance(Duration::from_secs(2));
     world.peer.segment(Flags::ACK, seq, ack, b"one");
     world.engine.turn(&world.clock);
     assert_eq!(world.targets(), [PEER_MAC]);
+}
+
+#[test]
+fn an_address_may_change_its_network() {
+    let mut world = World::new();
+    for (address, there) in [("10.0.0.2/16", true), ("10.0.0.2/24", false)] {
+        world.tell(News::Address { interface: 0, address: address.parse().unwrap(), there });
+    }
+    assert_eq!(world.engine.core.links[0].interface.addresses(), ["10.0.0.2/16".parse().unwrap()]);
+    world.tell(News::Address { interface: 0, address: "10.0.0.2/16".parse().unwrap(), there: true });
+    assert_eq!(world.engine.core.links[0].interface.addresses().len(), 1);
 }
 
 #[test]

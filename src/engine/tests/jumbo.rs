@@ -229,6 +229,7 @@ fn segments_of_several_frames_carry_a_stream_both_ways() {
 struct Sender {
     endpoint: Option<EndpointId>,
     results: Vec<Result<(), CallError>>,
+    heard: Vec<usize>,
 }
 
 impl Service for Sender {
@@ -243,7 +244,8 @@ impl Service for Sender {
         self.results.push(cx.send_to(from, "10.0.0.2:7".parse().unwrap(), &vec![1; len]));
     }
 
-    fn datagram(&mut self, _: &mut impl Context, _: &mut Datagram<'_>) -> Answer {
+    fn datagram(&mut self, _: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+        self.heard.push(datagram.payload().len());
         Answer::Ignore
     }
 }
@@ -277,4 +279,42 @@ fn a_datagram_up_to_the_mtu_needs_no_fragments_and_a_full_ring_takes_all_of_it_o
     assert!(sent > 0 && results.iter().all(|result| matches!(result, Ok(()) | Err(CallError::WouldBlock))), "{results:?}");
     assert_eq!(sender.core.ports[0].device.stats().transmitted - before, sent);
     assert_no_frame_missing(&sender);
+}
+
+/// Answers with as much as there is room for.
+struct Filler;
+
+impl Service for Filler {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.open_udp(7.into()).unwrap();
+    }
+
+    fn datagram(&mut self, _: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
+        let room = datagram.room();
+        room.fill(9);
+        Answer::Reply { len: room.len().min(MTU - 28) }
+    }
+}
+
+#[test]
+fn an_answer_may_be_longer_than_a_question_of_several_frames() {
+    let (near, far) = memory::cable_of_mtu(64, MTU);
+    let clock = ManualClock::default();
+    let mut sender = engine(near, 1, Sender::default());
+    let mut server = engine(far, 2, Filler);
+    server.start(&clock);
+    sender.start(&clock);
+    // The first one finds the neighbour.
+    for len in [100, 5000] {
+        sender.mailbox().send(len).unwrap();
+        for _ in 0..4 {
+            sender.turn(&clock);
+            server.turn(&clock);
+        }
+    }
+    assert_eq!(server.core.drops.of(Drop::UdpSendFull), 0);
+    assert_eq!((sender.service().results.len(), sender.service().heard.last()), (2, Some(&(MTU - 28))));
+    assert_no_frame_missing(&server);
 }

@@ -192,6 +192,10 @@ fn what_anybody_can_make_up_is_believed_so_often_and_told_to_no_connection() {
     }
     let believed = engine.service().errors.iter().filter(|error| error.mtu == Some(1300)).count();
     assert_eq!((believed, engine.service().errors.len()), (limits::UNSURE_PATH_MTUS as usize, believed + 1));
+    // What is known costs nothing, and is told.
+    peer.send(&too_big(1300, 1472));
+    engine.turn(clock);
+    assert_eq!(engine.service().errors.last().and_then(|error| error.mtu), Some(1300));
     order(&mut served, Order::Stream(0));
     assert_eq!(payloads(&mut served.1)[..2], [1460, 1460], "a connection that was there");
     open(&mut served, 5001);

@@ -13,8 +13,10 @@ use crate::limits;
 use crate::link::nd::Outgoing;
 use crate::link::neighbor::Lookup;
 use crate::link::routes::Route;
-use crate::wire::ethernet::Mac;
-use crate::wire::ipv6::{ALL_NODES, multicast_mac};
+use crate::wire::checksum::PseudoHeader;
+use crate::wire::ethernet::{self, Ethernet, Mac};
+use crate::wire::icmpv6;
+use crate::wire::ipv6::{self, ALL_NODES, Ipv6, multicast_mac};
 use crate::wire::nd::{self, Nd, NeighborAdvertisement};
 use crate::wire::vlan::Vlan;
 
@@ -285,20 +287,96 @@ fn a_redirect_is_followed_from_the_first_hop_in_use_alone() {
         for (from, destination, hop) in
             [("fe80::8".parse().unwrap(), far, better), (router, far, router), (router, far, ours), (router, on_link, better)]
         {
-            assert!(!core.redirected(LANE, from, destination, hop), "{from}: {destination} by {hop}");
+            assert!(!core.redirected(LANE, from, destination, hop, None), "{from}: {destination} by {hop}");
         }
         // No network of ours, and not the destination.
-        assert!(!core.redirected(LANE, router, far, "2001:db8:9::2".parse().unwrap()));
-        assert_eq!(core.redirected(LANE, router, far, better), allowed);
+        assert!(!core.redirected(LANE, router, far, "2001:db8:9::2".parse().unwrap(), None));
+        assert_eq!(core.redirected(LANE, router, far, better, None), allowed);
         assert_eq!(core.next_hop(LANE, far), Some(if allowed { better } else { router }));
         assert_eq!(core.next_hop(LANE, "2001:db8:9::2".parse().unwrap()), Some(router));
-        assert_eq!(core.redirected(LANE, better, far, far), allowed, "it is on the link after all");
+        assert_eq!(core.redirected(LANE, better, far, far, None), allowed, "it is on the link after all");
         assert_eq!(core.next_hop(LANE, far), Some(if allowed { far } else { router }));
-        // Who is silent is no way.
-        assert!(
-            matches!(core.lookup_neighbor(LANE, far), Lookup::Ask) && matches!(core.lookup_neighbor(LANE, router), Lookup::Ask)
-        );
-        world.pass(4);
+        // Who is silent is no way, also if it has answered before, and is not tried again at once.
+        core.learn(LANE, far, PEER_MAC);
+        assert!(matches!(core.lookup_neighbor(LANE, far), Lookup::Mac(_)));
+        world.pass(10);
+        let core = &mut world.engine.core;
+        core.lookup_neighbor(LANE, far);
+        world.pass(60);
+        let core = &mut world.engine.core;
+        assert_eq!(core.next_hop(LANE, far), Some(router));
+        // It was about the routes of then.
+        assert_eq!(core.redirected(LANE, router, far, better, None), allowed);
+        let routes = [Route::default_via(router)].into_iter().collect();
+        world.feed.tell(News::Routes { interface: 0, routes: Box::new(routes) }).unwrap();
+        world.pass(1);
         assert_eq!(world.engine.core.next_hop(LANE, far), Some(router));
     }
+}
+
+#[test]
+fn a_redirect_over_ipv4_names_a_station_of_our_networks() {
+    let [router, far]: [IpAddr; 2] = ["10.0.0.1", "192.0.2.7"].map(|text| text.parse().unwrap());
+    let (mut engine, _, _) = super::wire::serve(Echo::default());
+    engine.core.config.redirects = true;
+    engine.core.links[0].interface.routes.insert(Route::default_via(router));
+    for (hop, followed) in
+        [("10.0.0.9", true), ("10.0.0.255", false), ("224.0.0.1", false), ("192.0.2.7", false), ("10.0.0.2", false)]
+    {
+        assert_eq!(engine.core.redirected(LANE, router, far, hop.parse().unwrap(), None), followed, "{hop}");
+        engine.core.links[0].redirects.forget(hop.parse().unwrap());
+    }
+}
+
+#[test]
+fn the_address_in_a_redirect_is_learned_and_who_is_no_router_any_more_is_none() {
+    let mut world = World::settled();
+    world.engine.core.config.redirects = true;
+    world.advertises(1800);
+    let routes = [Route::default_via(ROUTER.into())].into_iter().collect();
+    world.feed.tell(News::Routes { interface: 0, routes: Box::new(routes) }).unwrap();
+    world.pass(1);
+    world.wishes();
+    let [far, better] = ["2001:db8:9::1", "fe80::9"].map(|text| text.parse().unwrap());
+    let ours = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+    let said = nd::Redirect { target: better, destination: far, target_mac: Some(Mac([2, 0, 0, 0, 0, 9])), packet: &[] };
+    let send = |world: &mut World, message| {
+        let frame = world.says(message, ours, OUR_MAC);
+        world.peer.send(&frame);
+        world.engine.turn(&world.clock);
+    };
+    send(&mut world, Nd::Redirect(said));
+    let link = &world.engine.core.links[0];
+    assert_eq!(link.neighbors.known(link.hop(better.into())), said.target_mac);
+    assert_eq!(world.engine.core.next_hop(LANE, far.into()), Some(better.into()));
+    let host =
+        |target| NeighborAdvertisement { target, router: false, solicited: false, replace: true, target_mac: Some(PEER_MAC) };
+    send(&mut world, Nd::NeighborAdvertisement(host(better)));
+    assert_eq!(world.engine.core.next_hop(LANE, far.into()), Some(ROUTER.into()), "it is a host");
+    send(&mut world, Nd::NeighborAdvertisement(host(ROUTER)));
+    assert!(world.wishes().contains(&"fe80::1 for 0 s".to_owned()), "it is no router");
+}
+
+#[test]
+fn a_ping_that_is_larger_than_routers_allow_is_answered_in_fragments() {
+    let mut world = World::settled();
+    world.feed.tell(News::MtuV6 { interface: 0, mtu: 1300 }).unwrap();
+    world.pass(1);
+    let (source, target) = (Ipv6Addr::from(0xfd00 << 112 | 1), Ipv6Addr::from(0xfd00 << 112 | 2));
+    for (len, frames) in [(1252, 1), (1253, 2)] {
+        let mut message = vec![7; len + 8];
+        let pseudo = PseudoHeader { source: source.into(), target: target.into(), protocol: ipv6::NEXT_HEADER_ICMPV6 };
+        icmpv6::emit(&mut message, icmpv6::ECHO_REQUEST, 0, [0, 1, 0, 1], &pseudo);
+        let mut packet = vec![0; 54];
+        let link = Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ethernet::ETHERTYPE_IPV6 };
+        ethernet::emit(&mut packet, &link);
+        ipv6::emit(&mut packet[14..], &Ipv6::outgoing(source, target, ipv6::NEXT_HEADER_ICMPV6, message.len()));
+        packet.extend(message);
+        world.peer.send(&packet);
+        world.engine.turn(&world.clock);
+        let answers = world.peer.frames();
+        assert_eq!(answers.len(), frames, "{len}");
+        assert!(answers.iter().all(|frame| frame.len() <= 14 + 1300));
+    }
+    assert_eq!(world.engine.core.counters.icmp_echo_replies, 2);
 }

@@ -138,7 +138,7 @@ mod tests {
             let (mut asks, mut dropped) = (Vec::new(), Vec::new());
             for _ in 0..seconds * 10 {
                 self.now += Duration::from_millis(100);
-                self.cache.expire(self.now, &mut asks, &mut dropped);
+                self.cache.expire(self.now, &mut asks, &mut dropped, |_| ());
             }
             self.dropped.extend(dropped.into_iter().map(|(_, frame)| frame));
             asks.len()

@@ -15,11 +15,13 @@ const NEW_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 struct Script {
     cache: NeighborCache<u32>,
     now: Instant,
+    /// Who has not answered.
+    silent: Vec<Hop>,
 }
 
 impl Script {
     fn new() -> Self {
-        Self { cache: NeighborCache::new([1, 2]), now: Instant::from_ns(1 << 40) }
+        Self { cache: NeighborCache::new([1, 2]), now: Instant::from_ns(1 << 40), silent: Vec::new() }
     }
 
     fn pass(&mut self, span: Duration) -> &mut Self {
@@ -40,7 +42,7 @@ impl Script {
     /// Who is to be asked now, and the frames that are given up.
     fn expire(&mut self) -> (Vec<Hop>, Vec<(Hop, u32)>) {
         let (mut asks, mut dropped) = (Vec::new(), Vec::new());
-        self.cache.expire(self.now, &mut asks, &mut dropped);
+        self.cache.expire(self.now, &mut asks, &mut dropped, |hop| self.silent.push(hop));
         assert!(self.cache.deadline() > self.now, "nothing due is left");
         (asks, dropped)
     }
@@ -339,7 +341,7 @@ fn the_end_of_time_ends() {
     let mut script = Script::new();
     script.lookup(hop(1));
     let (mut asks, mut dropped) = (Vec::new(), Vec::new());
-    script.cache.expire(Instant::NEVER, &mut asks, &mut dropped);
+    script.cache.expire(Instant::NEVER, &mut asks, &mut dropped, |_| ());
     assert_eq!(asks, [hop(1)]);
 }
 
@@ -459,6 +461,7 @@ fn a_stale_neighbor_in_use_is_probed_itself_after_five_seconds_and_then_deleted(
     }
     assert_eq!(script.expire(), (vec![], vec![]));
     assert_eq!((script.state().0, script.cache.len()), ("none", 0));
+    assert_eq!(script.silent, [hop6(1)]);
     assert_eq!(script.lookup(hop6(1)), Lookup::Ask);
 }
 

@@ -356,8 +356,9 @@ fn files_that_are_no_zones_are_refused_with_the_reason() {
         (&format!("{whole}x 2147483648 A 192.0.2.1\n"), "TTL"),
         (&format!("{whole}x TYPE1 \\# 3 0a0b0c\n"), "the A record of x.example.test. is not as its type demands"),
         (&format!("{whole}$INCLUDE other\n"), "$INCLUDE is not supported"),
-        (&format!("{whole}x A (\n"), "line "),
-        (&format!("{whole}(;\n@ TXT \"x\"\n"), "is a parenthesis or a quotation mark open?"),
+        (&format!("{whole}x A (\n"), "a parenthesis is not closed"),
+        (&format!("{whole}x A 192.0.2.1\"\n(;\n@ TXT \"x\"\n"), "line"),
+        (&format!("{whole}(;\n@ TXT \"x\"\n"), "a parenthesis is not closed"),
         (&format!("{whole}x CNAME \\@\n"), "a label that is a single '@'"),
         (&format!("{whole}x CNAME @.y\n"), "a label that is a single '@'"),
     ] {

@@ -100,10 +100,15 @@ impl Zone {
         if has_label_of_one_at(text) {
             return Err(Wrong::new("a label that is a single '@' cannot be told from the origin"));
         }
-        // The reader panics on some files that end within parentheses; nothing of it is used after that.
+        if has_open_parenthesis(text) {
+            return Err(Wrong::new("a parenthesis is not closed"));
+        }
+        // The reader panics on some files that end in the middle of a record; nothing of it is used after that.
         let records = panic::catch_unwind(|| read_all(text));
         Self::build(records.unwrap_or_else(|_| {
-            Err(Wrong::new("the file ends in the middle of a record: is a parenthesis or a quotation mark open?"))
+            Err(Wrong::new(
+                "the reader of zone files gives up on this one: is a parenthesis or a quotation mark open at its end?",
+            ))
         })?)
     }
 
@@ -358,6 +363,23 @@ fn read_all(text: &[u8]) -> Result<Records, Wrong> {
             Err(error) => return Err(Wrong::at(&error.to_string())),
         }
     }
+}
+
+/// True when a file ends within parentheses (RFC 1035 5.1).
+fn has_open_parenthesis(text: &[u8]) -> bool {
+    let (mut depth, mut quoted) = (0_usize, false);
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => quoted = !quoted,
+            b';' if !quoted => drop(bytes.find(|&&byte| byte == b'\n')),
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    depth > 0
 }
 
 /// True when a file has such a label itself, escaped or with a dot behind it.
