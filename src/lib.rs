@@ -44,6 +44,7 @@
 //! - [`steer`]: the XDP program that steers claimed frames into the queues
 //! - [`wire`]: headers and checksums, bytes in and views out
 //! - [`link`]: neighbours, ICMP, routes, fragments
+//! - [`rss`]: which queue of a NIC a packet will arrive on
 //! - [`demux`]: which flow a packet belongs to
 //! - [`tcp`]: the machine of RFC 9293, without clock, chance or socket
 //! - [`udp`]: endpoints and the in-place reply
@@ -70,6 +71,8 @@ pub mod steer;
 pub mod wire;
 
 pub mod link;
+
+pub mod rss;
 
 pub mod demux;
 

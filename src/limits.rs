@@ -73,6 +73,15 @@ pub const SILENT_HOPS: usize = 16;
 pub const UNSURE_PATH_MTUS: u32 = 100;
 /// Counters of source ports, so that those of one destination tell little of how busy others are (RFC 6056 3.3.4).
 pub const PORT_COUNTERS: usize = 64;
+/// Source ports that are tried for each receive queue of a NIC, so that replies arrive on a wanted one: of independent tries all fail once in ten million
+/// times.
+pub const PORT_TRIES_PER_QUEUE: usize = 16;
+/// Entries of a NIC's indirection table that are read, and bytes of its hash key: those of today have 2048 and 52.
+pub const RSS_TABLE: usize = 16_384;
+/// See [`RSS_TABLE`].
+pub const RSS_KEY: usize = 256;
+/// Replies that came in on another queue than foretold, after which nothing more is foretold.
+pub const PREDICTION_MISSES: u32 = 8;
 /// Answers to data that has arrived before, per connection and second. An honest peer sends so much when it took a delay for a loss.
 pub const DUPLICATE_ACKS_PER_SECOND: u8 = 200;
 /// Challenge ACKs and answers to unacceptable segments that one connection sends in a second (RFC 5961 7).
