@@ -134,18 +134,66 @@ pub(crate) struct EthtoolGfeatures {
     pub(crate) blocks: [FeaturesBlock; FEATURES_MAX / 32],
 }
 
+/// `struct ethtool_rxnfc` without rules behind it (include/uapi/linux/ethtool.h).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct EthtoolRxnfc {
+    pub(crate) cmd: u32,
+    pub(crate) flow_type: u32,
+    pub(crate) data: u64,
+    /// `struct ethtool_rx_flow_spec`.
+    pub(crate) fs: [u64; 21],
+    pub(crate) rule_cnt: u32,
+    pub(crate) padding: u32,
+}
+
+/// Where the members of `struct ethtool_rxfh` lie (include/uapi/linux/ethtool.h), in bytes. `rss_config`, the indirection table in `__u32` and then the
+/// key, begins where the structure ends.
+pub(crate) mod rxfh {
+    pub(crate) const CMD: usize = 0;
+    pub(crate) const INDIR_SIZE: usize = 8;
+    pub(crate) const KEY_SIZE: usize = 12;
+    pub(crate) const HFUNC: usize = 16;
+    /// Since Linux 6.8; zero before.
+    pub(crate) const INPUT_XFRM: usize = 17;
+    pub(crate) const RSS_CONFIG: usize = 24;
+}
+
 /// `ETHTOOL_GDRVINFO` (include/uapi/linux/ethtool.h).
 pub(crate) const ETHTOOL_GDRVINFO: u32 = 0x03;
 /// `ETHTOOL_GLINK`.
 pub(crate) const ETHTOOL_GLINK: u32 = 0x0a;
 /// `ETHTOOL_GSTRINGS`.
 pub(crate) const ETHTOOL_GSTRINGS: u32 = 0x1b;
+/// `ETHTOOL_GRXFH`.
+pub(crate) const ETHTOOL_GRXFH: u32 = 0x29;
+/// `ETHTOOL_GRXCLSRLCNT`.
+pub(crate) const ETHTOOL_GRXCLSRLCNT: u32 = 0x2e;
 /// `ETHTOOL_GSSET_INFO`.
 pub(crate) const ETHTOOL_GSSET_INFO: u32 = 0x37;
 /// `ETHTOOL_GFEATURES`.
 pub(crate) const ETHTOOL_GFEATURES: u32 = 0x3a;
 /// `ETHTOOL_GCHANNELS`.
 pub(crate) const ETHTOOL_GCHANNELS: u32 = 0x3c;
+/// `ETHTOOL_GRSSH`.
+pub(crate) const ETHTOOL_GRSSH: u32 = 0x46;
+/// `TCP_V4_FLOW`, `UDP_V4_FLOW`, `TCP_V6_FLOW`, `UDP_V6_FLOW`.
+pub(crate) const TCP_V4_FLOW: u32 = 0x01;
+pub(crate) const UDP_V4_FLOW: u32 = 0x02;
+pub(crate) const TCP_V6_FLOW: u32 = 0x05;
+pub(crate) const UDP_V6_FLOW: u32 = 0x06;
+/// `RXH_IP_SRC | RXH_IP_DST`.
+pub(crate) const RXH_IP_BOTH: u64 = 1 << 4 | 1 << 5;
+/// `RXH_L4_B_0_1 | RXH_L4_B_2_3`: both ports.
+pub(crate) const RXH_L4_BOTH: u64 = 1 << 6 | 1 << 7;
+/// `ETH_RSS_HASH_TOP`, `ETH_RSS_HASH_XOR`, `ETH_RSS_HASH_CRC32` (include/linux/ethtool.h).
+pub(crate) const ETH_RSS_HASH_TOP: u8 = 1 << 0;
+pub(crate) const ETH_RSS_HASH_XOR: u8 = 1 << 1;
+pub(crate) const ETH_RSS_HASH_CRC32: u8 = 1 << 2;
+/// `RXH_XFRM_SYM_XOR` (since Linux 6.8).
+pub(crate) const RXH_XFRM_SYM_XOR: u8 = 1 << 0;
+/// `RXH_XFRM_SYM_OR_XOR` (since Linux 6.15).
+pub(crate) const RXH_XFRM_SYM_OR_XOR: u8 = 1 << 1;
 /// `ETH_SS_FEATURES`.
 pub(crate) const ETH_SS_FEATURES: u32 = 4;
 
@@ -163,6 +211,7 @@ const _: () = {
     assert!(size_of::<EthtoolDrvinfo>() == 196);
     assert!(size_of::<EthtoolValue>() == 8);
     assert!(size_of::<EthtoolSsetInfo>() == 24);
+    assert!(size_of::<EthtoolRxnfc>() == 192 && std::mem::offset_of!(EthtoolRxnfc, rule_cnt) == 184);
     assert!(size_of::<EthtoolGstrings>() == 12 + 32 * FEATURES_MAX);
     assert!(size_of::<EthtoolGfeatures>() == 8 + 16 * FEATURES_MAX / 32);
 };

@@ -15,7 +15,7 @@
 //! Nothing here panics on what the kernel or a peer does; errors while opening are the operator's
 //! ([`crate::error::SetupError`]), everything later is counted.
 //!
-//! In the order of the path: [`nic`], [`capability`], `config` (what is chosen), `open` (in which order), `socket` (the system calls),
+//! In the order of the path: [`nic`] (and `rss`, how it spreads packets), [`capability`], `config` (what is chosen), `open` (in which order), `socket` (the system calls),
 //! `queue` (the device), `pool` (who owns which frame), `frame`, `umem`, `ring`, `cursor` (index arithmetic), `mapping`, `abi`; beside them [`bpf`], which loads and
 //! attaches programs for `steer`, `promiscuous`, `membership` and `copies`.
 #![allow(unsafe_code)]
@@ -40,6 +40,7 @@ mod pool;
 mod promiscuous;
 mod queue;
 mod ring;
+mod rss;
 mod socket;
 mod umem;
 

@@ -11,10 +11,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with
 
 use super::abi::{
     ETH_SS_FEATURES, ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GFEATURES, ETHTOOL_GLINK, ETHTOOL_GSSET_INFO, ETHTOOL_GSTRINGS,
-    EthtoolChannels, EthtoolDrvinfo, EthtoolGfeatures, EthtoolGstrings, EthtoolSsetInfo, EthtoolValue, FEATURES_MAX,
-    FeaturesBlock, Ifreq, IfreqData,
+    EthtoolChannels, EthtoolDrvinfo, EthtoolGfeatures, EthtoolGstrings, EthtoolRxnfc, EthtoolSsetInfo, EthtoolValue,
+    FEATURES_MAX, FeaturesBlock, Ifreq, IfreqData,
 };
+use super::rss;
 use crate::error::SetupError;
+use crate::rss::Told;
 use crate::wire::ethernet::Mac;
 use crate::wire::vlan::TagKind;
 
@@ -61,9 +63,8 @@ impl Nic {
     /// # Errors
     /// There is none of this name (the nearest existing names are said), or the kernel does not answer.
     pub fn find(name: &str) -> Result<Self, SetupError> {
-        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-            .map_err(|errno| SetupError::environment("cannot ask the kernel for network interfaces", errno.to_string()))?;
-        let asking = Asking { socket, name };
+        let asking = Asking::about(name)
+            .map_err(|error| SetupError::environment("cannot ask the kernel for network interfaces", error.to_string()))?;
         let index = asking.index().map_err(|_| no_such_interface(name))?;
         let refused = |what: &str| {
             let what = format!("cannot read the {what} of interface {name}");
@@ -134,6 +135,17 @@ impl Nic {
     /// interface does not know it.
     pub fn feature(&self, name: &str) -> Option<bool> {
         self.features.iter().find(|(known, _)| known == name).map(|&(_, on)| on)
+    }
+
+    /// How packets are spread over the receive queues, as the driver tells it now; `None` when it does not.
+    pub fn rss(&self) -> Option<Told> {
+        match Asking::about(&self.name).and_then(|asking| rss::read(&asking, &self.driver)) {
+            Ok(told) => Some(told),
+            Err(error) => {
+                tracing::debug!("{}: how packets are spread over its queues is unknown: {error}", self.name);
+                None
+            }
+        }
     }
 
     /// An offload that is on and keeps tags of one of these kinds from XDP.
@@ -253,6 +265,13 @@ struct Asking<'a> {
     name: &'a str,
 }
 
+impl<'a> Asking<'a> {
+    fn about(name: &'a str) -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        Ok(Self { socket, name })
+    }
+}
+
 impl Asking<'_> {
     fn index(&self) -> io::Result<u32> {
         if self.name.is_empty() || self.name.len() >= libc::IFNAMSIZ {
@@ -271,14 +290,24 @@ impl Asking<'_> {
 
     /// One ethtool command; `T` begins with `cmd`, and is as large as the kernel may write for it.
     fn ethtool<T: Copy>(&self, mut value: T) -> io::Result<T> {
+        // SAFETY: `value` outlives the call and has room for what each command used here writes (the variable ones are bounded by
+        // FEATURES_MAX, see `features`).
+        unsafe { self.ethtool_at((&raw mut value).cast()) }?;
+        Ok(value)
+    }
+
+    /// One ethtool command.
+    ///
+    /// # Safety
+    /// `command` points to the command's structure, with room for all that the kernel writes for it.
+    unsafe fn ethtool_at(&self, command: *mut u8) -> io::Result<()> {
         let mut data = IfreqData([0; 24]);
-        let address = (&raw mut value).expose_provenance().to_ne_bytes();
+        let address = command.expose_provenance().to_ne_bytes();
         data.0[..address.len()].copy_from_slice(&address);
         let mut ifreq = self.ifreq(data);
-        // SAFETY: SIOCETHTOOL takes a `struct ifreq` whose `ifr_data` points to the command's structure: `value`, which outlives the
-        // call and has room for what each command used here writes (the variable ones are bounded by FEATURES_MAX, see `features`).
+        // SAFETY: SIOCETHTOOL takes a `struct ifreq` whose `ifr_data` points to the command's structure: what our caller promises.
         let status = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut ifreq) };
-        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     fn ifreq(&self, data: IfreqData) -> Ifreq {
@@ -356,6 +385,21 @@ impl Asking<'_> {
         let on = |bit: usize| bits.blocks.get(bit / 32).is_some_and(|block| block.active >> (bit % 32) & 1 == 1);
         let named = names.names.iter().take(count as usize).enumerate();
         Some(named.map(|(bit, name)| (text(name), on(bit))).filter(|(name, _)| !name.is_empty()).collect())
+    }
+}
+
+impl rss::Ask for Asking<'_> {
+    fn rxfh(&self, table: u32, key: u32) -> io::Result<Vec<u8>> {
+        let mut reply = rss::question(table, key);
+        // SAFETY: for ETHTOOL_GRSSH the kernel writes `struct ethtool_rxfh` and behind it the table and key of the sizes that stand in it, or nothing
+        // where the NIC's are others; `question` made room for just that.
+        unsafe { self.ethtool_at(reply.as_mut_ptr()) }?;
+        Ok(reply)
+    }
+
+    fn rxnfc(&self, cmd: u32, flow_type: u32) -> io::Result<EthtoolRxnfc> {
+        // Of the commands for this structure only those for rules write behind it, and these are not asked.
+        self.ethtool(EthtoolRxnfc { cmd, flow_type, ..EthtoolRxnfc::default() })
     }
 }
 
