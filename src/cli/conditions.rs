@@ -38,6 +38,7 @@ fn interface(ready: &Ready) -> Interface {
         xdp: Some(ready.xdp.to_owned()),
         copy: Some(ready.copy.to_owned()),
         queues: Some(show_list(&ready.queues)),
+        rss: Some(ready.rss.clone()),
         mtu: u32::try_from(ready.mtu).ok(),
         ..Interface::of_sysfs(&ready.interface)
     }

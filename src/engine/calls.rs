@@ -14,6 +14,7 @@ use crate::device::Device;
 use crate::limits;
 use crate::link::interface::{Claim, PortClaim, Transport};
 use crate::link::route;
+use crate::rss::port;
 use crate::service::{CallError, Connect, Connection, Context, EndpointId, Info, Listen, ListenerId, Local, Sending, TimerId};
 use crate::tcp::{State, Tcb, Tuning, isn};
 use crate::time::Instant;
@@ -341,25 +342,36 @@ impl<D: Device> Core<D> {
     }
 
     /// A port that the 4-tuple leaves free (RFC 6056 3.3.4, double-hash port selection: ports of one destination do not
-    /// tell how busy we are with others).
+    /// tell how busy we are with others), if possible one whose replies arrive on a queue of this core.
     fn free_tcp_port(&mut self, mut key: FlowKey) -> Option<u16> {
         let span = u32::from(*DYNAMIC_PORTS.end() - *DYNAMIC_PORTS.start()) + 1;
         let (secret, octets) = (self.config.secrets.ports, key.octets());
         let offset = isn::port_offset(&secret, &octets);
         let counter = isn::port_counter(&secret, &octets) as usize % limits::PORT_COUNTERS;
-        for _ in 0..span {
-            //= rfc6056#3.3.4
-            //# port = min_ephemeral + (offset + table[index]) % num_ephemeral;
-            let step = offset.wrapping_add(self.next_ports[counter]) % span;
-            self.next_ports[counter] = self.next_ports[counter].wrapping_add(1);
-            key.local_port = *DYNAMIC_PORTS.start() + step as u16;
-            let claim = PortClaim { transport: Transport::Tcp, port: key.local_port };
-            if self.listeners.is_free(key.local_port) && self.claims(key.link.interface, claim) && self.find_flow(&key).is_none()
-            {
-                return Some(key.local_port);
+        let tries = self.tries_home(&key);
+        let stride = if tries > 0 { port::STRIDE } else { 1 };
+        let (begin, unbound) = (self.next_ports[counter], key);
+        let mut used = 0;
+        let free = std::iter::from_fn(|| {
+            while used < span {
+                //= rfc6056#3.3.4
+                //# port = min_ephemeral + (offset + table[index]) % num_ephemeral;
+                let step = offset.wrapping_add(begin.wrapping_add(used).wrapping_mul(stride)) % span;
+                used += 1;
+                key.local_port = *DYNAMIC_PORTS.start() + step as u16;
+                let claim = PortClaim { transport: Transport::Tcp, port: key.local_port };
+                if self.listeners.is_free(key.local_port)
+                    && self.claims(key.link.interface, claim)
+                    && self.find_flow(&key).is_none()
+                {
+                    return Some(key.local_port);
+                }
             }
-        }
-        None
+            None
+        });
+        let picked = port::pick(free, tries, |local_port| self.comes_home(&FlowKey { local_port, ..unbound }));
+        self.next_ports[counter] = begin.wrapping_add(used);
+        picked
     }
 
     fn free_udp_port(&mut self) -> Option<u16> {

@@ -29,6 +29,7 @@ use crate::link::neighbor::{Hop, NeighborCache, REACHABLE_TIME};
 use crate::link::pmtu::PathMtus;
 use crate::link::reassembly::Reassembly;
 use crate::link::redirects::Redirects;
+use crate::rss::Predictor;
 use crate::service::{Connection, Meta};
 use crate::tcp::State;
 use crate::tcp::pool::BufferPool;
@@ -134,6 +135,8 @@ pub(super) struct Link<F> {
     pub(super) redirects: Redirects,
     /// What routers advertise is followed, if it is.
     pub(super) advertised: Option<Advertised>,
+    /// On which queues replies will arrive, if the NIC tells; of the VLANs of a NIC the first one has it.
+    pub(super) predictor: Option<Predictor>,
 }
 
 impl<F> Link<F> {
@@ -156,6 +159,7 @@ impl<F> Link<F> {
             mirrored: false,
             redirects: Redirects::default(),
             advertised: follows.then(Advertised::default),
+            predictor: None,
         };
         link.set_reachable_time(config, REACHABLE_TIME);
         link

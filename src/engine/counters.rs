@@ -61,6 +61,10 @@ pub struct Counters {
     pub tcp_accepted: u64,
     /// Connections begun by a service.
     pub tcp_opened: u64,
+    /// Replies to our SYNs that came in on the queue that was foretold.
+    pub rss_hits: u64,
+    /// Those that came in on another.
+    pub rss_misses: u64,
     /// Connections whose handshake was completed.
     pub tcp_established: u64,
     /// Connections that ended in order.

@@ -17,6 +17,7 @@ mod emit;
 mod flow;
 mod follow;
 mod fragment_path;
+mod homing;
 pub mod idle;
 #[cfg(test)]
 mod inspect;

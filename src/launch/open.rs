@@ -19,6 +19,7 @@ use crate::launch::interfaces::{self, Checked};
 use crate::launch::ports::{self, Ports};
 use crate::launch::{Launch, Ready};
 use crate::link::interface::{AddressClaim, Claim, Interface};
+use crate::rss::{Spread, Summary, Told};
 use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
 use crate::steer::{Attached, Cause, Mode, Steering, XdpMode};
@@ -45,6 +46,8 @@ struct Opened {
     nics: Vec<(Nic, u16)>,
     interfaces: Vec<Interface>,
     ports: Vec<Port<XskQueue>>,
+    /// How the NIC of an interface spreads packets, where that is known.
+    spreads: Vec<(u16, Spread)>,
 }
 
 /// An engine on real interfaces: packets arrive, and are served while [`Running::run`] runs.
@@ -70,11 +73,12 @@ pub struct Finished<S> {
 
 pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>, SetupError> {
     let allowed = crate::cpu::allowed();
-    let Opened { mut held, ready, nics, interfaces, ports } = take(launch, Driver::Engine)?;
+    let Opened { mut held, ready, nics, interfaces, ports, spreads } = take(launch, Driver::Engine)?;
     let prepared = Prepared::open(watched(&held, &nics, &interfaces, launch.router_advertisements))?;
     let place = allowed.zip(launch.cores.first()).map(|(allowed, &busy)| Place { allowed, busy: busy as usize });
     let mut engine = Engine::new(config(launch)?, interfaces, ports, service)
         .map_err(|error| SetupError::environment("cannot start the engine", error.to_string()))?;
+    spreads.into_iter().for_each(|(interface, spread)| engine.predict_replies(interface, spread));
     let feed = engine.follow(prepared.waker());
     held.control = Some(prepared.start(feed, place)?);
     let clock = engine.clock();
@@ -136,8 +140,14 @@ fn take(launch: &Launch, driver: Driver) -> Result<Opened, SetupError> {
         checked.iter().try_for_each(|one| one.refuse_vlans("raw frames"))?;
     }
     let claims = checked.iter().map(Checked::claims).collect::<Result<Vec<_>, _>>()?;
-    let mut opened =
-        Opened { held: Held::default(), ready: Vec::new(), nics: Vec::new(), interfaces: Vec::new(), ports: Vec::new() };
+    let mut opened = Opened {
+        held: Held::default(),
+        ready: Vec::new(),
+        nics: Vec::new(),
+        interfaces: Vec::new(),
+        ports: Vec::new(),
+        spreads: Vec::new(),
+    };
     for one in &checked {
         opened.held.ports.push(Arc::new(Mutex::new(Ports::take(one.nic.index(), &one.interface.claim)?)));
         opened.held.memberships.extend(join_for_solicitations(one));
@@ -157,9 +167,11 @@ fn take(launch: &Launch, driver: Driver) -> Result<Opened, SetupError> {
         let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
         warn_of_hazards(&one, attached.mode);
         say_ordinary_pages(launch, &one, &queues);
-        opened.ready.push(describe(&one, &queues, attached.mode, core));
+        let told = one.nic.rss();
+        opened.ready.push(describe(&one, &queues, attached.mode, core, told.as_ref()));
         let position = u16::try_from(opened.interfaces.len())
             .map_err(|_| SetupError::usage("cannot run on so many interfaces", "65536 is the most"))?;
+        opened.spreads.extend(told.and_then(|told| Some((position, Spread::new(&told).ok()?))));
         opened.ports.extend(queues.into_iter().map(|queue| {
             let number = queue.queue();
             Port::new(queue, position, number)
@@ -275,7 +287,7 @@ pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
         one.refuse_vlans("the reflector")?;
         let steering = Steering::load_reflector(&one.claims()?, one.interface.mac)?;
         let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
-        bare.ready.push(describe(one, &[], attached.mode, core));
+        bare.ready.push(describe(one, &[], attached.mode, core, one.nic.rss().as_ref()));
         bare.held.steerings.push(Arc::new(Mutex::new(steering)));
         bare.held.attached.push(attached);
     }
@@ -362,7 +374,7 @@ fn sockets(launch: &Launch, mode: Mode, driver: Driver) -> xsk::Config {
     }
 }
 
-pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>) -> Ready {
+pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>, rss: Option<&Told>) -> Ready {
     let claim = match &one.interface.claim {
         Claim::Addresses(_) => Vec::new(),
         Claim::Ports { ports, .. } => ports.clone(),
@@ -386,6 +398,7 @@ pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: 
             _ => "copy",
         },
         queues: one.queues.clone(),
+        rss: rss.map_or_else(Summary::unknown, Summary::from),
         partial: one.partial,
         core,
         driver: one.nic.driver().to_owned(),

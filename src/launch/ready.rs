@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::link::groups::Group;
 use crate::link::interface::{AddressClaim, PortClaim};
 use crate::link::routes::Route;
+use crate::rss::Summary;
 use crate::settings::number::show_list;
 
 /// One interface that carries traffic.
@@ -39,6 +40,8 @@ pub struct Ready {
     /// Receive queues served.
     #[serde(serialize_with = "numbers")]
     pub queues: Vec<u32>,
+    /// How the NIC spreads packets over its queues.
+    pub rss: Summary,
     /// True when the NIC has more queues than are served (`--partial`).
     pub partial: bool,
     /// The core of the worker; `None` when it is not pinned.
@@ -103,6 +106,7 @@ mod tests {
             xdp: "native",
             copy: "copy",
             queues: vec![0],
+            rss: Summary::unknown(),
             partial: false,
             core: Some(1),
             driver: "veth".to_owned(),

@@ -77,7 +77,7 @@ impl Pair {
             let attached = steering.attach(nic.name(), nic.index(), self.mode)?;
             let one = self.described(nic, all);
             warn_of_hazards(&one, attached.mode);
-            whole.ready.push(describe(&one, &queues, attached.mode, self.core));
+            whole.ready.push(describe(&one, &queues, attached.mode, self.core, one.nic.rss().as_ref()));
             *place = queues;
             whole.attached.push(attached);
             whole.steerings.push(steering);

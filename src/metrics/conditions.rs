@@ -10,6 +10,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rss::Summary;
+
 /// Everything that a reader must know beside the rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
@@ -55,6 +57,9 @@ pub struct Interface {
     pub copy: Option<String>,
     /// Queues served, `0-3`.
     pub queues: Option<String>,
+    /// How the NIC spreads packets over its queues; `None` without AF_XDP.
+    #[serde(default)]
+    pub rss: Option<Summary>,
     /// Receive queues there are.
     pub receive_queues: Option<u32>,
     /// Largest IP packet in bytes.
@@ -142,6 +147,8 @@ impl Interface {
             (None, Some(all)) => parts.push(format!("queues: {all}")),
             (None, None) => {}
         }
+        let told = self.rss.as_ref().filter(|rss| rss.queues.is_some());
+        parts.extend(told.map(|rss| format!("rss={rss}")));
         parts.extend(self.mtu.map(|mtu| format!("mtu={mtu}")));
         let named = |wanted: bool| {
             let names: Vec<_> = self.offloads.iter().filter(|(_, on)| **on == wanted).map(|(name, _)| name.as_str()).collect();
@@ -208,6 +215,7 @@ mod tests {
             xdp: Some("native".into()),
             copy: Some("copy".into()),
             queues: Some("0".into()),
+            rss: Some(Summary::unknown()),
             receive_queues: Some(1),
             mtu: Some(1500),
             offloads: [("tx".to_owned(), false), ("gro".to_owned(), true)].into(),

@@ -84,12 +84,12 @@ impl Spread {
     }
 
     /// Ports worth trying for a packet like this, until one of them leads it to a queue for which `is_home`: so many for each queue that is in the
-    /// table, and none where the ports do not count or no such queue is in it.
+    /// table; none where any port will do, where the ports do not count, or where no such queue is in it.
     pub fn tries(&self, tuple: &Tuple, is_home: impl Fn(u32) -> bool) -> usize {
         let queues = self.table.queues();
-        let reachable = queues.iter().any(|&queue| is_home(queue));
+        let home = queues.iter().filter(|&&queue| is_home(queue)).count();
         let counts = self.fields[Flow::of(tuple) as usize] == Fields::FourTuple;
-        if reachable && counts { limits::PORT_TRIES_PER_QUEUE * queues.len() } else { 0 }
+        if counts && 0 < home && home < queues.len() { limits::PORT_TRIES_PER_QUEUE * queues.len() } else { 0 }
     }
 }
 
@@ -132,7 +132,12 @@ mod tests {
         let tcp = packet(Transport::Tcp, "10.0.0.1:1", "10.0.0.2:2");
         assert_eq!(spread.tries(&tcp, |queue| queue == 3), 64);
         assert_eq!(spread.tries(&tcp, |queue| queue == 4), 0, "no packet comes there");
-        assert_eq!(spread.tries(&packet(Transport::Udp, "10.0.0.1:1", "10.0.0.2:2"), |_| true), 0, "the ports do not count");
+        assert_eq!(spread.tries(&tcp, |queue| queue < 4), 0, "every packet comes home");
+        assert_eq!(
+            spread.tries(&packet(Transport::Udp, "10.0.0.1:1", "10.0.0.2:2"), |queue| queue == 3),
+            0,
+            "the ports do not count"
+        );
     }
 
     #[test]

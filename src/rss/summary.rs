@@ -56,7 +56,7 @@ impl From<&Told> for Summary {
         Self {
             function: told.function.to_string(),
             transform: Some(told.transform.to_string()),
-            queues: Some(show_list(&queues)),
+            queues: (!queues.is_empty()).then(|| show_list(&queues)),
             fields: fields.into(),
             rules: told.rules,
             unpredictable: Spread::new(told).err().map(|why| why.to_string()),
@@ -105,6 +105,8 @@ mod tests {
         assert_eq!(serde_json::to_value(&summary).unwrap(), expected);
         assert_eq!(serde_json::from_value::<Summary>(expected).unwrap(), summary);
         assert_eq!(summary.to_string(), "toeplitz to 0-2");
+        let without = Summary::from(&Told { table: Vec::new(), ..told });
+        assert_eq!((without.queues, without.unpredictable.as_deref()), (None, Some("1 ntuple rules go before the hash")));
     }
 
     #[test]

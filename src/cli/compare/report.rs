@@ -12,6 +12,8 @@ use ringway::metrics::conditions::{Conditions, Interface, Side};
 use ringway::metrics::report::{Entry, Report};
 use ringway::metrics::row::Row;
 use ringway::metrics::words;
+use ringway::rss::Summary;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::args::CompareArgs;
@@ -94,6 +96,7 @@ fn side(role: &str, ready: &Value) -> Side {
         xdp: text("xdp"),
         copy: text("copy"),
         queues: text("queues"),
+        rss: Summary::deserialize(&ready["rss"]).ok(),
         mtu: number("mtu"),
         offloads: offloads(&ready["offloads"]),
         ..Interface::default()

@@ -6,6 +6,7 @@ mod cookies;
 mod ends;
 mod follow;
 mod fragments;
+mod homing;
 mod interface;
 mod jumbo;
 mod many;
