@@ -4,6 +4,7 @@ use super::*;
 use crate::device::memory;
 use crate::link::interface::Transport;
 use crate::rss::{Fields, Function, Predictor, Spread, Toeplitz, Told, Transform, Tuple};
+use crate::wire::vlan::Tag;
 
 /// Opens so many connections.
 #[derive(Debug)]
@@ -105,6 +106,30 @@ fn eight_replies_elsewhere_end_the_predictions() {
     let client = dialed("10.0.0.2:7", 20, Some(spread(&[0, 1, 0, 1])));
     assert_eq!((client.core.counters.rss_hits, client.core.counters.rss_misses), (0, 8));
     assert!(client.core.links[0].predictor.as_ref().is_some_and(Predictor::is_off));
+}
+
+/// The VLANs of a NIC share its hash and its queues.
+#[test]
+fn a_vlan_comes_home_to_its_nic() {
+    let (left, _right) = memory::cable(64);
+    let clock = ManualClock::default();
+    let mut client = engine(left, 1, Dialer { target: "10.1.0.2:7", count: 30, established: 0 });
+    let plain = client.core.links.remove(0).interface;
+    let claim = Claim::Addresses(vec!["10.1.0.1/24".parse().unwrap()]);
+    let tagged = Interface { vlan: Vlan::tagged(Tag::c(5)), claim, ..plain.clone() };
+    let mut port = client.core.ports.remove(0);
+    port.queue = 2;
+    let config = client.core.config;
+    let mut client = Engine::new(config, vec![plain, tagged], vec![port], client.into_service()).unwrap();
+    let nic = spread(&[0, 1, 2, 3]);
+    client.predict_replies(0, nic.clone());
+    client.start(&clock);
+    assert_eq!(client.core.flows.len(), 30);
+    for (_, flow) in client.core.flows.iter() {
+        assert_eq!(flow.key.link.interface, 1);
+        let (source, target) = (flow.key.remote_socket(), flow.key.local_socket());
+        assert_eq!(nic.queue_of(&Tuple { transport: Transport::Tcp, source, target }), Some(2));
+    }
 }
 
 #[test]
