@@ -16,12 +16,26 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Toeplitz {
     key: Box<[u8]>,
+    initial: u32,
 }
 
 impl Toeplitz {
     /// The hash under `key`, in the order in which the NIC was given it.
     pub fn new(key: impl Into<Box<[u8]>>) -> Self {
-        Self { key: key.into() }
+        Self { key: key.into(), initial: 0 }
+    }
+
+    /// The same with another value than 0 to begin from.
+    #[must_use]
+    pub fn starting_from(self, initial: u32) -> Self {
+        Self { initial, ..self }
+    }
+
+    /// The same with the key's bytes in the opposite order.
+    #[must_use]
+    pub fn reversed(mut self) -> Self {
+        self.key.reverse();
+        self
     }
 
     /// The hash of `input`; `None` when the key is too short for it.
@@ -31,7 +45,7 @@ impl Toeplitz {
             return None;
         }
         let mut window = u32::from_be_bytes(*first);
-        let mut hash = 0;
+        let mut hash = self.initial;
         for (byte, next) in input.iter().zip(rest) {
             let wide = u64::from(window) << 8 | u64::from(*next);
             for bit in 0..8 {
@@ -91,6 +105,18 @@ mod tests {
             (0..32).fold(0, |sum: u32, n| sum << 1 | u32::from(PUBLISHED_KEY[(at + n) / 8] >> (7 - (at + n) % 8) & 1))
         };
         (0..288).for_each(|at| assert_eq!(bit(at), key(at), "bit {at}"));
+    }
+
+    #[test]
+    fn a_hash_may_begin_elsewhere_and_a_key_may_be_read_backwards() {
+        let input = [0x5a; 12];
+        let published = Toeplitz::new(PUBLISHED_KEY);
+        let hash = published.hash(&input).unwrap();
+        assert_eq!(published.clone().starting_from(u32::MAX).hash(&input), Some(!hash));
+        let mut backwards = PUBLISHED_KEY;
+        backwards.reverse();
+        assert_ne!(Toeplitz::new(backwards).hash(&input), Some(hash));
+        assert_eq!(Toeplitz::new(backwards).reversed(), published);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! of a driver, however strange, is more than an error.
 
 use std::io;
+use std::mem;
 
 use super::abi::{
     ETH_RSS_HASH_CRC32, ETH_RSS_HASH_TOP, ETH_RSS_HASH_XOR, ETHTOOL_GRSSH, ETHTOOL_GRXCLSRLCNT, ETHTOOL_GRXFH, EthtoolRxnfc,
@@ -33,10 +34,7 @@ pub(super) fn read(nic: &impl Ask, driver: &str) -> io::Result<Told> {
     }
     let reply = nic.rxfh(table, key)?;
     let mut told = parse(&reply)?;
-    if driver == "mlx5_core" && told.transform == Transform::None {
-        // Until Linux 6.15 this driver had its NICs hash so without saying it. Where it is not so, the first replies show it.
-        told.transform = Transform::SymmetricOrXor;
-    }
+    add_what_is_not_said(driver, &mut told);
     told.fields =
         Flow::ALL.map(|flow| nic.rxnfc(ETHTOOL_GRXFH, flow_type(flow)).map_or(Fields::Unknown, |reply| fields(reply.data)));
     told.rules = match nic.rxnfc(ETHTOOL_GRXCLSRLCNT, 0) {
@@ -46,6 +44,18 @@ pub(super) fn read(nic: &impl Ask, driver: &str) -> io::Result<Told> {
         Err(_) => None,
     };
     Ok(told)
+}
+
+/// What is known of a driver's NICs and left out of its answers. Where it is not so, the first replies show it.
+fn add_what_is_not_said(driver: &str, told: &mut Told) {
+    match driver {
+        // Until Linux 6.15 the driver could not say it, and its NICs hashed so nevertheless (mlx5, rx_hash_symmetric in en/tir.c).
+        "mlx5_core" if told.transform == Transform::None => told.transform = Transform::SymmetricOrXor,
+        // The NIC takes the bytes of the key from the last to the first, as DPDK's driver says, which turns them; Linux hands them over and tells them as
+        // they are, and has the hash begin at 0xffff_ffff (ena_rss_init_default and ena_set_rxfh).
+        "ena" => told.key = mem::take(&mut told.key).reversed().starting_from(u32::MAX),
+        _ => {}
+    }
 }
 
 /// What is handed to ETHTOOL_GRSSH: the structure, with room for a table and a key.

@@ -175,6 +175,13 @@ fn other_functions_than_toeplitz_are_not_predicted() {
 }
 
 #[test]
+fn the_key_of_ena_is_read_backwards() {
+    let mut backwards = key(40);
+    backwards.reverse();
+    assert_eq!(ena(1, &key(40)).told().key, Toeplitz::new(backwards).starting_from(u32::MAX));
+}
+
+#[test]
 fn a_virtual_nic_without_rss_is_not_predicted() {
     assert_eq!(virtio_net(&in_turn(128, 4), &key(40)).predicts(), Ok(()));
     let without = virtio_net(&[], &[]);
