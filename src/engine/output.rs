@@ -121,33 +121,38 @@ impl<D: Device> Core<D> {
     }
 
     /// The Ethernet address of a flow's next hop, if it is known without asking.
+    #[inline]
     pub(super) fn flow_target(&mut self, id: SlotId, at: Lane) -> Option<Mac> {
-        let now = self.now;
-        let flow = self.flows.find(id)?;
-        match flow.hop {
+        match self.flows.find(id)?.hop {
             Hop::Fixed(mac) => Some(mac),
-            Hop::Routed { mac: Some(mac), until } if now < until => Some(mac),
-            Hop::Routed { .. } => {
-                let (local, remote) = (flow.key.local.ip(), flow.key.remote.ip());
-                if !self.may_send_from(at, local) {
-                    return None;
-                }
-                let Some(hop) = self.next_hop(at, remote) else { return self.way_back(id, at) };
-                // A neighbour that must be asked for first is left to `resolve`, which sends the request and holds the segment.
-                let known = self.link_of(at).neighbors.known(self.link_of(at).hop(hop))?;
-                let flow = self.flows.find_mut(id)?;
-                // What has arrived went by the neighbour of before.
-                let same = matches!(flow.hop, Hop::Routed { mac: Some(before), .. } if before == known);
-                if std::mem::take(&mut flow.progress) && same {
-                    self.confirm_neighbor(at, hop);
-                }
-                let Lookup::Mac(mac) = self.lookup_neighbor(at, hop) else { return None };
-                if let Some(flow) = self.flows.find_mut(id) {
-                    flow.hop = Hop::Routed { mac: Some(mac), until: now + HOP_BELIEVED };
-                }
-                Some(mac)
-            }
+            Hop::Routed { mac: Some(mac), until } if self.now < until => Some(mac),
+            Hop::Routed { .. } => self.look_up_target(id, at),
         }
+    }
+
+    /// The same, by the routes and the neighbours of now.
+    #[cold]
+    #[inline(never)]
+    fn look_up_target(&mut self, id: SlotId, at: Lane) -> Option<Mac> {
+        let flow = self.flows.find(id)?;
+        let (local, remote) = (flow.key.local.ip(), flow.key.remote.ip());
+        if !self.may_send_from(at, local) {
+            return None;
+        }
+        let Some(hop) = self.next_hop(at, remote) else { return self.way_back(id, at) };
+        // A neighbour that must be asked for first is left to `resolve`, which sends the request and holds the segment.
+        let known = self.link_of(at).neighbors.known(self.link_of(at).hop(hop))?;
+        let flow = self.flows.find_mut(id)?;
+        // What has arrived went by the neighbour of before.
+        let same = matches!(flow.hop, Hop::Routed { mac: Some(before), .. } if before == known);
+        if std::mem::take(&mut flow.progress) && same {
+            self.confirm_neighbor(at, hop);
+        }
+        let Lookup::Mac(mac) = self.lookup_neighbor(at, hop) else { return None };
+        if let Some(flow) = self.flows.find_mut(id) {
+            flow.hop = Hop::Routed { mac: Some(mac), until: self.now + HOP_BELIEVED };
+        }
+        Some(mac)
     }
 
     /// Where no route leads to a peer that has come by this link all the same, as where the kernel has rules for its routes: back to where it came
