@@ -129,8 +129,9 @@ impl<D: Device> Core<D> {
             self.learn(at, hop, mac);
         }
         //= rfc4861#8.3
-        //# If the Target and Destination Addresses are not the
-        //# same, the host MUST set IsRouter to TRUE for the target.
+        //# If the Target Address is not the same
+        //# as the Destination Address, the host MUST set IsRouter to TRUE for
+        //# the target.
         let link = &mut self.links[at.link()];
         if hop != destination {
             link.neighbors.note_router(link.hop(hop));
