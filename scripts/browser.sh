@@ -114,7 +114,7 @@ make_namespaces
     "http/tcp:80=$work/page" >"$work/server.json" 2>"$work/server.log" &
 server=$!
 for ((wait = 0; wait < 100; wait++)); do
-    ! grep -q '"ready"' "$work/server.json" || break
+    ! grep -qs '"ready"' "$work/server.json" || break
     sleep 0.1
 done
 grep -q '"ready"' "$work/server.json" || die "the server does not start: $(cat "$work/server.json" "$work/server.log")"
