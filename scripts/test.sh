@@ -4,7 +4,7 @@
 #   scripts/test.sh
 #
 # Installs what is missing; then format, lints, unit tests, documentation tests, the tests in network namespaces (as root),
-# the tests without AF_XDP, the loom model and the scripts themselves. Ends with the ten slowest tests and the totals.
+# the tests without AF_XDP, the loom models and the scripts themselves. Ends with the ten slowest tests and the totals.
 # At most 25 minutes from nothing on 2 cores; longer runs are in scripts/soak.sh.
 
 source "$(dirname "$0")/common.sh"
@@ -114,12 +114,12 @@ check lints cargo clippy --locked --all-targets -- -D warnings
 check "lints without afxdp" cargo clippy --locked --all-targets --no-default-features -- -D warnings
 # In a folder of its own: the commands that the tests start must not be exchanged for others meanwhile.
 pure=(cargo test --locked --no-default-features --lib --bins --tests --no-fail-fast --target-dir target/pure)
-loom=(env "RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/loom-rustc.sh" cargo test --locked --lib --no-fail-fast xsk::cursor)
+loom=(env "RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/loom-rustc.sh" cargo test --locked --lib --no-fail-fast)
 build_behind
 tests tests cargo test --locked --no-fail-fast -- --test-threads=1
 wait "$behind" || true
 tests "without afxdp" "${pure[@]}" -- --test-threads=1
-tests loom "${loom[@]}" -- --test-threads=1
+tests loom "${loom[@]}" -- --test-threads=1 xsk::cursor demux::directory::models
 
 say
 say "the ten slowest tests:"

@@ -58,6 +58,9 @@ pub const KEPT_FOR_COOKIES: usize = 16;
 pub const SPENT_COOKIES: usize = 4096;
 /// Connections in TIME-WAIT that are looked at for one that can give way to a new connection.
 pub const TIME_WAITS_LOOKED_AT: usize = 16;
+/// Looks at the directory of another core until a lookup is called unsure. A look lasts some hundred nanoseconds, and is in vain only when the
+/// owner moves an entry meanwhile.
+pub const DIRECTORY_LOOKS: u32 = 16;
 /// The smallest path MTU that is believed, as on Linux: a forged smaller one would turn a stream into a flood of tiny segments.
 pub const PATH_MTU_MIN: u16 = 552;
 /// Destinations whose path is known to be narrower than the link, per core. When there are more, the one known longest is forgotten, and found

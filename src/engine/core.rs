@@ -282,6 +282,7 @@ impl<D: Device> Core<D> {
         let addresses: usize = interfaces.iter().map(|interface| interface.addresses().len()).sum();
         let advertised = if config.router_advertisements { interfaces.len() * (limits::LINK_PREFIXES + 1) } else { 0 };
         let core = ports.first().map_or(0, |port| u64::from(port.queue) << 16 | u64::from(port.interface));
+        let owner = ports.first().map_or(0, |port| port.queue as u16);
         let nic = |of: &Interface| interfaces.iter().position(|other| other.name == of.name).unwrap_or_default() as u16;
         let chained_mtu = ports
             .iter()
@@ -303,7 +304,7 @@ impl<D: Device> Core<D> {
                 .map(|(interface, nic)| Link::new(interface, nic, frame_bytes, &config))
                 .collect(),
             hash: KeyedHash::new(&config.secrets.directory),
-            directory: Directory::with_capacity(connections),
+            directory: Directory::new(owner, connections),
             flows: Slab::with_capacity(connections),
             recent: SlotId { slot: u32::MAX, generation: 0 },
             listeners: PortTable::with_capacity(limits::LISTENERS),
@@ -371,7 +372,7 @@ impl<D: Device> Core<D> {
     /// Puts a new flow into the slab and the directory. `None` when the table is full.
     #[inline]
     pub(super) fn insert_flow(&mut self, flow: Flow) -> Option<SlotId> {
-        let hash = flow.hash;
+        let (hash, key, state) = (flow.hash, flow.key, flow.tcb.state());
         let id = match self.flows.insert(flow) {
             Ok(id) => id,
             Err(mut refused) => {
@@ -380,7 +381,7 @@ impl<D: Device> Core<D> {
             }
         };
         // The directory has room for as many entries as the slab has slots.
-        let inserted = self.directory.insert(hash, id.slot);
+        let inserted = self.directory.insert(hash, id, &key, state, self.now);
         debug_assert!(inserted, "directory and slab have the same capacity");
         self.tell_path_mtu(id);
         self.touch(id);
@@ -397,8 +398,7 @@ impl<D: Device> Core<D> {
         if let Some(listener) = half_open {
             self.leave_backlog(listener);
         }
-        let flows = &self.flows;
-        self.directory.remove(hash, id.slot, |slot| flows.at(slot).map_or(0, |(_, flow)| flow.hash));
+        self.directory.remove(hash, id);
         if let Some(mut flow) = self.flows.remove(id) {
             self.tally.count_all(flow.tcb.take_noted());
             flow.tcb.release(&mut self.pool);

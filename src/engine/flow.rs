@@ -17,7 +17,7 @@ use crate::wire::ethernet::Mac;
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) key: FlowKey,
-    /// Hash of the key, kept so that the directory can move entries without hashing again.
+    /// Hash of the key.
     pub(super) hash: u64,
     pub(super) tcb: Tcb,
     /// Of its packets, over IPv6 (RFC 6437): the same for all.

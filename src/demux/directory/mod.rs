@@ -1,0 +1,111 @@
+//! The directory of TCBs: written by the core that owns them, read by any.
+//!
+//! Three parts: the `index` leads from the hash of a flow key to the slot of its TCB, the `card` of a TCB says in public what it is, and a
+//! [`Reader`] is what other threads hold. There is one [`Directory`] per core, and it is the only writer: its type sees to that. Owner
+//! and readers never wait for each other. A key that is in the directory all the time is always found or the reader says that it is
+//! unsure; no reader sees half of a card. `models` tries every order of memory accesses. All of it is safe Rust, and nothing panics.
+
+use std::sync::Arc;
+
+mod atomics;
+mod card;
+mod index;
+mod reader;
+
+pub use card::Card;
+pub use reader::{Lookup, Reader};
+
+use super::{FlowKey, SlotId};
+use crate::tcp::State;
+use crate::time::Instant;
+use card::Cards;
+use index::Index;
+
+/// The owner's directory. Values are ids of a [`super::Slab`] of the same capacity.
+#[derive(Debug)]
+pub struct Directory {
+    shared: Arc<Shared>,
+    len: usize,
+}
+
+/// What owner and readers have in common.
+#[derive(Debug)]
+struct Shared {
+    index: Index,
+    cards: Cards,
+}
+
+impl Directory {
+    /// A directory of the core `owner` for at most `entries` flows; the index has at least twice as many slots. Memory is taken as flows come.
+    pub fn new(owner: u16, entries: usize) -> Self {
+        Self::with_slots(owner, entries, entries.saturating_mul(2))
+    }
+
+    fn with_slots(owner: u16, entries: usize, slots: usize) -> Self {
+        let shared = Shared { index: Index::new(slots.max(entries + 1)), cards: Cards::new(owner, entries) };
+        Self { shared: Arc::new(shared), len: 0 }
+    }
+
+    /// Flows in the directory.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// For another thread: the same directory, to be read.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.shared.clone())
+    }
+
+    /// The TCB slot stored under `hash` for which `is_it` confirms the key.
+    #[inline]
+    pub fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.shared.index.find(hash, is_it)
+    }
+
+    /// Stores a TCB under the hash of its key, and writes its card. The key must not be in the directory yet. False when there is no room.
+    pub fn insert(&mut self, hash: u64, id: SlotId, key: &FlowKey, state: State, now: Instant) -> bool {
+        if id.slot as usize >= self.shared.cards.capacity() || self.len >= self.shared.cards.capacity() {
+            return false;
+        }
+        // The card first: whoever finds the entry finds it written.
+        self.shared.cards.publish(hash, id, key, state, now);
+        self.shared.index.insert(hash, id);
+        self.len += 1;
+        true
+    }
+
+    /// Writes a TCB's new state on its card. The TCB must be in the directory.
+    pub fn set_state(&mut self, id: SlotId, state: State) {
+        self.shared.cards.set_state(id.slot, state);
+    }
+
+    /// Takes a TCB out. False when it was not there.
+    pub fn remove(&mut self, hash: u64, id: SlotId) -> bool {
+        let Shared { index, cards } = &*self.shared;
+        if !index.remove(hash, id, |slot| cards.hash_of(slot)) {
+            return false;
+        }
+        cards.withdraw(id.slot);
+        self.len -= 1;
+        true
+    }
+
+    /// The longest distance of an entry from its home: how far a lookup may have to walk.
+    pub fn longest_probe(&self) -> usize {
+        self.shared.index.longest_probe(|slot| self.shared.cards.hash_of(slot))
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, loom))]
+mod watched;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
