@@ -372,7 +372,7 @@ impl<D: Device> Core<D> {
     /// Puts a new flow into the slab and the directory. `None` when the table is full.
     #[inline]
     pub(super) fn insert_flow(&mut self, flow: Flow) -> Option<SlotId> {
-        let (hash, key, state) = (flow.hash, flow.key, flow.tcb.state());
+        let (hash, key, state) = (flow.hash, flow.key, flow.shown);
         let id = match self.flows.insert(flow) {
             Ok(id) => id,
             Err(mut refused) => {
@@ -404,6 +404,25 @@ impl<D: Device> Core<D> {
             flow.tcb.release(&mut self.pool);
             self.counters.tcp_removed += 1;
         }
+    }
+
+    /// After a flow has come to another state: tells it on its card. A flow that is over is removed; true then.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn show_state(&mut self, id: SlotId) -> bool {
+        let Some(flow) = self.flows.find_mut(id) else { return true };
+        let state = flow.tcb.state();
+        self.directory.set_state(id, state);
+        // What a paused service has not read yet outlives the TCB's end; it is offered when the service resumes.
+        if flow.tcb.finished() && (flow.told.ended || (flow.tcb.unread_len() == 0 && !flow.told.given_up)) {
+            self.remove_flow(id);
+            return true;
+        }
+        // CLOSED is not remembered, so that this looks again until the flow is removed.
+        if state != State::Closed {
+            flow.shown = state;
+        }
+        false
     }
 
     /// Remembers a flow that has ended in order, if it waits for 2 MSL.

@@ -20,6 +20,8 @@ pub(super) struct Flow {
     /// Hash of the key.
     pub(super) hash: u64,
     pub(super) tcb: Tcb,
+    /// The state that its card tells; of a TCB that has come to CLOSED, the one before.
+    pub(super) shown: State,
     /// Of its packets, over IPv6 (RFC 6437): the same for all.
     pub(super) flow_label: u32,
     /// The lane that the peer's segments last came in by; ours leave there.
@@ -109,6 +111,7 @@ impl Flow {
             key,
             hash,
             flow_label,
+            shown: tcb.state(),
             tcb,
             lane,
             hop,

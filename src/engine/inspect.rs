@@ -3,6 +3,7 @@
 use super::counters::Counters;
 use super::run::Engine;
 use crate::demux::FlowKey;
+use crate::demux::directory::Lookup;
 use crate::device::Device;
 use crate::device::drop::DropCounters;
 use crate::service::Service;
@@ -29,6 +30,21 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// What was counted.
     pub(crate) const fn accounts(&self) -> (&Counters, &DropCounters, &Tally) {
         (&self.core.counters, &self.core.drops, &self.core.tally)
+    }
+
+    /// A connection whose public card tells something else than its TCB, or one too many. A flow that is yet to be looked at may be ahead of its card.
+    pub(crate) fn lying_card(&self) -> Option<String> {
+        let core = &self.core;
+        let reader = core.directory.reader();
+        for (id, flow) in core.flows.iter() {
+            let found = reader.find(flow.hash, &flow.key);
+            match found {
+                Lookup::Found(card) if card.id == id && (flow.queued || card.state == flow.tcb.state()) => {}
+                _ => return Some(format!("the card of {:?} in {}: {found:?}", flow.key, flow.tcb.state())),
+            }
+        }
+        let (cards, flows) = (reader.cards().count(), core.flows.len());
+        (cards != flows).then(|| format!("{cards} cards of {flows} connections"))
     }
 
     /// What is left over, by name: nothing, once all connections are over and their 2 MSL have passed.

@@ -36,9 +36,7 @@ impl<D: Device> Core<D> {
             flow.queued = false;
             let stopped = self.send_segments(id);
             let Some(flow) = self.flows.find(id) else { continue };
-            // What a paused service has not read yet outlives the TCB's end; it is offered when the service resumes.
-            if flow.tcb.finished() && (flow.told.ended || (flow.tcb.unread_len() == 0 && !flow.told.given_up)) {
-                self.remove_flow(id);
+            if flow.tcb.state() != flow.shown && self.show_state(id) {
                 continue;
             }
             if stopped == Stopped::Again {

@@ -109,10 +109,10 @@ impl Host {
         }
     }
 
-    /// What the service found wrong.
+    /// What the service found wrong, or a reader of the public cards would.
     pub(super) fn take_wrong(&mut self) -> Option<String> {
         match self {
-            Self::Ringway(engine) => engine.service_mut().wrong.take(),
+            Self::Ringway(engine) => engine.service_mut().wrong.take().or_else(|| engine.lying_card()),
             Self::Smoltcp(smol) => smol.wrong.take(),
         }
     }
