@@ -371,7 +371,8 @@ impl<D: Device> Core<D> {
 
     /// Puts a new flow into the slab and the directory. `None` when the table is full.
     #[inline]
-    pub(super) fn insert_flow(&mut self, flow: Flow) -> Option<SlotId> {
+    pub(super) fn insert_flow(&mut self, mut flow: Flow) -> Option<SlotId> {
+        flow.queued = true;
         let (hash, key, state) = (flow.hash, flow.key, flow.shown);
         let id = match self.flows.insert(flow) {
             Ok(id) => id,
@@ -384,7 +385,7 @@ impl<D: Device> Core<D> {
         let inserted = self.directory.insert(hash, id, &key, state, self.now);
         debug_assert!(inserted, "directory and slab have the same capacity");
         self.tell_path_mtu(id);
-        self.touch(id);
+        self.ready.push_back(id);
         Some(id)
     }
 

@@ -6,6 +6,7 @@
 //! connection that stays open is never torn: only its state is written. Nothing here panics.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
 
 use super::atomics::{Place, Word, fence, zeroed};
@@ -33,7 +34,6 @@ pub(super) struct Cards {
     words: Box<[Word]>,
     /// The first word that begins a cache line.
     first: usize,
-    capacity: usize,
     /// Cards that were ever written: all of them lie below. Written by the owner.
     used: Word,
     owner: u16,
@@ -43,21 +43,23 @@ pub(super) struct Cards {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Torn;
 
-/// Words of a card: the sequence (upper half) with the generation (lower half), both addresses, ports with interface and state, the
-/// birth, and the hash of the key, which is for the owner.
+/// Words of a card: the sequence (upper half) with the generation (lower half), the octets of the key with the state, the birth, and the
+/// hash of the key, which is for the owner.
 type Words = [Word; 8];
 
 const SEQUENCE: usize = 0;
-const LOCAL: usize = 1;
-const REMOTE: usize = 3;
-const PORTS: usize = 5;
+const KEY: usize = 1;
+/// The last word of the key, whose last two bytes are free: the first of them is the state.
+const STATE: usize = KEY + 4;
 const BORN: usize = 6;
 const HASH: usize = 7;
 
-/// Bits of the word of the ports: local port 63..48, remote port 47..32, interface 31..16, state 7..0.
-const STATE: u64 = 0xff;
+/// Where the state is among the octets of the key, and in its word.
+const STATE_OCTET: usize = 38;
+const STATE_SHIFT: u32 = 48;
+const STATE_MASK: u64 = 0xff << STATE_SHIFT;
 /// No state: there is no TCB. The others are one more than their number.
-const NONE: u64 = 0;
+const NONE: u8 = 0;
 
 /// One write of a card, in units of the sequence.
 const ODD: u64 = 1 << 32;
@@ -65,10 +67,10 @@ const ODD: u64 = 1 << 32;
 impl Cards {
     /// Cards for slots below `capacity`.
     pub(super) fn new(owner: u16, capacity: usize) -> Self {
-        // An aligned allocation would be written over with zeros; one that is a line too long is aligned by leaving some out.
-        let words = zeroed((capacity + 1) * size_of::<[u64; 8]>() / size_of::<u64>());
+        // An aligned allocation would be written over with zeros; one that is nearly a line too long is aligned by leaving some out.
+        let words = zeroed(capacity.saturating_mul(8).saturating_add(7));
         let first = words.as_ptr().align_offset(64).min(7);
-        Self { words, first, capacity, used: Word::new(0), owner }
+        Self { words, first, used: Word::new(0), owner }
     }
 
     /// The core that writes them.
@@ -76,19 +78,15 @@ impl Cards {
         self.owner
     }
 
-    /// How many cards there is room for.
-    pub(super) const fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// Cards that were ever written: every TCB has one below this.
     pub(super) fn used(&self) -> u32 {
         self.used.load() as u32
     }
 
-    /// For the owner: the card of a new TCB.
-    pub(super) fn publish(&self, hash: u64, id: SlotId, key: &FlowKey, state: State, born: Instant) {
-        let Some(card) = self.card(id.slot) else { return };
+    /// For the owner: the card of a new TCB. False when there is none for its slot.
+    #[inline]
+    pub(super) fn publish(&self, hash: u64, id: SlotId, key: &FlowKey, state: State, born: Instant) -> bool {
+        let Some(card) = self.card(id.slot) else { return false };
         if u64::from(id.slot) >= self.used.own() {
             self.used.store(u64::from(id.slot) + 1);
         }
@@ -96,18 +94,17 @@ impl Cards {
         card[SEQUENCE].store(sequence.wrapping_add(ODD));
         // Whoever sees one of the fields below sees the odd sequence.
         fence(Place::WriteBegins, Ordering::Release);
-        let [local, remote] = [key.local, key.remote].map(|address| u128::from_be_bytes(*address.octets()));
-        let ports = u64::from(key.local_port) << 48 | u64::from(key.remote_port) << 32 | u64::from(key.link.interface) << 16;
-        card[LOCAL].store((local >> 64) as u64);
-        card[LOCAL + 1].store(local as u64);
-        card[REMOTE].store((remote >> 64) as u64);
-        card[REMOTE + 1].store(remote as u64);
-        card[PORTS].store(ports | code(state));
+        let mut octets = key.octets();
+        octets[STATE_OCTET] = code(state);
+        for (word, octets) in card[KEY..].iter().zip(octets.as_chunks().0) {
+            word.store(u64::from_le_bytes(*octets));
+        }
         card[BORN].store(born.as_ns());
         card[HASH].store(hash);
         // Whoever sees the even sequence sees the fields.
         let even = sequence.wrapping_add(2 * ODD) | u64::from(id.generation);
         card[SEQUENCE].store_release(Place::WriteEnds, even);
+        true
     }
 
     /// For the owner: the TCB is in another state. One word, so there is nothing to tear.
@@ -133,33 +130,26 @@ impl Cards {
         if sequence & ODD != 0 {
             return Err(Torn);
         }
-        let field = |at: usize| card[at].load();
-        let address = |at: usize| u128::from(field(at)) << 64 | u128::from(field(at + 1));
-        let (local, remote, ports, born) = (address(LOCAL), address(REMOTE), field(PORTS), field(BORN));
+        let (key, born) = ([KEY, KEY + 1, KEY + 2, KEY + 3, STATE].map(|at| card[at].load()), card[BORN].load());
         // Also what a state follows from is seen with it.
         fence(Place::ReadEnds, Ordering::Acquire);
         if card[SEQUENCE].load() != sequence {
             return Err(Torn);
         }
-        Ok(state_of(ports & STATE).map(|state| Card {
+        let state = state_of((key[4] >> STATE_SHIFT) as u8);
+        Ok(state.map(|state| Card {
             id: SlotId { slot, generation: sequence as u32 },
-            key: FlowKey {
-                local: address_of(local),
-                remote: address_of(remote),
-                local_port: (ports >> 48) as u16,
-                remote_port: (ports >> 32) as u16,
-                link: Link { interface: (ports >> 16) as u16 },
-            },
+            key: key_of(key),
             state,
             owner: self.owner,
             born: Instant::from_ns(born),
         }))
     }
 
-    fn set_code(&self, slot: u32, code: u64) {
+    fn set_code(&self, slot: u32, code: u8) {
         if let Some(card) = self.card(slot) {
-            let ports = card[PORTS].own() & !STATE;
-            card[PORTS].store_release(Place::StateChanges, ports | code);
+            let ports = card[STATE].own() & !STATE_MASK;
+            card[STATE].store_release(Place::StateChanges, ports | u64::from(code) << STATE_SHIFT);
         }
     }
 
@@ -175,14 +165,26 @@ impl fmt::Debug for Cards {
     }
 }
 
-fn address_of(bits: u128) -> Address {
-    std::net::Ipv6Addr::from_bits(bits).into()
+/// The key whose octets these are.
+fn key_of(words: [u64; 5]) -> FlowKey {
+    let [local, remote] = [[words[0], words[1]], [words[2], words[3]]].map(|[first, second]| {
+        let bits = u128::from(first.swap_bytes()) << 64 | u128::from(second.swap_bytes());
+        Address::from(Ipv6Addr::from_bits(bits))
+    });
+    let [p0, p1, p2, p3, i0, i1, ..] = words[4].to_le_bytes();
+    FlowKey {
+        local,
+        remote,
+        local_port: u16::from_ne_bytes([p0, p1]),
+        remote_port: u16::from_ne_bytes([p2, p3]),
+        link: Link { interface: u16::from_ne_bytes([i0, i1]) },
+    }
 }
 
-const fn code(state: State) -> u64 {
-    state as u64 + 1
+const fn code(state: State) -> u8 {
+    state as u8 + 1
 }
 
-fn state_of(number: u64) -> Option<State> {
+fn state_of(number: u8) -> Option<State> {
     State::ALL.into_iter().find(|&state| code(state) == number)
 }

@@ -26,6 +26,7 @@ use index::Index;
 pub struct Directory {
     shared: Arc<Shared>,
     len: usize,
+    limit: usize,
 }
 
 /// What owner and readers have in common.
@@ -43,7 +44,7 @@ impl Directory {
 
     fn with_slots(owner: u16, entries: usize, slots: usize) -> Self {
         let shared = Shared { index: Index::new(slots.max(entries + 1)), cards: Cards::new(owner, entries) };
-        Self { shared: Arc::new(shared), len: 0 }
+        Self { shared: Arc::new(shared), len: 0, limit: entries }
     }
 
     /// Flows in the directory.
@@ -68,12 +69,12 @@ impl Directory {
     }
 
     /// Stores a TCB under the hash of its key, and writes its card. The key must not be in the directory yet. False when there is no room.
+    #[inline]
     pub fn insert(&mut self, hash: u64, id: SlotId, key: &FlowKey, state: State, now: Instant) -> bool {
-        if id.slot as usize >= self.shared.cards.capacity() || self.len >= self.shared.cards.capacity() {
+        // The card first: whoever finds the entry finds it written.
+        if self.len >= self.limit || !self.shared.cards.publish(hash, id, key, state, now) {
             return false;
         }
-        // The card first: whoever finds the entry finds it written.
-        self.shared.cards.publish(hash, id, key, state, now);
         self.shared.index.insert(hash, id);
         self.len += 1;
         true
