@@ -165,7 +165,6 @@ mod tests {
             address: "fe80::1".parse().unwrap(),
             mac: None,
             lifetime: Duration::from_secs(lifetime_s),
-            hop_limit: None,
             mtu: Some(1400),
             reachable: Some(Duration::from_secs(10)),
             prefixes,

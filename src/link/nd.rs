@@ -82,8 +82,6 @@ pub struct Router {
     pub mac: Option<Mac>,
     /// How long it is a default router; zero when it is none.
     pub lifetime: Duration,
-    /// The hop limit to send with.
-    pub hop_limit: Option<u8>,
     /// The MTU of the link, at least 1280.
     pub mtu: Option<u32>,
     /// How long a neighbour counts as reachable, at most an hour.
@@ -96,7 +94,7 @@ impl Router {
     /// One that is no router, and says nothing of the link.
     pub const fn none_at(address: Ipv6Addr) -> Self {
         let prefixes = [None; ROUTER_PREFIXES];
-        Self { address, mac: None, lifetime: Duration::ZERO, hop_limit: None, mtu: None, reachable: None, prefixes }
+        Self { address, mac: None, lifetime: Duration::ZERO, mtu: None, reachable: None, prefixes }
     }
 }
 
@@ -194,7 +192,6 @@ fn on_router(said: &RouterAdvertisement, source: Ipv6Addr) -> Outcome {
         address: source,
         mac: said.source_mac.filter(|&mac| is_station(mac)),
         lifetime: Duration::from_secs(said.lifetime_s.into()),
-        hop_limit: (said.hop_limit != 0).then_some(said.hop_limit),
         //= rfc4861#6.3.4
         //# If the MTU option is present, hosts SHOULD copy the option's value
         //# into LinkMTU so long as the value is greater than or equal to the

@@ -1,7 +1,7 @@
 //! What the routers of a link have told, put together: default routes, prefixes on the link, addresses of our own (RFC 4861 6.3.4, RFC 4862
 //! 5.5).
 //!
-//! Told by whoever hears router advertisements, where they are to be followed; read after each one and whenever [`Routers::deadline`] has come.
+//! Told by whoever hears router advertisements, where they are to be followed; read after each one and every now and then, as lifetimes are whole seconds.
 //! What follows from it is somebody else's to do: addresses go the way of every claimed address, duplicates included. Everything is bounded,
 //! and told by anybody on the link: what an advertisement can take away is what advertisements have given. Time is an argument. Nothing here
 //! panics.
@@ -142,13 +142,6 @@ impl Routers {
         self.addresses.retain(|own| own.valid > now);
     }
 
-    /// When [`Routers::expire`] is due next; [`Instant::NEVER`] when nothing ends.
-    pub fn deadline(&self, now: Instant) -> Instant {
-        let ends = self.routers.iter().map(|router| router.until).chain(self.on_link.iter().map(|network| network.until));
-        let addresses = self.addresses.iter().flat_map(|own| [own.preferred, own.valid]);
-        ends.chain(addresses).filter(|&end| end > now).min().unwrap_or(Instant::NEVER)
-    }
-
     /// What follows from all that was told.
     pub fn told(&self, now: Instant) -> Told {
         let mut addresses: Vec<_> = self.addresses.iter().filter(|own| own.attempt < stable::ATTEMPTS).collect();
@@ -279,7 +272,6 @@ mod tests {
             address: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last),
             mac: None,
             lifetime: Duration::from_secs(lifetime.into()),
-            hop_limit: None,
             mtu: None,
             reachable: None,
             prefixes: told,
@@ -304,12 +296,10 @@ mod tests {
         link.advertised(NOW, &router(1, 1800, &[]));
         link.advertised(after(10), &router(2, 1800, &[]));
         assert_eq!(shown(&link.told(after(10))), ["::/0=fe80::1"]);
-        assert_eq!(link.deadline(after(10)), after(1800));
         link.expire(after(1800));
         assert_eq!(shown(&link.told(after(1800))), ["::/0=fe80::2"]);
         link.advertised(after(1801), &router(2, 0, &[]));
         assert_eq!(link.told(after(1801)), Told::default());
-        assert_eq!(link.deadline(after(1801)), Instant::NEVER);
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn router(said: RouterAdvertisement) -> Router {
 #[test]
 fn a_router_is_told_as_a_plain_value() {
     let prefix = Prefix { address: PEER, len: 64, on_link: true, autonomous: false, valid_s: 60, preferred_s: 30 };
-    let mut said = RouterAdvertisement { hop_limit: 61, lifetime_s: 1800, reachable_ms: 20_000, ..Default::default() };
+    let mut said = RouterAdvertisement { lifetime_s: 1800, reachable_ms: 20_000, ..Default::default() };
     (said.source_mac, said.mtu) = (Some(PEER_MAC), Some(1400));
     //= type=test
     //= rfc4861#6.3.4
@@ -158,7 +158,6 @@ fn a_router_is_told_as_a_plain_value() {
         address: ROUTER,
         mac: Some(PEER_MAC),
         lifetime: Duration::from_secs(1800),
-        hop_limit: Some(61),
         mtu: Some(1400),
         reachable: Some(Duration::from_secs(20)),
         prefixes,
@@ -174,7 +173,7 @@ fn a_router_is_told_as_a_plain_value() {
 #[test]
 fn what_a_router_leaves_open_or_must_not_say_is_not_told() {
     let silent = router(RouterAdvertisement::default());
-    assert_eq!((silent.hop_limit, silent.mtu, silent.reachable, silent.mac), (None, None, None, None));
+    assert_eq!((silent.mtu, silent.reachable, silent.mac), (None, None, None));
     assert_eq!(silent.lifetime, Duration::ZERO);
     for (mtu, told) in [(0, None), (1279, None), (1280, Some(1280))] {
         assert_eq!(router(RouterAdvertisement { mtu: Some(mtu), ..Default::default() }).mtu, told);
