@@ -97,7 +97,7 @@ fn exchange(interface: &str, address: &str, server: &str, source: &str, kept: &s
         kept: BufWriter::new(File::create(kept)?),
         outcome: Ok(()),
     };
-    let mut done = Launch::new().interface(interface).address(address).run(exchange)?.service;
+    let mut done = Launch::new().interface(interface).address(address).run(exchange)?.into_service();
     done.kept.flush()?;
     done.outcome?;
     println!("sent {} bytes, received {}", done.sent, done.received);

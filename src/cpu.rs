@@ -45,10 +45,10 @@ pub fn allowed() -> Option<CpuSet> {
 }
 
 /// Has the calling thread run on those of the cores that are not `busy`; on all of them when no other is left.
-pub fn keep_off(allowed: &CpuSet, busy: usize) {
+pub fn keep_off(allowed: &CpuSet, busy: &[u32]) {
     let mut others = *allowed;
-    if busy < CpuSet::MAX_CPU {
-        others.unset(busy);
+    for core in busy.iter().map(|&core| core as usize).filter(|&core| core < CpuSet::MAX_CPU) {
+        others.unset(core);
     }
     let set = if others.count() > 0 { &others } else { allowed };
     // A thread on a core that it shares is slower, not wrong.
@@ -77,9 +77,9 @@ mod tests {
     fn a_thread_keeps_off_a_core_when_there_is_another() {
         let all = allowed().unwrap();
         let first = (0..CpuSet::MAX_CPU).find(|&core| all.is_set(core)).unwrap();
-        let on = |allowed: CpuSet, busy| {
+        let on = |allowed: CpuSet, busy: usize| {
             let thread = std::thread::spawn(move || {
-                keep_off(&allowed, busy);
+                keep_off(&allowed, &[busy as u32]);
                 super::allowed().unwrap()
             });
             thread.join().unwrap()

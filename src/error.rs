@@ -26,6 +26,7 @@ pub struct SetupError {
 enum Kind {
     Usage,
     Environment,
+    Failed,
 }
 
 impl SetupError {
@@ -37,6 +38,11 @@ impl SetupError {
     /// The command line asks for something that cannot be. Exit code 2.
     pub fn usage(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self { what: what.into(), why: why.into(), mend: None, kind: Kind::Usage }
+    }
+
+    /// The run began, and failed. Exit code 1.
+    pub fn failed(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into(), mend: None, kind: Kind::Failed }
     }
 
     /// Adds the command that mends it.
@@ -61,9 +67,10 @@ impl SetupError {
         self.mend.as_deref()
     }
 
-    /// The exit code of the process: 2 for usage, 3 for the environment.
+    /// The exit code of the process: 1 for a run that failed, 2 for usage, 3 for the environment.
     pub const fn exit_code(&self) -> u8 {
         match self.kind {
+            Kind::Failed => 1,
             Kind::Usage => 2,
             Kind::Environment => 3,
         }

@@ -33,6 +33,14 @@ pub const ENDPOINTS: usize = 4096;
 pub const SERVICE_TIMERS: usize = 65_536;
 /// Messages that wait in the mailbox of one core.
 pub const MAILBOX: usize = 1024;
+/// Cores of one process: a bit of a word each.
+pub const WORKERS: usize = 64;
+/// Frames on their way from one core to another: some bursts, so that a core that is busy for 100 us loses none at a million frames a second.
+pub const HAND_OFF: usize = 1024;
+/// Segments of no flow for which one core asks all others in a turn. What follows, of a flood of such, is dropped, not answered.
+pub const FOREIGN_MISSES_PER_TURN: u32 = 64;
+/// Frames about neighbours and ICMP errors whose contents a core tells the others in a turn. What is beyond is said again by who said it.
+pub const TOLD_PER_TURN: u32 = 16;
 /// News of the kernel that wait for an engine; what does not fit is told later.
 pub const NEWS: usize = 1024;
 /// Wishes of an engine that wait for the control thread; a lost one is wished again.

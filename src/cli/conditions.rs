@@ -25,7 +25,7 @@ pub(crate) fn side(role: &str, ready: &[Ready], idle: Option<IdleWord>) -> Side 
     });
     Side {
         role: role.to_owned(),
-        cores: ready.first().and_then(|ready| ready.core).into_iter().collect(),
+        cores: ready.first().map(|ready| ready.cores.clone()).unwrap_or_default(),
         idle: idle.map(str::to_owned),
         interfaces: ready.iter().map(interface).collect(),
     }

@@ -32,6 +32,19 @@ pub(crate) fn block(report: &Map<String, Value>, always: &[&str]) -> String {
     text
 }
 
+/// The counts of several objects of the same form, added; `None` of none.
+pub(crate) fn added(parts: impl IntoIterator<Item = Value>) -> Option<Value> {
+    parts.into_iter().reduce(|mut all, part| {
+        if let (Value::Object(all), Value::Object(part)) = (&mut all, part) {
+            for (name, count) in part {
+                let sum = all.get(&name).and_then(Value::as_u64).unwrap_or(0).saturating_add(count.as_u64().unwrap_or(0));
+                all.insert(name, sum.into());
+            }
+        }
+        all
+    })
+}
+
 /// `queue 0` for a part of `queues`, and the part without what the heading says.
 fn heading(name: &str, part: &Map<String, Value>) -> (String, Map<String, Value>) {
     let one = name.strip_suffix('s').unwrap_or(name);
@@ -111,6 +124,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn counts_of_several_are_added_by_name() {
+        let added = super::added([json!({"a": 1, "b": 2}), json!({"b": 3, "a": u64::MAX}), json!({"a": 0, "b": 1})]);
+        assert_eq!(added, Some(json!({"a": u64::MAX, "b": 6})));
+        assert_eq!(super::added([]), None);
+    }
 
     #[test]
     fn a_report_becomes_a_block() {

@@ -1,6 +1,6 @@
 //! The control thread: it follows the kernel for an engine, so that the engine never has to ask.
 //!
-//! Started by `launch`, ended before anything is given back. It hears by netlink what changes on the interfaces: the state of the links always, in
+//! Started by `launch` for all workers together, ended before anything is given back. It hears by netlink what changes on the interfaces: the state of the links always, in
 //! a port claim neighbours, routes and addresses too. It reads copies of frames that both need, and hands all of it to the engine over a bounded
 //! queue ([`crate::engine::Feed`]). The other way come the engine's wishes: to find a neighbour, to know that one carries packets, to follow a
 //! router. What an address that comes or goes means for held ports and the XDP program is done by who started the thread
@@ -74,13 +74,35 @@ pub struct Watched<'a> {
     pub routers: Option<Following>,
 }
 
-/// Where the thread may run: not on the engine's core, if there is another.
-#[derive(Clone, Copy, Debug)]
+/// Where the thread may run: not on an engine's core, if there is another.
+#[derive(Clone, Debug)]
 pub struct Place {
     /// The cores of the process.
     pub allowed: CpuSet,
-    /// The engine's.
-    pub busy: usize,
+    /// The engines'.
+    pub busy: Vec<u32>,
+}
+
+/// The engines that are told, one for each worker, and that wish. The thread is the only one that tells them.
+struct Feeds(Vec<Feed>);
+
+impl Feeds {
+    /// Tells all, or none when one has no room.
+    fn tell(&self, news: &News) -> bool {
+        self.0.iter().all(Feed::has_room) && self.0.iter().all(|feed| feed.tell(news.clone()).is_ok())
+    }
+
+    /// Tells the first, which passes on what concerns all. What finds no room is counted there.
+    fn tell_first(&self, news: News) {
+        if let Some(first) = self.0.first() {
+            let _ = first.tell(news);
+        }
+    }
+
+    /// What one of them wishes next.
+    fn wish(&self) -> Option<Wish> {
+        self.0.iter().find_map(Feed::wish)
+    }
 }
 
 /// The running thread; dropped, it ends.
@@ -158,7 +180,7 @@ impl Prepared {
     ///
     /// # Errors
     /// The kernel cannot be read, or there is no thread.
-    pub fn start(self, feed: Feed, place: Option<Place>) -> Result<Control, SetupError> {
+    pub fn start(self, feeds: Vec<Feed>, place: Option<Place>) -> Result<Control, SetupError> {
         let Self { poll, waker, changes, asker, interfaces } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let clock = MonotonicClock::start();
@@ -167,7 +189,7 @@ impl Prepared {
             changes,
             asker,
             interfaces,
-            feed,
+            feeds: Feeds(feeds),
             clock,
             stop: Arc::clone(&stop),
             routes_due: None,
@@ -180,7 +202,7 @@ impl Prepared {
         follower.tell();
         let run = move || {
             if let Some(Place { allowed, busy }) = place {
-                cpu::keep_off(&allowed, busy);
+                cpu::keep_off(&allowed, &busy);
             }
             follower.run();
         };
@@ -225,7 +247,7 @@ struct Follower {
     changes: Changes,
     asker: Asker,
     interfaces: Vec<Followed>,
-    feed: Feed,
+    feeds: Feeds,
     /// Of what routers say.
     clock: MonotonicClock,
     stop: Arc<AtomicBool>,
@@ -392,7 +414,7 @@ impl Follower {
                     more |= nth == COPIES_AT_ONCE;
                     let frame = room.get(..len).unwrap_or_default().into();
                     // One that finds no room is counted there.
-                    let _ = self.feed.tell(News::Copy { interface, frame });
+                    self.feeds.tell_first(News::Copy { interface, frame });
                 }
             }
         }
@@ -400,7 +422,7 @@ impl Follower {
     }
 
     fn do_wishes(&mut self) {
-        while let Some(wish) = self.feed.wish() {
+        while let Some(wish) = self.feeds.wish() {
             let (interface, ip) = match wish {
                 Wish::Use { interface, ip } | Wish::Confirm { interface, ip } => (interface, ip),
                 Wish::Router { interface, said } => {
@@ -453,7 +475,7 @@ impl Follower {
     fn tell(&mut self) {
         self.left = false;
         for followed in &mut self.interfaces {
-            self.left |= !followed.mirror.tell(|news| self.feed.tell(news).is_ok());
+            self.left |= !followed.mirror.tell(|news| self.feeds.tell(&news));
         }
     }
 }

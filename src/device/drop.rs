@@ -33,6 +33,14 @@ drop_reasons! {
     ChainBroken = "chain_broken",
     /// A packet of more frames, or bytes, than the link's largest has.
     ChainTooLong = "chain_too_long",
+    /// A frame for another core, whose ring from this one was full.
+    HandOffFull = "handoff_full",
+    /// A frame that another core has handed over, and that is not of this core either.
+    HandOffAstray = "handoff_astray",
+    /// A segment of no flow of this core, after too many others had made it ask all cores in vain.
+    ForeignLookupLimited = "foreign_lookup_limited",
+    /// A segment of no flow of this core, while another core was changing its directory too fast to be asked.
+    ForeignLookupUnsure = "foreign_lookup_unsure",
     /// Not addressed to this interface, to broadcast or to multicast.
     EthernetNotOurs = "ethernet_not_ours",
     /// A source address of Ethernet that is no single station's: an answer to it would go to many.

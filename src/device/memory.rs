@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crossbeam::queue::ArrayQueue;
+
 use super::{Chain, Device, DeviceStats, Frame, FrameCensus};
 use crate::limits::CHAIN_PIECES;
 use crate::wire::ethernet::Mac;
@@ -21,6 +23,14 @@ pub struct MemoryFrame {
     len: usize,
     /// The packet goes on in the next frame.
     more: bool,
+    /// The queue of its end that it belongs to.
+    home: u16,
+}
+
+impl MemoryFrame {
+    fn new(home: u16) -> Self {
+        Self { bytes: Box::new([0; FRAME_BYTES]), len: 0, more: false, home }
+    }
 }
 
 impl Frame for MemoryFrame {
@@ -60,11 +70,19 @@ pub struct MemoryDevice {
     free: Vec<MemoryFrame>,
     outgoing: Vec<MemoryFrame>,
     inbox: Arc<Mutex<Inbox>>,
-    peer: Arc<Mutex<Inbox>>,
+    /// The queues of the other end, and which of them a frame goes to.
+    peers: Vec<Arc<Mutex<Inbox>>>,
+    spread: Spread,
+    /// Which queue of its end this is, and the ways home of the frames of all of them: with room for all of a queue's, so that a push cannot fail.
+    place: u16,
+    homes: Arc<[ArrayQueue<MemoryFrame>]>,
     /// The next packet lies in several frames.
     chained: bool,
     stats: DeviceStats,
 }
+
+/// Tells the queue of the other end that a frame arrives at, modulo how many there are; as RSS does.
+pub type Spread = fn(&[u8]) -> usize;
 
 /// Two devices joined by a cable, with `frames` buffers each; half of them are given to the receive side.
 ///
@@ -81,12 +99,40 @@ pub struct MemoryDevice {
 /// assert_eq!(burst[0].bytes()[0], 42);
 /// ```
 pub fn cable(frames: usize) -> (MemoryDevice, MemoryDevice) {
-    let left = Arc::new(Mutex::new(Inbox::default()));
-    let right = Arc::new(Mutex::new(Inbox::default()));
-    (
-        MemoryDevice::new(Mac([2, 0, 0, 0, 0, 1]), frames, Arc::clone(&left), Arc::clone(&right)),
-        MemoryDevice::new(Mac([2, 0, 0, 0, 0, 2]), frames, right, left),
-    )
+    let (mut left, mut right) = cables([1, 1], frames, |_| 0);
+    (left.swap_remove(0), right.swap_remove(0))
+}
+
+/// The same between ends of several queues each; `frames` buffers a queue. Which queue a frame arrives at, `spread` tells.
+pub fn cables(queues: [usize; 2], frames: usize, spread: Spread) -> (Vec<MemoryDevice>, Vec<MemoryDevice>) {
+    let [left, right] = queues.map(|count| (0..count).map(|_| Arc::default()).collect::<Vec<Arc<Mutex<Inbox>>>>());
+    let end = |mac, own: &[Arc<Mutex<Inbox>>], peers: &[Arc<Mutex<Inbox>>]| {
+        let homes: Arc<[_]> = own.iter().map(|_| ArrayQueue::new(frames.max(1))).collect();
+        let places = own.iter().enumerate();
+        places
+            .map(|(place, inbox)| {
+                let free = (0..frames).map(|_| MemoryFrame::new(place as u16)).collect();
+                let mut device = MemoryDevice {
+                    mac: Mac([2, 0, 0, 0, 0, mac]),
+                    mtu: 1500,
+                    total: frames,
+                    ring: frames / 2,
+                    free,
+                    outgoing: Vec::with_capacity(frames),
+                    inbox: Arc::clone(inbox),
+                    peers: peers.to_vec(),
+                    spread,
+                    place: place as u16,
+                    homes: Arc::clone(&homes),
+                    chained: false,
+                    stats: DeviceStats::default(),
+                };
+                device.refill();
+                device
+            })
+            .collect()
+    };
+    (end(1, &left, &right), end(2, &right, &left))
 }
 
 /// The same with another MTU: packets longer than a frame lie in several.
@@ -96,22 +142,22 @@ pub fn cable_of_mtu(frames: usize, mtu: usize) -> (MemoryDevice, MemoryDevice) {
 }
 
 impl MemoryDevice {
-    fn new(mac: Mac, frames: usize, inbox: Arc<Mutex<Inbox>>, peer: Arc<Mutex<Inbox>>) -> Self {
-        let free = (0..frames).map(|_| MemoryFrame { bytes: Box::new([0; FRAME_BYTES]), len: 0, more: false }).collect();
-        let mut device = Self {
-            mac,
-            mtu: 1500,
-            total: frames,
-            ring: frames / 2,
-            free,
-            outgoing: Vec::with_capacity(frames),
-            inbox,
-            peer,
-            chained: false,
-            stats: DeviceStats::default(),
-        };
-        device.refill();
-        device
+    /// Puts a frame where it belongs.
+    fn put(&mut self, frame: MemoryFrame) {
+        if frame.home == self.place {
+            self.free.push(frame);
+        } else if let Some(home) = self.homes.get(usize::from(frame.home)) {
+            let pushed = home.push(frame);
+            debug_assert!(pushed.is_ok(), "there is room for every frame of the queue");
+        }
+    }
+
+    /// Takes in what other queues of this end sent home.
+    fn take_in_returned(&mut self) {
+        let Some(home) = self.homes.get(usize::from(self.place)).filter(|home| !home.is_empty()) else { return };
+        while let Some(frame) = home.pop() {
+            self.free.push(frame);
+        }
     }
 
     /// Gives the receive side free frames until it holds its share.
@@ -145,6 +191,9 @@ impl Device for MemoryDevice {
     }
 
     fn allocate(&mut self) -> Option<MemoryFrame> {
+        if self.free.is_empty() {
+            self.take_in_returned();
+        }
         let mut frame = self.free.pop()?;
         frame.len = 0;
         Some(frame)
@@ -206,32 +255,26 @@ impl Device for MemoryDevice {
     }
 
     fn recycle(&mut self, frame: MemoryFrame) {
-        self.free.push(frame);
+        self.put(frame);
     }
 
     fn flush(&mut self) {
         if !self.outgoing.is_empty() {
             self.stats.kicks += 1;
-            let mut peer = lock(&self.peer);
-            // A packet arrives in all of its frames or not at all.
-            let mut taken = true;
-            let mut begins = true;
-            for at in 0..self.outgoing.len() {
-                if begins {
-                    let frames = 1 + self.outgoing[at..].iter().take_while(|frame| frame.more).count();
-                    taken = peer.empty.len() >= frames;
-                    peer.dropped += u64::from(!taken);
-                }
-                let frame = &self.outgoing[at];
-                begins = !frame.more;
-                if taken && let Some(mut target) = peer.empty.pop() {
-                    target.bytes[..frame.len].copy_from_slice(&frame.bytes[..frame.len]);
-                    (target.len, target.more) = (frame.len, frame.more);
-                    peer.arrived.push_back(target);
+            match &self.peers[..] {
+                [peer] => deliver(&mut lock(peer), &self.outgoing, |_| true),
+                peers => {
+                    let count = peers.len();
+                    for (queue, peer) in peers.iter().enumerate() {
+                        deliver(&mut lock(peer), &self.outgoing, |bytes| (self.spread)(bytes) % count == queue);
+                    }
                 }
             }
-            self.free.append(&mut self.outgoing);
+            let mut sent = std::mem::take(&mut self.outgoing);
+            sent.drain(..).for_each(|frame| self.put(frame));
+            self.outgoing = sent;
         }
+        self.take_in_returned();
         self.refill();
     }
 
@@ -255,7 +298,7 @@ impl Device for MemoryDevice {
         let inbox = lock(&self.inbox);
         FrameCensus {
             total: self.total,
-            free: self.free.len(),
+            free: self.free.len() + self.homes.get(usize::from(self.place)).map_or(0, ArrayQueue::len),
             receiving: inbox.empty.len() + inbox.arrived.len(),
             sending: self.outgoing.len(),
         }
@@ -263,6 +306,26 @@ impl Device for MemoryDevice {
 }
 
 /// A poisoned lock only says that the other thread panicked; the queues themselves are whole.
+/// Copies the packets that a queue is to have into its empty frames: each in all of its frames or not at all.
+fn deliver(peer: &mut Inbox, outgoing: &[MemoryFrame], is_for: impl Fn(&[u8]) -> bool) {
+    let mut taken = true;
+    let mut begins = true;
+    for (at, frame) in outgoing.iter().enumerate() {
+        if begins {
+            let frames = 1 + outgoing[at..].iter().take_while(|frame| frame.more).count();
+            let ours = is_for(frame.bytes());
+            taken = ours && peer.empty.len() >= frames;
+            peer.dropped += u64::from(ours && !taken);
+        }
+        begins = !frame.more;
+        if taken && let Some(mut target) = peer.empty.pop() {
+            target.bytes[..frame.len].copy_from_slice(&frame.bytes[..frame.len]);
+            (target.len, target.more) = (frame.len, frame.more);
+            peer.arrived.push_back(target);
+        }
+    }
+}
+
 fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
     inbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -303,6 +366,31 @@ mod tests {
         // Half of the frames serve the receive side; the four others are all in the ring now.
         assert_eq!(a.room(), 0);
         assert!(a.allocate().is_none());
+    }
+
+    /// The first byte says which queue it goes to.
+    #[test]
+    fn frames_go_to_the_queue_that_is_told_and_come_home_from_any() {
+        let (mut one, mut two) = cables([1, 2], 16, |bytes| usize::from(bytes[0]));
+        for mark in [0, 1, 3, 2, 5] {
+            send(&mut one[0], mark);
+        }
+        one[0].flush();
+        let [even, odd] = &mut two[..] else { panic!("two queues") };
+        let mut burst = Vec::new();
+        assert_eq!((even.receive(&mut burst, 64), odd.receive(&mut burst, 64)), (2, 3));
+        assert_eq!(burst.iter().map(|frame| frame.bytes()[0]).collect::<Vec<_>>(), [0, 2, 1, 3, 5]);
+        // One queue sends what the other has received, and recycles the rest.
+        let answer = burst.pop().unwrap();
+        even.transmit(answer).unwrap();
+        even.flush();
+        burst.drain(..).for_each(|frame| even.recycle(frame));
+        assert_eq!(one[0].receive(&mut burst, 64), 1);
+        for device in two.iter_mut() {
+            device.flush();
+            let census = device.frames();
+            assert_eq!((census.total, census.free, census.receiving, census.outside()), (16, 8, 8, 0));
+        }
     }
 
     #[test]

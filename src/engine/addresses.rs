@@ -62,10 +62,18 @@ impl<D: Device> Core<D> {
         for interface in 0..self.links.len() {
             let Claim::Addresses(addresses) = self.links[interface].interface.claim.clone() else { continue };
             for (position, address) in addresses.iter().map(|cidr| cidr.address).enumerate() {
-                let candidate = Candidate::new(self.now, address, self.plan(), self.jitter(address));
+                let candidate = self.candidate(address, self.plan());
                 self.links[interface].begin(position, candidate);
                 self.address_timer(interface as u16, position as u16);
             }
+        }
+    }
+
+    /// An address as it begins: where there are several cores, the first one finds out about it.
+    pub(super) fn candidate(&self, address: IpAddr, plan: Plan) -> Candidate {
+        match self.is_leader() {
+            true => Candidate::new(self.now, address, plan, self.jitter(address)),
+            false => Candidate::watched(address),
         }
     }
 
@@ -130,6 +138,7 @@ impl<D: Device> Core<D> {
 
     /// Tells all that an address is ours, so that neighbours forget who had it before (RFC 5227 2.3, RFC 4861 7.2.6).
     pub(super) fn announce_one(&mut self, at: Lane, address: IpAddr) {
+        self.tell_ours(at.interface, address);
         let link = LinkHeader { target: Mac::BROADCAST, ..self.unresolved(at) };
         match address {
             IpAddr::V4(address) => {
@@ -142,6 +151,10 @@ impl<D: Device> Core<D> {
     /// Another station has or wants an address of ours. One that was not ours yet is its; one that is, is said and, at most every ten seconds, announced
     /// again (RFC 5227 2.4 b).
     pub(super) fn conflict(&mut self, at: Lane, address: IpAddr, rival: Mac) {
+        if !self.is_leader() {
+            // It is told.
+            return;
+        }
         let now = self.now;
         let link = &mut self.links[at.link()];
         let candidate = link.candidates.iter_mut().find(|candidate| candidate.address() == address);

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::clock::Clock as _;
 use super::core::{Core, Timer};
 use super::flow::{Flow, Hop, Listener};
+use super::siblings::Whose;
 use crate::demux::ports::Refused;
 use crate::demux::{Address, FlowKey, SlotId};
 use crate::device::Device;
@@ -21,7 +22,7 @@ use crate::time::Instant;
 use crate::udp::Endpoint;
 
 /// Ports that are given out when a caller does not choose one: the dynamic ones of RFC 6335 and those Linux adds.
-const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 32_768..=65_535;
+pub(super) const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 32_768..=65_535;
 
 impl<D: Device> Context for Core<D> {
     fn now(&self) -> Instant {
@@ -46,7 +47,9 @@ impl<D: Device> Context for Core<D> {
             congestion: options.congestion.unwrap_or(tcp.congestion),
             overflowed: None,
         };
-        self.listeners.open(at.address.map(Address::from), at.port, listener).map(ListenerId).map_err(CallError::from)
+        let opened = self.listeners.open(at.address.map(Address::from), at.port, listener).map_err(CallError::from)?;
+        self.port_opened(Transport::Tcp, at.port);
+        Ok(ListenerId(opened))
     }
 
     fn open_udp(&mut self, at: Local) -> Result<EndpointId, CallError> {
@@ -104,7 +107,7 @@ impl<D: Device> Context for Core<D> {
             Some(port) => port,
             None => self.free_tcp_port(key).ok_or(CallError::NoPort)?,
         };
-        if self.find_flow(&key).is_some() {
+        if self.find_flow(&key).is_some() || self.is_taken_elsewhere(&key) {
             return Err(CallError::PortInUse);
         }
         if !self.make_room() {
@@ -116,7 +119,12 @@ impl<D: Device> Context for Core<D> {
         let tcb = Tcb::open(&self.config.tcp, self.opening(at, &key, options.congestion), self.now);
         let hop = Hop::Routed { mac: None, until: Instant::ZERO };
         let flow = Flow { tag: options.tag, ..Flow::new(key, self.hash.of(&key), self.flow_label(&key), tcb, at, hop) };
+        let hash = flow.hash;
         let id = self.insert_flow(flow).ok_or(CallError::TableFull)?;
+        if self.who_else_has(hash, &key) != Whose::Nobodys {
+            self.remove_flow(id);
+            return Err(CallError::PortInUse);
+        }
         self.counters.tcp_opened += 1;
         Ok(id.into())
     }
@@ -306,7 +314,9 @@ impl<D: Device> Core<D> {
             port => port,
         };
         self.check_local(Local { port, ..at }, Transport::Udp)?;
-        self.endpoints.open(at.address.map(Address::from), port, endpoint).map(EndpointId).map_err(CallError::from)
+        let opened = self.endpoints.open(at.address.map(Address::from), port, endpoint).map_err(CallError::from)?;
+        self.port_opened(Transport::Udp, port);
+        Ok(EndpointId(opened))
     }
 
     /// True when packets to a port of ours on an interface come to us.
@@ -363,6 +373,8 @@ impl<D: Device> Core<D> {
                 if self.listeners.is_free(key.local_port)
                     && self.claims(key.link.interface, claim)
                     && self.find_flow(&key).is_none()
+                    && self.is_free_elsewhere(Transport::Tcp, key.local_port)
+                    && !self.is_taken_elsewhere(&key)
                 {
                     return Some(key.local_port);
                 }
@@ -382,7 +394,7 @@ impl<D: Device> Core<D> {
             count[..4].copy_from_slice(&self.next_udp_port.to_ne_bytes());
             let port = *DYNAMIC_PORTS.start() + (isn::port_offset(&self.config.secrets.ports, &count) % span) as u16;
             self.next_udp_port = self.next_udp_port.wrapping_add(1);
-            if self.endpoints.is_free(port) {
+            if self.endpoints.is_free(port) && self.is_free_elsewhere(Transport::Udp, port) {
                 return Some(port);
             }
         }

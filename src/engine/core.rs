@@ -14,6 +14,7 @@ use super::counters::Counters;
 use super::flow::{Flow, Listener};
 use super::news::Follow;
 use super::routers::Advertised;
+use super::siblings::{Provenance, Siblings};
 use super::spent_cookies::SpentCookies;
 use super::wheel::{Handle, Wheel};
 use crate::demux::{Address, Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
@@ -274,6 +275,12 @@ pub(super) struct Core<D: Device> {
     pub(super) unfilled_reported: bool,
     /// What comes from the control thread, if there is one.
     pub(super) follow: Option<Follow>,
+    /// The other cores of the process, if there are any.
+    pub(super) siblings: Option<Box<Siblings<D::Frame>>>,
+    /// How the frame in work has come here.
+    pub(super) provenance: Provenance,
+    /// What is in work was told by another core, which has answered it.
+    pub(super) second_hand: bool,
 }
 
 impl<D: Device> Core<D> {
@@ -341,6 +348,9 @@ impl<D: Device> Core<D> {
             stop_asked: false,
             unfilled_reported: false,
             follow: None,
+            siblings: None,
+            provenance: Provenance::Arrived,
+            second_hand: false,
         }
     }
 

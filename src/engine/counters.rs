@@ -2,81 +2,116 @@
 
 use serde::Serialize;
 
-/// Counts of one core since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counters {
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts of one core since its start, or of several together.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Adds what another core has done.
+            pub const fn add(&mut self, other: &Self) {
+                $(self.$name = self.$name.saturating_add(other.$name);)*
+            }
+        }
+    };
+}
+
+counters! {
     /// Turns of the loop.
-    pub turns: u64,
+    turns,
     /// Turns that found work.
-    pub busy_turns: u64,
+    busy_turns,
     /// Times the loop slept in the kernel.
-    pub parks: u64,
+    parks,
     /// ARP requests answered.
-    pub arp_replies: u64,
+    arp_replies,
     /// ARP requests sent.
-    pub arp_requests: u64,
+    arp_requests,
     /// Neighbour advertisements sent (IPv6).
-    pub nd_advertisements: u64,
+    nd_advertisements,
     /// Neighbour solicitations sent (IPv6).
-    pub nd_solicitations: u64,
+    nd_solicitations,
     /// ICMP echo requests answered.
-    pub icmp_echo_replies: u64,
+    icmp_echo_replies,
     /// ICMP errors sent.
-    pub icmp_errors_sent: u64,
+    icmp_errors_sent,
     /// ICMP errors received about something we sent.
-    pub icmp_errors_received: u64,
+    icmp_errors_received,
     /// Times a path was found to carry less than was known, by an ICMP error about a packet of ours.
-    pub path_mtus_learned: u64,
+    path_mtus_learned,
     /// Redirects of routers that were followed.
-    pub redirects_followed: u64,
+    redirects_followed,
     /// Frames of which the kernel has the original: ICMP errors of a port claim, what is said to all.
-    pub copies: u64,
+    copies,
     /// Such frames for which there was no room.
-    pub copies_lost: u64,
+    copies_lost,
+    /// Frames given to another core, whose packets they hold.
+    handed_over,
+    /// Frames taken from other cores.
+    handed_in,
+    /// Times the directories of all other cores were asked for a flow.
+    foreign_lookups,
+    /// What other cores were to hear, and found no room there.
+    siblings_untold,
     /// IP packets put together from fragments.
-    pub ip_reassembled: u64,
+    ip_reassembled,
     /// IP packets sent in fragments.
-    pub ip_fragmented: u64,
+    ip_fragmented,
     /// Datagrams handed to a service.
-    pub udp_received: u64,
+    udp_received,
     /// Datagrams a service took without an answer.
-    pub udp_consumed: u64,
+    udp_consumed,
     /// Datagrams answered or forwarded in the frame they came in.
-    pub udp_in_frame: u64,
+    udp_in_frame,
     /// Datagrams that services sent with `send_to`.
-    pub udp_sent: u64,
+    udp_sent,
     /// Copies of received datagrams' payload: 0 as long as every answer is in its frame.
-    pub udp_copies: u64,
+    udp_copies,
     /// Datagrams that services kept.
-    pub udp_kept: u64,
+    udp_kept,
     /// TCP segments received that passed the checks of the header.
-    pub tcp_received: u64,
+    tcp_received,
     /// TCP segments sent.
-    pub tcp_sent: u64,
+    tcp_sent,
     /// Bytes of TCP payload handed to services in the frame they came in.
-    pub tcp_in_frame_bytes: u64,
+    tcp_in_frame_bytes,
     /// Bytes of TCP payload handed to services from the receive buffer: left by the service before, or out of order.
-    pub tcp_buffered_bytes: u64,
+    tcp_buffered_bytes,
     /// Connections begun by a peer's SYN.
-    pub tcp_accepted: u64,
+    tcp_accepted,
     /// Connections begun by a service.
-    pub tcp_opened: u64,
+    tcp_opened,
     /// Replies to our SYNs that came in on the queue that was foretold.
-    pub rss_hits: u64,
+    rss_hits,
     /// Those that came in on another.
-    pub rss_misses: u64,
+    rss_misses,
     /// Connections whose handshake was completed.
-    pub tcp_established: u64,
+    tcp_established,
     /// Connections that ended in order.
-    pub tcp_closed: u64,
+    tcp_closed,
     /// Connections that ended abnormally.
-    pub tcp_reset: u64,
+    tcp_reset,
     /// SYNs accepted in TIME-WAIT (RFC 6191).
-    pub tcp_reopened: u64,
+    tcp_reopened,
     /// RSTs sent where no connection was.
-    pub tcp_resets_sent: u64,
+    tcp_resets_sent,
     /// Segments sent again.
-    pub tcp_retransmitted: u64,
+    tcp_retransmitted,
     /// TCBs that were removed.
-    pub tcp_removed: u64,
+    tcp_removed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_two_cores_are_added_one_by_one() {
+        let mut one = Counters { turns: 1, tcp_removed: u64::MAX, ..Counters::default() };
+        one.add(&Counters { turns: 2, parks: 3, tcp_removed: 1, ..Counters::default() });
+        assert_eq!(one, Counters { turns: 3, parks: 3, tcp_removed: u64::MAX, ..Counters::default() });
+    }
 }

@@ -49,7 +49,10 @@ impl<D: Device> Core<D> {
                 if let Some(asker) = asker {
                     self.learn(at, IpAddr::V6(asker.ip), asker.mac);
                 }
-                self.send_discovery(at, &reply);
+                // What another core has heard it has answered.
+                if !self.second_hand {
+                    self.send_discovery(at, &reply);
+                }
                 Ok(())
             }
             Ok(Outcome::Advertised(said)) => self.advertised(at, &said),

@@ -97,7 +97,12 @@ impl Listener {
         //= rfc4987#a
         //# If the "last overflow time" is earlier than a few minutes
         //# ago, give up.
-        self.overflowed.is_some_and(|at| now.since(at) <= COOKIES_TAKEN)
+        self.overflowed.is_some_and(|at| Self::is_recent(at, now))
+    }
+
+    /// True when an overflow was so short a time ago that acknowledgments of its cookies may still come.
+    pub(super) fn is_recent(overflow: Instant, now: Instant) -> bool {
+        now.since(overflow) <= COOKIES_TAKEN
     }
 }
 

@@ -51,7 +51,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         true
     }
 
-    fn apply(&mut self, news: News) {
+    pub(super) fn apply(&mut self, news: News) {
         let interface = match &news {
             News::Neighbor { interface, .. }
             | News::Routes { interface, .. }
@@ -60,7 +60,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             | News::Mtu { interface, .. }
             | News::MtuV6 { interface, .. }
             | News::Reachable { interface, .. }
-            | News::Copy { interface, .. } => *interface,
+            | News::Copy { interface, .. }
+            | News::Heard { interface, .. }
+            | News::Ours { interface, .. } => *interface,
         };
         let Some(at) = self.core.port_of(interface) else { return };
         match news {
@@ -86,11 +88,15 @@ impl<D: Device, S: Service> Engine<D, S> {
                     self.core.drop(why);
                 }
             }
+            // Whatever is wrong with it, the core at which it arrived has counted.
+            News::Heard { frame, .. } => drop(self.heard(at, &frame)),
+            News::Ours { address, .. } => self.core.told_ours(at, address),
         }
     }
 
     /// A frame that the kernel has too. What calls for an answer is the kernel's; what it tells is taken in.
     fn copy(&mut self, at: Lane, bytes: &[u8]) -> Result<(), Drop> {
+        self.core.tell_frame(at, bytes);
         let interface = &self.core.link_of(at).interface;
         let header = packet::accept_ethernet(interface, bytes)?;
         if header.ethertype == ETHERTYPE_ARP {
@@ -131,8 +137,11 @@ impl<D: Device> Core<D> {
         &mut self.links[at.link()]
     }
 
-    /// Tells the control thread, if there is one.
+    /// Tells the control thread, if there is one. What routers and other stations say every core hears, and one passes on.
     pub(super) fn wish(&self, wish: Wish) {
+        if matches!(wish, Wish::Router { .. } | Wish::Duplicate { .. }) && !self.is_leader() {
+            return;
+        }
         if let Some(follow) = &self.follow {
             follow.wish(wish);
         }
@@ -167,7 +176,7 @@ impl<D: Device> Core<D> {
 
     fn told_link(&mut self, at: Lane, up: bool) {
         let link = self.link_of(at);
-        if !up || link.mirrored {
+        if !up || link.mirrored || !self.is_leader() {
             return;
         }
         // Whoever is at the other end now is to know us, and may be another station than before.

@@ -10,7 +10,8 @@ use super::core::{Core, Lane};
 use super::emit::{self, Delivery, Fragment, LinkHeader};
 use super::run::Engine;
 use super::settle::Verdict;
-use crate::demux::Address;
+use super::siblings::Provenance;
+use crate::demux::{Address, FlowKey};
 use crate::device::{Device, Drop, Frame};
 use crate::link::icmp::{Complaint, Reaction};
 use crate::link::interface::Claim;
@@ -26,6 +27,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     #[cold]
     #[inline(never)]
     pub(super) fn fragment_path(&mut self, at: Lane, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+        if let Some(to) = self.core.fragments_elsewhere(at, frame.bytes(), &packet) {
+            return self.core.hand_over(at, frame, to, false, None);
+        }
         let mut whole = self.core.take_whole();
         let reassembled = self.core.reassemble(at, frame.bytes(), &packet, &mut whole);
         self.reassembled(at, frame, reassembled, whole)
@@ -47,7 +51,11 @@ impl<D: Device, S: Service> Engine<D, S> {
     ) -> Verdict<D::Frame> {
         let verdict = match reassembled {
             Ok(None) => Verdict::Done(frame),
-            Ok(Some(accepted)) => self.whole_packet(at, frame, accepted, &mut whole),
+            Ok(Some(accepted)) => {
+                // Wherever its parts came from, the whole is here for the first time, and may be another core's.
+                self.core.provenance = Provenance::Arrived;
+                self.whole_packet(at, frame, accepted, &mut whole)
+            }
             Err(why) => Verdict::Drop(frame, why),
         };
         self.core.whole = whole;
@@ -68,7 +76,16 @@ impl<D: Device, S: Service> Engine<D, S> {
         };
         let done = match packet.protocol {
             ipv4::PROTOCOL_TCP => return self.tcp_bytes(at, frame, &packet, whole),
-            ipv4::PROTOCOL_UDP => self.udp_whole(at, &packet, whole),
+            ipv4::PROTOCOL_UDP => match self.udp_whole(at, &packet, whole) {
+                Err(why @ (Drop::UdpPortClosed | Drop::UdpNotConnected)) => {
+                    if let Some(to) = self.core.udp_elsewhere(&packet, whole) {
+                        return self.core.hand_over(at, frame, to, false, Some((&packet, whole)));
+                    }
+                    self.core.complain(at, whole, &packet, Complaint::Port);
+                    Err(why)
+                }
+                done => done,
+            },
             ipv4::PROTOCOL_ICMP if packet.is_ipv4() => self.icmp_whole(at, &packet, whole),
             ipv6::NEXT_HEADER_ICMPV6 if !packet.is_ipv4() => self.icmp_whole(at, &packet, whole),
             _ => {
@@ -110,6 +127,15 @@ impl<D: Device, S: Service> Engine<D, S> {
 }
 
 impl<D: Device> Core<D> {
+    /// The core at which the fragments of a packet meet, if that is another. A NIC may spread them: only the first one shows ports.
+    fn fragments_elsewhere(&self, at: Lane, frame: &[u8], packet: &Packet) -> Option<u16> {
+        self.siblings.as_ref()?;
+        let (source, target, identification) = Part::read(at.interface, packet, frame).ok()?.ends();
+        let (high, low) = ((identification >> 16) as u16, identification as u16);
+        let ends = FlowKey { local: target, remote: source, local_port: high, remote_port: low, link: Self::link_key(at) };
+        self.where_fragments_meet(self.hash.of(&ends))
+    }
+
     /// The buffer that packets are put together in; it is made with the first one. Whoever takes it brings it back.
     pub(super) fn take_whole(&mut self) -> Box<[u8]> {
         let whole = std::mem::take(&mut self.whole);

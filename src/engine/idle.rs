@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_second_request_is_urgent() {
         let (_parker, bell) = Parker::new(std::iter::empty()).unwrap();
-        let stop = Stop::new(Arc::new(bell));
+        let stop = Stop::new([Arc::new(bell)]);
         assert_eq!(stop.asked(), 0);
         (0..3).for_each(|_| stop.ask());
         assert_eq!(stop.asked(), 2);

@@ -33,7 +33,11 @@ impl<D: Device, S: Service> Engine<D, S> {
     #[inline(never)]
     pub(super) fn icmp_path(&mut self, at: Lane, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
         let Some(message) = frame.bytes().get(packet.payload()) else { return Verdict::Drop(frame, Drop::IcmpTruncated) };
-        match self.core.icmp_reaction(at, &packet, message) {
+        let reaction = self.core.icmp_reaction(at, &packet, message);
+        if matches!(reaction, Reaction::Error { .. } | Reaction::Discovery(_) | Reaction::Redirect { .. }) {
+            self.core.tell_frame(at, frame.bytes());
+        }
+        match reaction {
             Reaction::Echo => self.core.echo(at, frame, &packet),
             Reaction::Error { trouble, quoted } => {
                 self.core.counters.icmp_errors_received += 1;
@@ -143,6 +147,7 @@ impl<D: Device> Core<D> {
             Ok(packet) => packet,
             Err(why) => return Verdict::Drop(frame, why),
         };
+        self.tell_frame(at, frame.bytes());
         let link = self.link_of(at);
         let tentative = link.candidates.iter().filter(|candidate| candidate.is_tentative()).map(Candidate::address);
         let mut lost = tentative.filter(

@@ -82,23 +82,23 @@ impl<M> Clone for Mailbox<M> {
     }
 }
 
-/// The stop switch of an engine; any thread may have one.
+/// The stop switch of an engine, or of all that are siblings; any thread may have one.
 #[derive(Clone, Debug)]
 pub struct Stop {
     asked: Arc<AtomicU8>,
-    bell: Arc<Bell>,
+    bells: Arc<[Arc<Bell>]>,
 }
 
 impl Stop {
-    pub(super) fn new(bell: Arc<Bell>) -> Self {
-        Self { asked: Arc::new(AtomicU8::new(0)), bell }
+    pub(super) fn new(bells: impl IntoIterator<Item = Arc<Bell>>) -> Self {
+        Self { asked: Arc::new(AtomicU8::new(0)), bells: bells.into_iter().collect() }
     }
 
     /// Asks the engine to stop. The first time it ends connections in order, for as long as its configuration allows; the second time at once.
     pub fn ask(&self) {
         // Two is as urgent as it gets.
         let _ = self.asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |times| Some(times.saturating_add(1).min(2)));
-        self.bell.ring();
+        self.bells.iter().for_each(|bell| bell.ring());
     }
 
     /// How often it was asked: 0, 1, or 2 for "at once".

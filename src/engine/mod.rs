@@ -31,6 +31,7 @@ pub mod report;
 mod routers;
 mod run;
 mod settle;
+mod siblings;
 mod spent_cookies;
 mod tcp_path;
 mod timers;

@@ -18,8 +18,8 @@ use crate::link::nd::Router;
 use crate::link::neighbor::Known;
 use crate::link::routes::Routes;
 
-/// Something that has changed in the kernel, on an interface of the engine's by its position.
-#[derive(Debug)]
+/// Something that has changed in the kernel, or that another core of the process tells, on an interface of the engine's by its position.
+#[derive(Clone, Debug)]
 pub enum News {
     /// A neighbour, in a port claim.
     Neighbor {
@@ -81,6 +81,20 @@ pub enum News {
         interface: u16,
         /// From its Ethernet header on.
         frame: Box<[u8]>,
+    },
+    /// A frame about neighbours, or an ICMP error, that another core has received and answered.
+    Heard {
+        /// The interface.
+        interface: u16,
+        /// From its Ethernet header on.
+        frame: Box<[u8]>,
+    },
+    /// The first core has made sure that an address is ours.
+    Ours {
+        /// The interface.
+        interface: u16,
+        /// The address.
+        address: IpAddr,
     },
 }
 
@@ -171,6 +185,11 @@ impl Feed {
             }
             Err(full) => Err(full),
         }
+    }
+
+    /// True when there is room for news that is no copy.
+    pub fn has_room(&self) -> bool {
+        self.news.len() < self.news.capacity()
     }
 
     /// What the engine wishes next.

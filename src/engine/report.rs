@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::counters::Counters;
 use crate::device::{DeviceStats, FrameCensus};
 
-/// The figures of one core after its run.
+/// The figures of one core after its run, or of several together.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Counts.
@@ -34,6 +34,39 @@ pub struct Report {
     pub cpu_ns: u64,
     /// Share of the turns that found work.
     pub busy_share: f64,
+}
+
+impl Report {
+    /// Adds the figures of another core that ran beside this one. Of neighbours, which every core knows for itself, the most count; of time, the longest.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.add(&other.counters);
+        for (own, others) in [(&mut self.drops, &other.drops), (&mut self.tcp_events, &other.tcp_events)] {
+            for (name, count) in others {
+                *own.entry(name).or_default() += count;
+            }
+        }
+        self.tcp.open += other.tcp.open;
+        self.tcp.time_wait += other.tcp.time_wait;
+        self.tcp.buffered_bytes += other.tcp.buffered_bytes;
+        self.tcp.buffer_bytes += other.tcp.buffer_bytes;
+        self.queues.extend_from_slice(&other.queues);
+        self.neighbors = self.neighbors.max(other.neighbors);
+        self.kept += other.kept;
+        self.timers += other.timers;
+        self.wall_ns = self.wall_ns.max(other.wall_ns);
+        self.cpu_ns += other.cpu_ns;
+        self.busy_share = self.counters.busy_turns as f64 / self.counters.turns.max(1) as f64;
+    }
+
+    /// Several cores together; `None` of none.
+    pub fn of_all<'a>(reports: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut reports = reports.into_iter();
+        let first = reports.next()?.clone();
+        Some(reports.fold(first, |mut all, report| {
+            all.add(report);
+            all
+        }))
+    }
 }
 
 /// What is left of TCP.

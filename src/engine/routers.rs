@@ -189,7 +189,7 @@ impl<D: Device> Core<D> {
         //# MAX_RTR_SOLICITATION_DELAY if the address being checked is configured
         //# by a router advertisement message sent to a multicast address.
         let plan = Plan { first: Plan::IPV6.first, ..self.plan() };
-        let candidate = Candidate::new(self.now, address, plan, self.jitter(address));
+        let candidate = self.candidate(address, plan);
         let link = &mut self.links[usize::from(interface)];
         let known = link.interface.addresses().iter().any(|known| known.address == address);
         let Some(advertised) = &mut link.advertised else { return };

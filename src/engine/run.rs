@@ -65,7 +65,7 @@ pub struct Engine<D: Device, S: Service> {
     pub(super) frames_in_turn: usize,
     mailbox: Mailbox<S::Message>,
     bell: Arc<Bell>,
-    stop: Stop,
+    pub(super) stop: Stop,
     parker: Parker,
 }
 
@@ -86,7 +86,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             burst: Vec::with_capacity(limits::BURST),
             frames_in_turn: 0,
             mailbox: Mailbox::new(Arc::clone(&bell)),
-            stop: Stop::new(Arc::clone(&bell)),
+            stop: Stop::new([Arc::clone(&bell)]),
             bell,
             parker,
         })
@@ -328,6 +328,7 @@ impl<D: Device> Core<D> {
         while let Some(kept) = self.kept.remove_any() {
             self.release(Some(kept));
         }
+        self.drop_handed();
         self.forget_neighbors();
         self.ports.iter_mut().for_each(|port| port.device.flush());
     }
@@ -337,6 +338,7 @@ impl<D: Device> Core<D> {
         !self.ready.is_empty()
             || !self.offers.is_empty()
             || !self.looped.is_empty()
+            || self.siblings.as_ref().is_some_and(|siblings| siblings.wait())
             || self.ports.iter_mut().any(|port| port.device.readable() || port.device.pending())
     }
 

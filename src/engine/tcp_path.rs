@@ -8,10 +8,12 @@ use super::emit::{self, Delivery, LinkHeader};
 use super::flow::{Flow, HOP_BELIEVED, Hop, Listener};
 use super::run::Engine;
 use super::settle::Verdict;
+use super::siblings::{Provenance, Whose};
 use super::spent_cookies::SpentCookies;
 use crate::demux::{Address, FlowKey, Link, SlotId};
 use crate::device::{Device, Drop, Frame};
 use crate::limits;
+use crate::link::interface::Transport;
 use crate::link::packet::Packet;
 use crate::service::{ListenerId, Service};
 use crate::tcp::arrives::{closed, listen};
@@ -72,14 +74,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         let from = packet.ethernet.source;
         let answer = match self.core.find_flow_again(&key) {
             Ok(id) => self.segment_for_flow(id, at, from, &segment),
-            Err(hash) => {
-                let stranger = Stranger { key, hash, at, from };
-                match self.core.accept_cookie(&stranger, &segment) {
-                    Cookie::Opens(id) => self.segment_for_flow(id, at, from, &segment),
-                    Cookie::Refused => Answer::refusal(&segment, Drop::TcpCookieInvalid),
-                    Cookie::No => self.core.segment_without_flow(&stranger, &segment, None),
-                }
-            }
+            Err(hash) => self.segment_of_stranger(&Stranger { key, hash, at, from }, &segment),
         };
         match answer {
             Answer::None => Verdict::Done(frame),
@@ -89,6 +84,26 @@ impl<D: Device, S: Service> Engine<D, S> {
                 self.core.reset_in_frame(at, frame, packet.ethernet, &key, reset)
             }
             Answer::Cookie(syn_ack) => self.core.cookie_in_frame(at, frame, packet.ethernet, &key, &syn_ack),
+            Answer::HandOver { to, withdrawn } => {
+                self.core.hand_over(at, frame, to, withdrawn, whole.map(|whole| (packet, whole)))
+            }
+        }
+    }
+
+    /// A segment that finds no flow here: that of another core, one of a cookie, one that opens, or none of anything.
+    #[inline]
+    fn segment_of_stranger(&mut self, stranger: &Stranger, segment: &Segment<'_>) -> Answer {
+        let opens = segment.flags.contains(Flags::SYN) && !segment.flags.contains(Flags::ACK);
+        match self.core.whose(stranger.hash, &stranger.key, opens) {
+            Whose::Nobodys => {}
+            Whose::Theirs(to) => return Answer::HandOver { to, withdrawn: false },
+            Whose::Unknown(why) => return Answer::Drop(why),
+        }
+        match self.core.accept_cookie(stranger, segment) {
+            Cookie::Opens(id) => self.segment_for_flow(id, stranger.at, stranger.from, segment),
+            Cookie::Contested(answer) => answer,
+            Cookie::Refused => Answer::refusal(segment, Drop::TcpCookieInvalid),
+            Cookie::No => self.core.segment_without_flow(stranger, segment, None),
         }
     }
 
@@ -129,6 +144,13 @@ enum Answer {
     Reset(Reset, Drop),
     /// A SYN-ACK of which nothing is remembered.
     Cookie(Transmit<'static>),
+    /// None: it is the business of another core.
+    HandOver {
+        /// That core.
+        to: u16,
+        /// A flow was made for it here, and taken back.
+        withdrawn: bool,
+    },
 }
 
 impl Answer {
@@ -158,6 +180,8 @@ enum Cookie {
     No,
     /// That of a cookie: here is the connection.
     Opens(SlotId),
+    /// That of a cookie, but another core has its connection.
+    Contested(Answer),
     /// That of a cookie which has made its connection before, or for which there is no room: its peer must hear that there is none.
     Refused,
 }
@@ -167,6 +191,9 @@ impl<D: Device> Core<D> {
     fn segment_without_flow(&mut self, stranger: &Stranger, segment: &Segment<'_>, iss_after: Option<SeqNum>) -> Answer {
         let key = &stranger.key;
         let Some(listener) = self.listeners.find(key.local, key.local_port).filter(|_| !self.stopping) else {
+            if let Some(to) = self.port_elsewhere(Transport::Tcp, key.local_port).filter(|_| !self.stopping) {
+                return Answer::HandOver { to, withdrawn: false };
+            }
             // A port may still be opened as long as the service has not begun: the peer asks again.
             return if self.serving { Answer::refusal(segment, Drop::TcpPortClosed) } else { Answer::Drop(Drop::TcpPortClosed) };
         };
@@ -227,12 +254,25 @@ impl<D: Device> Core<D> {
         let tcb = Tcb::accept(&self.config.tcp, opening, self.now, segment);
         let mut flow = self.accepted(stranger, listener, tag, tcb);
         flow.in_backlog = true;
-        if self.insert_flow(flow).is_none() {
+        let Some(id) = self.insert_flow(flow) else {
             self.leave_backlog(listener);
             return Err(Drop::TcpTableFull);
-        }
+        };
         self.counters.tcp_accepted += 1;
-        Ok(Answer::None)
+        Ok(self.withdraw_if_contested(id, stranger).unwrap_or(Answer::None))
+    }
+
+    /// Takes a flow back that was just made when another core has made it too ([`super::siblings`]), and says what becomes of its segment.
+    #[inline]
+    fn withdraw_if_contested(&mut self, id: SlotId, stranger: &Stranger) -> Option<Answer> {
+        let answer = match self.who_else_has(stranger.hash, &stranger.key) {
+            Whose::Nobodys => return None,
+            Whose::Theirs(_) if self.provenance != Provenance::Arrived => Answer::Drop(Drop::HandOffAstray),
+            Whose::Theirs(to) => Answer::HandOver { to, withdrawn: true },
+            Whose::Unknown(why) => Answer::Drop(why),
+        };
+        self.remove_flow(id);
+        Some(answer)
     }
 
     /// A connection of a listener, as it begins.
@@ -257,6 +297,7 @@ impl<D: Device> Core<D> {
         let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
         let syn_ack = cookie::syn_ack(&self.config.tcp, opening, self.now, syn, seal);
         self.listeners.at_mut(listener)?.overflowed = Some(self.now);
+        self.sent_cookie();
         Some(Answer::Cookie(syn_ack))
     }
 
@@ -267,7 +308,7 @@ impl<D: Device> Core<D> {
         }
         let listener = self.listeners.find(stranger.key.local, stranger.key.local_port);
         let entry = listener.and_then(|listener| Some((listener, self.listeners.at(listener)?)));
-        match entry.filter(|(_, entry)| entry.takes_cookies(self.now)) {
+        match entry.filter(|(_, entry)| self.takes_cookies(entry)) {
             Some((listener, &entry)) => self.open_by_cookie(stranger, (listener, entry), segment),
             None => Cookie::No,
         }
@@ -286,21 +327,24 @@ impl<D: Device> Core<D> {
             return Cookie::Refused;
         }
         let Some(id) = self.insert_flow(self.accepted(stranger, listener, tag, tcb)) else { return Cookie::Refused };
-        self.spent_cookies.insert(spent);
         self.counters.tcp_accepted += 1;
+        if let Some(answer) = self.withdraw_if_contested(id, stranger) {
+            return Cookie::Contested(answer);
+        }
+        self.spent_cookies.insert(spent);
         self.tally.count(Happening::SynCookieAccepted);
         Cookie::Opens(id)
     }
 
     /// True when a reset might end a connection that a cookie promised, and whose first segment has yet to come.
     fn may_follow_cookie(&self, listener: u16, key: &FlowKey, segment: &Segment<'_>) -> bool {
-        let takes = self.listeners.at(listener).is_some_and(|entry| entry.takes_cookies(self.now));
+        let takes = self.listeners.at(listener).is_some_and(|entry| self.takes_cookies(entry));
         takes && cookie::may_follow(self.now, segment, Seal { secret: &self.config.secrets.cookies, flow: &key.octets() })
     }
 
     /// Why an acknowledgment at a listener is refused.
     fn no_cookie(&self, listener: u16) -> Drop {
-        let takes = self.listeners.at(listener).is_some_and(|entry| entry.takes_cookies(self.now));
+        let takes = self.listeners.at(listener).is_some_and(|entry| self.takes_cookies(entry));
         if takes { Drop::TcpCookieInvalid } else { Drop::TcpListenIgnored }
     }
 

@@ -1,7 +1,7 @@
 //! One turn of the loop: the path of a packet, top to bottom.
 //!
-//! Take a burst from each queue; for each frame: parse, then the TCP, UDP or link path, which gives a verdict; settle it. Then messages
-//! of other threads, what has changed in the kernel, copies of what was sent to groups of our own, expired timers, unread bytes that are to be offered again, memory when it runs short; then what TCP wants to send, and one flush per
+//! Take a burst from each queue; for each frame: parse, then the TCP, UDP or link path, which gives a verdict; settle it. Then what other
+//! cores have handed over or told, messages of other threads, what has changed in the kernel, copies of what was sent to groups of our own, expired timers, unread bytes that are to be offered again, memory when it runs short; then what TCP wants to send, and one flush per
 //! queue: one kick per turn, not per packet. Nothing on the path of a packet allocates, locks or waits.
 
 use super::clock::Clock;
@@ -25,6 +25,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub(super) fn turn_after(&mut self, clock: &impl Clock, look: bool) -> bool {
         let mut worked = false;
         self.frames_in_turn = 0;
+        if let Some(siblings) = &mut self.core.siblings {
+            siblings.begin_turn();
+        }
         for port in 0..self.core.ports.len() {
             //= rfc9293#3.10.7.4
             //# if the TCP endpoint is processing a series of queued segments, it MUST process them all before sending any ACK
@@ -37,6 +40,7 @@ impl<D: Device, S: Service> Engine<D, S> {
                 worked |= self.receive_chains(port, clock);
             }
         }
+        worked |= self.turn_to_siblings(clock);
         if look && !worked {
             self.core.now = clock.now();
         }
@@ -62,9 +66,20 @@ impl<D: Device, S: Service> Engine<D, S> {
         for port in &mut self.core.ports {
             port.device.flush();
         }
+        if let Some(siblings) = &mut self.core.siblings {
+            siblings.ring();
+        }
         self.core.counters.turns += 1;
         self.core.counters.busy_turns += u64::from(worked);
         worked
+    }
+
+    /// What other cores have left for this one. Those that something was left for are woken at once, so that they work while this one does.
+    #[inline]
+    fn turn_to_siblings(&mut self, clock: &impl Clock) -> bool {
+        let Some(siblings) = &mut self.core.siblings else { return false };
+        siblings.ring();
+        siblings.wait() && (self.receive_handed(clock) | self.read_siblings_news())
     }
 
     fn receive_burst(&mut self, port: usize, clock: &impl Clock) -> bool {
@@ -100,7 +115,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// One frame, from the Ethernet header to the path it takes.
-    fn receive(&mut self, mut at: Lane, frame: D::Frame) -> Verdict<D::Frame> {
+    pub(super) fn receive(&mut self, mut at: Lane, frame: D::Frame) -> Verdict<D::Frame> {
         let header = match self.core.accept_ethernet(&mut at, frame.bytes()) {
             Ok(header) => header,
             Err(why) => return Verdict::Drop(frame, why),

@@ -14,6 +14,7 @@ use crate::demux::{Address, FlowKey};
 use crate::device::{Device, Drop, Frame};
 use crate::limits;
 use crate::link::icmp::Complaint;
+use crate::link::interface::Transport;
 use crate::link::packet::Packet;
 use crate::link::route;
 use crate::service::datagram::Meta;
@@ -77,10 +78,8 @@ impl<D: Device, S: Service> Engine<D, S> {
         let received = match Received::check(whole, packet, &self.core.endpoints, place, groups) {
             Ok(received) => received,
             Err(why) => {
-                match why {
-                    Drop::ChecksumUnfilled => self.core.report_unfilled(at),
-                    Drop::UdpPortClosed | Drop::UdpNotConnected => self.core.complain(at, whole, packet, Complaint::Port),
-                    _ => {}
+                if why == Drop::ChecksumUnfilled {
+                    self.core.report_unfilled(at);
                 }
                 return Err(why);
             }
@@ -96,8 +95,17 @@ impl<D: Device, S: Service> Engine<D, S> {
 impl<D: Device> Core<D> {
     #[cold]
     fn port_closed(&mut self, at: Lane, frame: D::Frame, packet: Packet, why: Drop) -> Verdict<D::Frame> {
+        if let Some(to) = self.udp_elsewhere(&packet, frame.bytes()) {
+            return self.hand_over(at, frame, to, false, None);
+        }
         self.complain(at, frame.bytes(), &packet, Complaint::Port);
         Verdict::Drop(frame, why)
+    }
+
+    /// The core that has the port a datagram is for, which is not open here.
+    pub(super) fn udp_elsewhere(&self, packet: &Packet, bytes: &[u8]) -> Option<u16> {
+        let &[_, _, high, low, ..] = bytes.get(packet.payload())? else { return None };
+        self.port_elsewhere(Transport::Udp, u16::from_be_bytes([high, low]))
     }
 
     #[cold]

@@ -25,6 +25,7 @@ mod ports;
 mod ready;
 mod signals;
 mod whole;
+mod workers;
 
 pub use open::{Bare, Finished, Running};
 pub use ready::Ready;
@@ -153,7 +154,8 @@ impl Launch {
         self
     }
 
-    /// The cores to run on, paired with the queues by position. One worker serves all queues in this version: it takes the first.
+    /// The cores to run on: a worker each, which serves the queues at its position and at every so many behind it. Without this call workers are
+    /// not pinned, and there are as many as queues, or as cores when those are fewer. [`Launch::open`] runs one worker alone, on the first of them.
     #[must_use]
     pub fn cores(mut self, cores: &[u32]) -> Self {
         self.cores = cores.to_vec();
@@ -182,19 +184,31 @@ impl Launch {
         self
     }
 
-    /// Takes everything that is needed and starts to receive; [`Running::run`] then serves on the calling thread.
+    /// Takes everything that is needed and starts to receive, with one worker for all queues; [`Running::run`] then serves on the calling thread.
     ///
     /// # Errors
     /// Rights, interface, addresses, ports, queues or the XDP program: each with what mends it. What was taken is given back.
-    pub fn open<S: Service>(self, service: S) -> Result<Running<S>, SetupError> {
-        open::open(&self, service)
+    pub fn open<S: Service + Send>(self, service: S) -> Result<Running<S>, SetupError> {
+        open::open(&self, open::Crew::One, |_| Ok(vec![service]))
+    }
+
+    /// The same with a worker for each queue ([`Launch::cores`]). `services` is told how many there are, and makes one service for each: they share nothing that
+    /// they do not share by themselves. What arrives at one worker and belongs to a connection or a port of another is handed over.
+    ///
+    /// # Errors
+    /// As [`Launch::open`]; what `services` returns; a core that is not there, or more cores than queues.
+    pub fn open_workers<S: Service + Send>(
+        self,
+        services: impl FnOnce(usize) -> Result<Vec<S>, SetupError>,
+    ) -> Result<Running<S>, SetupError> {
+        open::open(&self, open::Crew::Many, services)
     }
 
     /// Serves until SIGINT or SIGTERM (a second one ends the process at once), or until the service asks for the end.
     ///
     /// # Errors
     /// As [`Launch::open`]; also when the engine's sleeping in the kernel fails.
-    pub fn run<S: Service>(self, service: S) -> Result<Finished<S>, SetupError> {
+    pub fn run<S: Service + Send>(self, service: S) -> Result<Finished<S>, SetupError> {
         let signals = Signals::take(true)?;
         let running = self.open(service)?;
         signals.stop_engine(running.stop())?;

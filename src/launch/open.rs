@@ -17,7 +17,9 @@ use crate::error::SetupError;
 use crate::launch::advertised;
 use crate::launch::interfaces::{self, Checked};
 use crate::launch::ports::{self, Ports};
+use crate::launch::workers::{self, Ended, Worker};
 use crate::launch::{Launch, Ready};
+use crate::limits;
 use crate::link::interface::{AddressClaim, Claim, Interface};
 use crate::rss::{Spread, Summary, Told};
 use crate::service::Service;
@@ -45,48 +47,118 @@ struct Opened {
     ready: Vec<Ready>,
     nics: Vec<(Nic, u16)>,
     interfaces: Vec<Interface>,
-    ports: Vec<Port<XskQueue>>,
+    /// The queues, each with the worker that is to have it.
+    ports: Vec<(usize, Port<XskQueue>)>,
+    /// The core of each worker; without any, the kernel's choice.
+    cores: Vec<u32>,
     /// How the NIC of an interface spreads packets, where that is known.
     spreads: Vec<(u16, Spread)>,
 }
 
-/// An engine on real interfaces: packets arrive, and are served while [`Running::run`] runs.
+/// Engines on real interfaces: packets arrive, and are served while [`Running::run`] runs.
 pub struct Running<S: Service> {
-    // Before the engine, so that on a failure no packets come any more when the queues close.
+    // Before the engines, so that on a failure no packets come any more when the queues close.
     held: Held,
-    engine: Engine<XskQueue, S>,
+    /// One at least.
+    workers: Vec<Worker<S>>,
     ready: Vec<Ready>,
+}
+
+/// How many workers serve the queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crew {
+    /// One.
+    One,
+    /// One for each queue, if there are cores for them.
+    Many,
 }
 
 /// What a run came to.
 #[derive(Debug)]
 pub struct Finished<S> {
-    /// The engine's figures.
+    /// The engine's figures, of all workers together.
     pub report: Report,
+    /// Those of each worker.
+    pub workers: Vec<Report>,
     /// What the XDP programs did with frames, by outcome: only outcomes that occurred, and `claimed_unserved`.
     pub steering: BTreeMap<&'static str, u64>,
     /// The interfaces.
     pub ready: Vec<Ready>,
-    /// The service as it ended.
-    pub service: S,
+    /// The services of the workers as they ended: one, unless it was opened with several ([`Launch::open_workers`]).
+    pub services: Vec<S>,
 }
 
-pub(super) fn open<S: Service>(launch: &Launch, service: S) -> Result<Running<S>, SetupError> {
-    let allowed = crate::cpu::allowed();
-    let Opened { mut held, ready, nics, interfaces, ports, spreads } = take(launch, Driver::Engine)?;
-    let prepared = Prepared::open(watched(&held, &nics, &interfaces, launch.router_advertisements))?;
-    let place = allowed.zip(launch.cores.first()).map(|(allowed, &busy)| Place { allowed, busy: busy as usize });
-    let mut engine = Engine::new(config(launch)?, interfaces, ports, service)
-        .map_err(|error| SetupError::environment("cannot start the engine", error.to_string()))?;
-    spreads.into_iter().for_each(|(interface, spread)| engine.predict_replies(interface, spread));
-    let feed = engine.follow(prepared.waker());
-    held.control = Some(prepared.start(feed, place)?);
-    let clock = engine.clock();
-    let duplicates = engine.claim_addresses(&clock, || std::thread::sleep(BETWEEN_LOOKS));
-    match duplicates.into_iter().find(|duplicate| !is_our_own_choice(duplicate.address)) {
-        Some(duplicate) => Err(in_use(&duplicate)),
-        None => Ok(Running { held, engine, ready }),
+impl<S> Finished<S> {
+    /// The service of the first worker; the only one, when it was opened with one.
+    ///
+    /// # Panics
+    /// The caller has taken it out.
+    pub fn service(&self) -> &S {
+        self.services.first().expect("there is a worker at least")
     }
+
+    /// The same, to be kept.
+    ///
+    /// # Panics
+    /// As [`Finished::service`].
+    pub fn into_service(self) -> S {
+        self.services.into_iter().next().expect("there is a worker at least")
+    }
+}
+
+pub(super) fn open<S: Service + Send>(
+    launch: &Launch,
+    crew: Crew,
+    services: impl FnOnce(usize) -> Result<Vec<S>, SetupError>,
+) -> Result<Running<S>, SetupError> {
+    let allowed = crate::cpu::allowed();
+    let Opened { mut held, ready, nics, interfaces, ports, cores, spreads } = take(launch, Driver::Engine, crew)?;
+    let count = ports.iter().map(|(worker, _)| worker + 1).max().unwrap_or(1);
+    let services = services(count)?;
+    debug_assert_eq!(services.len(), count, "a service for each worker");
+    let prepared = Prepared::open(watched(&held, &nics, &interfaces, launch.router_advertisements))?;
+    let place = allowed.filter(|_| !cores.is_empty()).map(|allowed| Place { allowed, busy: cores.clone() });
+    let config = config(launch)?;
+    let refused = |error: std::io::Error| SetupError::environment("cannot start the engine", error.to_string());
+    let mut dealt: Vec<Vec<Port<XskQueue>>> = services.iter().map(|_| Vec::new()).collect();
+    for (worker, port) in ports {
+        if let Some(own) = dealt.get_mut(worker) {
+            own.push(port);
+        }
+    }
+    let mut engines = Vec::with_capacity(count);
+    for (service, ports) in services.into_iter().zip(dealt) {
+        let mut engine = Engine::new(config, interfaces.clone(), ports, service).map_err(refused)?;
+        spreads.iter().for_each(|(interface, spread)| engine.predict_replies(*interface, spread.clone()));
+        engines.push(engine);
+    }
+    Engine::join(&mut engines).map_err(refused)?;
+    let feeds = engines.iter_mut().map(|engine| engine.follow(prepared.waker())).collect();
+    held.control = Some(prepared.start(feeds, place)?);
+    let duplicates = claim_addresses(&mut engines);
+    if let Some(duplicate) = duplicates.into_iter().find(|duplicate| !is_our_own_choice(duplicate.address)) {
+        return Err(in_use(&duplicate));
+    }
+    let cores = cores.into_iter().map(Some).chain(std::iter::repeat(None));
+    let workers = engines.into_iter().zip(cores).map(|(engine, core)| Worker { engine, core }).collect();
+    Ok(Running { held, workers, ready })
+}
+
+/// Makes sure that the claimed addresses are free; the first engine does, and hears what arrives at the others.
+fn claim_addresses<S: Service>(engines: &mut [Engine<XskQueue, S>]) -> Vec<Duplicate> {
+    let Some((first, others)) = engines.split_first_mut() else { return Vec::new() };
+    let clock = first.clock();
+    let duplicates = first.claim_addresses(&clock, || {
+        for other in &mut *others {
+            other.turn(&clock);
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    });
+    for other in others {
+        // What it came to is waiting there.
+        other.turn(&clock);
+    }
+    duplicates
 }
 
 /// What the control thread follows.
@@ -134,8 +206,8 @@ pub(super) enum Driver {
 }
 
 /// Takes everything but the engine, in order.
-fn take(launch: &Launch, driver: Driver) -> Result<Opened, SetupError> {
-    let (checked, core) = prepare(launch, driver)?;
+fn take(launch: &Launch, driver: Driver, crew: Crew) -> Result<Opened, SetupError> {
+    let (checked, workers) = prepare(launch, driver, crew)?;
     if driver == Driver::Caller {
         checked.iter().try_for_each(|one| one.refuse_vlans("raw frames"))?;
     }
@@ -146,6 +218,7 @@ fn take(launch: &Launch, driver: Driver) -> Result<Opened, SetupError> {
         nics: Vec::new(),
         interfaces: Vec::new(),
         ports: Vec::new(),
+        cores: workers.cores.clone(),
         spreads: Vec::new(),
     };
     for one in &checked {
@@ -168,13 +241,13 @@ fn take(launch: &Launch, driver: Driver) -> Result<Opened, SetupError> {
         warn_of_hazards(&one, attached.mode);
         say_ordinary_pages(launch, &one, &queues);
         let told = one.nic.rss();
-        opened.ready.push(describe(&one, &queues, attached.mode, core, told.as_ref()));
+        opened.ready.push(describe(&one, &queues, attached.mode, &workers, told.as_ref()));
         let position = u16::try_from(opened.interfaces.len())
             .map_err(|_| SetupError::usage("cannot run on so many interfaces", "65536 is the most"))?;
         opened.spreads.extend(told.and_then(|told| Some((position, Spread::new(&told).ok()?))));
-        opened.ports.extend(queues.into_iter().map(|queue| {
+        opened.ports.extend(queues.into_iter().enumerate().map(|(place, queue)| {
             let number = queue.queue();
-            Port::new(queue, position, number)
+            (place % workers.count, Port::new(queue, position, number))
         }));
         opened.nics.push((one.nic, position));
         opened.interfaces.push(one.interface);
@@ -191,19 +264,23 @@ fn join_for_solicitations(one: &Checked) -> Vec<Membership> {
     addresses.iter().filter_map(|cidr| advertised::join_for_solicitations(&one.nic, cidr.address)).collect()
 }
 
-/// Checks rights and interfaces, and moves the calling thread to its core.
-pub(super) fn prepare(launch: &Launch, driver: Driver) -> Result<(Vec<Checked>, Option<u32>), SetupError> {
+/// Checks rights, interfaces and cores; one worker alone is moved to its core.
+pub(super) fn prepare(launch: &Launch, driver: Driver, crew: Crew) -> Result<(Vec<Checked>, Workers), SetupError> {
     launch.settings.check()?;
     // CAP_IPC_LOCK is not among them: the limit of locked memory may be large enough. Where it is not, opening the queues says so.
     capability::require(&[Right::NetRaw, Right::NetAdmin, Right::Bpf])?;
     let largest_mtu = if driver == Driver::Engine { JUMBO_MTU } else { LARGEST_MTU };
     let checked = interfaces::check(launch, largest_mtu)?;
-    let core = worker_core(launch, &checked)?;
-    if let Some(core) = core {
-        // Before the frames are made, so that their pages lie near the core.
+    let workers = plan_workers(launch, &checked, crew)?;
+    let allowed = crate::cpu::allowed();
+    for &core in &workers.cores {
+        // Whether it can be run on is found out before anything is taken. One worker stays there: then the pages of its frames lie near it.
         crate::cpu::pin(core as usize)?;
     }
-    Ok((checked, core))
+    if let (Some(allowed), true) = (allowed, workers.count > 1) {
+        crate::cpu::keep_off(&allowed, &[]);
+    }
+    Ok((checked, workers))
 }
 
 impl Held {
@@ -229,34 +306,50 @@ impl<S: Service> Running<S> {
         &self.ready
     }
 
-    /// The switch that ends [`Running::run`]; any thread may have one.
+    /// The switch that ends [`Running::run`], of all workers; any thread may have one.
+    ///
+    /// # Panics
+    /// Never: there is a worker at least.
     pub fn stop(&self) -> Stop {
-        self.engine.stop()
+        self.engine().stop()
     }
 
-    /// The engine, for its mailbox and its service.
-    pub const fn engine(&self) -> &Engine<XskQueue, S> {
-        &self.engine
+    /// The engine of the first worker, for its mailbox and its service.
+    ///
+    /// # Panics
+    /// Never: there is a worker at least.
+    pub fn engine(&self) -> &Engine<XskQueue, S> {
+        &self.workers.first().expect("there is a worker at least").engine
     }
 
-    /// Serves on the calling thread until asked to stop; then ends the connections, detaches, and reports.
+    /// The engines of all workers.
+    pub fn engines(&self) -> impl Iterator<Item = &Engine<XskQueue, S>> {
+        self.workers.iter().map(|worker| &worker.engine)
+    }
+}
+
+impl<S: Service + Send> Running<S> {
+    /// Serves until asked to stop; then ends the connections, detaches, and reports. One worker runs on the calling thread, several on threads of their
+    /// own. When one ends, all do; one that panics ends the others at once.
     ///
     /// # Errors
-    /// The system call that sleeps failed.
+    /// The system call that sleeps failed, or a worker panicked.
     pub fn run(self) -> Result<Finished<S>, SetupError> {
         self.run_watched(Duration::MAX, |_| {})
     }
 
-    /// The same; every so often `watch` sees the report so far, on the thread that serves ([`Engine::run_watched`]).
+    /// The same; every so often `watch` sees the report so far, of all workers together: on the thread that serves, if it is only one
+    /// ([`Engine::run_watched`]), else on the calling thread.
     ///
     /// # Errors
     /// As [`Running::run`].
     pub fn run_watched(mut self, every: Duration, watch: impl FnMut(&Report)) -> Result<Finished<S>, SetupError> {
-        let result = self.engine.run_watched(every, watch);
+        let ended = workers::run(std::mem::take(&mut self.workers), every, watch);
         let steering = self.held.detach();
-        let report = result.map_err(|error| SetupError::environment("the engine cannot go on", error.to_string()))?;
-        let service = self.engine.into_service();
-        Ok(Finished { report, steering, ready: self.ready, service })
+        let (workers, services): (Vec<_>, Vec<_>) = ended?.into_iter().map(|Ended { report, service }| (report, service)).unzip();
+        let none = || SetupError::failed("the engine has no figures", "there was no worker");
+        let report = Report::of_all(&workers).ok_or_else(none)?;
+        Ok(Finished { report, workers, steering, ready: self.ready, services })
     }
 }
 
@@ -271,13 +364,13 @@ pub struct Bare {
 }
 
 pub(super) fn open_bare(launch: &Launch) -> Result<Bare, SetupError> {
-    let Opened { held, ready, ports, .. } = take(launch, Driver::Caller)?;
-    Ok(Bare { held, queues: ports.into_iter().map(Port::into_device).collect(), ready })
+    let Opened { held, ready, ports, .. } = take(launch, Driver::Caller, Crew::One)?;
+    Ok(Bare { held, queues: ports.into_iter().map(|(_, port)| port.into_device()).collect(), ready })
 }
 
 /// An XDP program that sends every datagram for a claimed address back by itself: no socket, no process on the path.
 pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
-    let (checked, core) = prepare(launch, Driver::Caller)?;
+    let (checked, workers) = prepare(launch, Driver::Caller, Crew::One)?;
     let mut bare = Bare { held: Held::default(), queues: Vec::new(), ready: Vec::new() };
     for one in &checked {
         if matches!(one.interface.claim, Claim::Ports { .. }) {
@@ -287,7 +380,7 @@ pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
         one.refuse_vlans("the reflector")?;
         let steering = Steering::load_reflector(&one.claims()?, one.interface.mac)?;
         let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
-        bare.ready.push(describe(one, &[], attached.mode, core, one.nic.rss().as_ref()));
+        bare.ready.push(describe(one, &[], attached.mode, &workers, one.nic.rss().as_ref()));
         bare.held.steerings.push(Arc::new(Mutex::new(steering)));
         bare.held.attached.push(attached);
     }
@@ -320,10 +413,25 @@ fn count(steerings: &[Arc<Mutex<Steering>>]) -> BTreeMap<&'static str, u64> {
     outcomes
 }
 
-/// The core of the one worker: the first of the list. Cores and queues pair by position, so there cannot be more cores.
-fn worker_core(launch: &Launch, checked: &[Checked]) -> Result<Option<u32>, SetupError> {
-    let queues: usize = checked.iter().map(|one| one.queues.len()).sum();
-    let Some(&core) = launch.cores.first() else { return Ok(None) };
+/// How many workers there are, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Workers {
+    count: usize,
+    /// A core for each, or none at all.
+    cores: Vec<u32>,
+}
+
+impl Workers {
+    /// One, on a core or on none in particular.
+    pub(super) fn one(core: Option<u32>) -> Self {
+        Self { count: 1, cores: core.into_iter().collect() }
+    }
+}
+
+/// Workers and queues pair by position, on each interface, and begin again at the first worker where queues are left. So there cannot be more cores than the
+/// interface with most queues has.
+fn plan_workers(launch: &Launch, checked: &[Checked], crew: Crew) -> Result<Workers, SetupError> {
+    let queues = checked.iter().map(|one| one.queues.len()).max().unwrap_or_default();
     if launch.cores.len() > queues {
         return Err(SetupError::usage(
             format!("cannot use the cores {}", number::show_list(&launch.cores)),
@@ -331,10 +439,23 @@ fn worker_core(launch: &Launch, checked: &[Checked]) -> Result<Option<u32>, Setu
         )
         .mend(format!("--cores {}", number::show_list(launch.cores.get(..queues).unwrap_or_default()))));
     }
-    if launch.cores.len() > 1 {
-        tracing::warn!("one worker serves all queues in this version: it runs on core {core}, the other cores stay idle");
+    if crew == Crew::One {
+        if let [core, _, ..] = launch.cores[..] {
+            tracing::warn!("one worker serves all queues here: it runs on core {core}, the other cores stay idle");
+        }
+        return Ok(Workers::one(launch.cores.first().copied()));
     }
-    Ok(Some(core))
+    if let Some((nth, core)) = launch.cores.iter().enumerate().find(|(nth, core)| launch.cores[..*nth].contains(core)) {
+        let mut once = launch.cores.clone();
+        once.remove(nth);
+        let what = format!("cannot use the core {core} twice");
+        return Err(SetupError::usage(what, "each core runs one worker").mend(format!("--cores {}", number::show_list(&once))));
+    }
+    let count = match launch.cores.len() {
+        0 => queues.min(crate::cpu::allowed().map_or(1, |allowed| allowed.count() as usize)),
+        cores => cores,
+    };
+    Ok(Workers { count: count.clamp(1, limits::WORKERS), cores: launch.cores.clone() })
 }
 
 /// The engine's configuration, with fresh secrets.
@@ -374,7 +495,7 @@ fn sockets(launch: &Launch, mode: Mode, driver: Driver) -> xsk::Config {
     }
 }
 
-pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: Option<u32>, rss: Option<&Told>) -> Ready {
+pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, workers: &Workers, rss: Option<&Told>) -> Ready {
     let claim = match &one.interface.claim {
         Claim::Addresses(_) => Vec::new(),
         Claim::Ports { ports, .. } => ports.clone(),
@@ -400,7 +521,9 @@ pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, core: 
         queues: one.queues.clone(),
         rss: rss.map_or_else(Summary::unknown, Summary::from),
         partial: one.partial,
-        core,
+        workers: workers.count.min(one.queues.len().max(1)),
+        core: workers.cores.first().copied(),
+        cores: workers.cores.clone(),
         driver: one.nic.driver().to_owned(),
         mtu: one.interface.mtu,
         pages: match queues {

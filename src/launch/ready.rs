@@ -44,8 +44,13 @@ pub struct Ready {
     pub rss: Summary,
     /// True when the NIC has more queues than are served (`--partial`).
     pub partial: bool,
-    /// The core of the worker; `None` when it is not pinned.
+    /// How many workers serve them.
+    pub workers: usize,
+    /// The core of the first worker; `None` when it is not pinned.
     pub core: Option<u32>,
+    /// The cores of all of them; empty when they are not pinned.
+    #[serde(serialize_with = "numbers")]
+    pub cores: Vec<u32>,
     /// The driver.
     pub driver: String,
     /// Largest IP packet in bytes.
@@ -67,6 +72,9 @@ impl fmt::Display for Ready {
             write!(f, " group={}", joined(&self.group))?;
         }
         write!(f, " xdp={} copy={} queues={}", self.xdp, self.copy, show_list(&self.queues))?;
+        if self.workers > 1 {
+            write!(f, " workers={}", self.workers)?;
+        }
         if self.partial {
             f.write_str(" partial=yes")?;
         }
@@ -108,7 +116,9 @@ mod tests {
             queues: vec![0],
             rss: Summary::unknown(),
             partial: false,
+            workers: 1,
             core: Some(1),
+            cores: Vec::new(),
             driver: "veth".to_owned(),
             mtu: 1500,
             pages: "ordinary",

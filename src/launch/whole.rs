@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::interfaces::Checked;
-use super::open::{describe, warn_of_hazards};
+use super::open::{Workers, describe, warn_of_hazards};
 use super::ready::Ready;
 use crate::error::SetupError;
 use crate::link::groups::Groups;
@@ -77,7 +77,7 @@ impl Pair {
             let attached = steering.attach(nic.name(), nic.index(), self.mode)?;
             let one = self.described(nic, all);
             warn_of_hazards(&one, attached.mode);
-            whole.ready.push(describe(&one, &queues, attached.mode, self.core, one.nic.rss().as_ref()));
+            whole.ready.push(describe(&one, &queues, attached.mode, &Workers::one(self.core), one.nic.rss().as_ref()));
             *place = queues;
             whole.attached.push(attached);
             whole.steerings.push(steering);

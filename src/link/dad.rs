@@ -117,6 +117,18 @@ impl Candidate {
         Self { address, plan: Plan::IPV6, jitter: [0; 8], state: State::Vacant, due: Instant::NEVER }
     }
 
+    /// An address that somebody else finds out about: tentative until [`Candidate::assigned_elsewhere`].
+    pub const fn watched(address: IpAddr) -> Self {
+        let plan = if address.is_ipv4() { Plan::IPV4 } else { Plan::IPV6 };
+        Self { address, plan, jitter: [0; 8], state: State::Tentative { probes: 0 }, due: Instant::NEVER }
+    }
+
+    /// Who found out about the address says that it is ours, and announces it.
+    pub const fn assigned_elsewhere(&mut self) {
+        self.state = State::Assigned { announcements: self.plan.announcements };
+        self.due = Instant::NEVER;
+    }
+
     /// True when there is no address.
     pub const fn is_vacant(&self) -> bool {
         matches!(self.state, State::Vacant)

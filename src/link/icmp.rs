@@ -241,6 +241,12 @@ impl TokenBucket {
         Self::new(ICMP_PER_SECOND, ICMP_BURST)
     }
 
+    /// The same for one of so many cores, which keep to it together.
+    pub const fn for_icmp_of(cores: u32) -> Self {
+        let cores = if cores == 0 { 1 } else { cores };
+        Self::new(ICMP_PER_SECOND.div_ceil(cores), ICMP_BURST.div_ceil(cores))
+    }
+
     /// Takes a token; false when there is none ([`Drop::IcmpLimited`]).
     #[inline]
     pub fn take(&mut self, now: Instant) -> bool {

@@ -47,6 +47,11 @@ impl<'a> Part<'a> {
         if packet.is_ipv4() { Self::read_ipv4(interface, packet, bytes) } else { Self::read_ipv6(interface, packet, bytes) }
     }
 
+    /// Source, target and identification: the same in all fragments of a datagram.
+    pub const fn ends(&self) -> (Address, Address, u32) {
+        (self.key.source, self.key.target, self.key.identification)
+    }
+
     fn read_ipv4(interface: u16, packet: &Packet, bytes: &'a [u8]) -> Result<Self, Drop> {
         let ip = ipv4::parse(bytes)?;
         let (head, data) = bytes.split_at_checked(ip.header_len).ok_or(Drop::Ipv4Truncated)?;

@@ -194,6 +194,9 @@ pub struct Catalog {
     stream: Stream,
     /// What the entries send, those that are streams.
     contents: Vec<Option<stream::Content>>,
+    surroundings: Surroundings,
+    /// It serves what the first catalog of several serves, but sends nothing by itself.
+    is_first: bool,
 }
 
 impl Catalog {
@@ -203,11 +206,37 @@ impl Catalog {
     /// There is none, there are too many, a port is 0, or two of them meet at one port; or a folder or a zone cannot be served.
     pub fn new(entries: Vec<Entry>, surroundings: Surroundings) -> Result<Self, SetupError> {
         check(&entries)?;
-        let Surroundings { connections, seed, boundaries, clock, dns_udp_payload } = surroundings;
-        let roots = entries.iter().map(root_of).collect::<Result<_, _>>()?;
         let zones = zones_of(&entries)?;
         let plans = entries.iter().map(|entry| entry.stream.as_ref());
         let contents = plans.map(|plan| plan.map(stream::content).transpose()).collect::<Result<_, _>>()?;
+        Self::with(entries, surroundings, zones, contents)
+    }
+
+    /// Catalogs of the same for several cores, this one first. Zones lie in memory once; streams are sent by the first core alone.
+    ///
+    /// # Errors
+    /// A folder cannot be opened once more.
+    pub fn for_cores(self, count: usize) -> Result<Vec<Self>, SetupError> {
+        let mut all = Vec::with_capacity(count);
+        for core in 1..count {
+            let seed = self.surroundings.seed.wrapping_add(core as u64);
+            let surroundings = Surroundings { seed, ..self.surroundings };
+            let none = self.entries.iter().map(|_| None).collect();
+            let other = Self::with(self.entries.clone(), surroundings, self.dns.zones().to_vec(), none)?;
+            all.push(Self { is_first: false, ..other });
+        }
+        all.insert(0, self);
+        Ok(all)
+    }
+
+    fn with(
+        entries: Vec<Entry>,
+        surroundings: Surroundings,
+        zones: Vec<Option<Arc<Zone>>>,
+        contents: Vec<Option<stream::Content>>,
+    ) -> Result<Self, SetupError> {
+        let Surroundings { connections, seed, boundaries, clock, dns_udp_payload } = surroundings;
+        let roots = entries.iter().map(root_of).collect::<Result<_, _>>()?;
         Ok(Self {
             entries,
             failure: None,
@@ -221,6 +250,8 @@ impl Catalog {
             dns: Dns::new(zones, connections, u16::try_from(dns_udp_payload).unwrap_or(u16::MAX)),
             stream: Stream::new(seed),
             contents,
+            surroundings,
+            is_first: true,
         })
     }
 
@@ -299,6 +330,9 @@ impl Service for Catalog {
     fn start(&mut self, cx: &mut impl Context) {
         for index in 0..self.entries.len() {
             let entry = self.entries[index].clone();
+            if entry.service == Name::Stream && !self.is_first {
+                continue;
+            }
             if let Err(why) = self.open(cx, index, &entry) {
                 tracing::error!("cannot open {entry}: {why}");
                 self.failure = Some((entry, why));

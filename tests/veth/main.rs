@@ -46,4 +46,5 @@ mod states;
 mod stream;
 mod tools;
 mod vlan;
+mod workers;
 mod world;

@@ -89,7 +89,7 @@ fn ports_of_a_process(world: &World) -> Vec<Vec<u16>> {
         let service = world.server.inside(|| {
             let launch = Launch::new().interface(INTERFACE).address(SERVER_CIDR.parse().expect("an address"));
             let opener = Opener { targets, opened: 0, failure: None };
-            launch.open(opener).expect("a launch").run().expect("a run").service
+            launch.open(opener).expect("a launch").run().expect("a run").into_service()
         });
         assert_eq!((service.failure, service.opened), (None, TARGETS * EACH));
         seen.into_iter().map(|ports| ports.join().expect("a listener")).collect()
@@ -232,7 +232,7 @@ fn source_ports_in_use_are_not_used_again() {
             .collect();
         let service = world.server.inside(|| {
             let launch = Launch::new().interface(INTERFACE).claims(&claims);
-            launch.open(Exhauster::default()).expect("a launch").run().expect("a run").service
+            launch.open(Exhauster::default()).expect("a launch").run().expect("a run").into_service()
         });
         over.store(true, Ordering::Relaxed);
         assert_eq!(service.failures, [CallError::NoPort], "with all of them in use");

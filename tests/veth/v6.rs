@@ -39,4 +39,5 @@ mod selective;
 mod server;
 mod states;
 mod tools;
+mod workers;
 mod world;

@@ -7,6 +7,9 @@ use crate::common::{Netns, join, root, run};
 use crate::family;
 pub(crate) use crate::family::{CLIENT, SERVER, SERVER_CIDR};
 
+/// The mask of the cores that any machine of ours may have.
+const ALL_CORES: &str = "f";
+
 /// The interface, on both sides.
 pub(crate) const INTERFACE: &str = "veth0";
 
@@ -19,8 +22,16 @@ pub(crate) struct World {
 impl World {
     /// Both sides up, the client side with [`CLIENT`], checksums filled in by the senders. `None` when the test may be
     /// skipped because it does not run as root.
+    ///
+    /// `RINGWAY_TEST_QUEUES` makes it one of so many queues, and with `RINGWAY_TEST_WRONG_QUEUES=1` the client side changes the queue that it sends by all the
+    /// time: then the packets of a connection arrive at every worker (scripts/cores.sh).
     pub(crate) fn new() -> Option<Self> {
-        Self::with_queues(1)
+        let queues = std::env::var("RINGWAY_TEST_QUEUES").ok().map_or(1, |count| count.parse().expect("a number of queues"));
+        let world = Self::with_queues(queues)?;
+        if std::env::var_os("RINGWAY_TEST_WRONG_QUEUES").is_some_and(|wrong| wrong == "1") {
+            world.send_by_changing_queues();
+        }
+        Some(world)
     }
 
     /// The same with more queues at each end.
@@ -46,6 +57,23 @@ impl World {
         let world = Self::new()?;
         world.server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
         Some(world)
+    }
+
+    /// Has the client side send by one of two queues, whatever the flow, from the next packet on of each that has nothing in flight. It arrives at
+    /// the queue of the same number.
+    pub(crate) fn send_by(&self, queue: u32) {
+        for (at, cores) in [(1 - queue, "0"), (queue, ALL_CORES)] {
+            let file = format!("/sys/class/net/{INTERFACE}/queues/tx-{at}/xps_cpus");
+            self.client.run("sh", &["-c", &format!("echo {cores} > {file}")]);
+        }
+    }
+
+    /// The same with the queue changed every few milliseconds, until the namespace goes.
+    fn send_by_changing_queues(&self) {
+        let set = |queue: u32, cores| format!("echo {cores} > /sys/class/net/{INTERFACE}/queues/tx-{queue}/xps_cpus");
+        let by = |queue: u32| format!("{}; {}; sleep 0.003", set(1 - queue, "0"), set(queue, ALL_CORES));
+        let script = format!("while true; do {}; {}; done", by(0), by(1));
+        self.client.command("sh").args(["-c", &script]).spawn().expect("ip starts");
     }
 
     /// Asserts that nothing of Ringway is left on the server side: no XDP program, no held port.

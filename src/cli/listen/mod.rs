@@ -47,17 +47,17 @@ fn ringway(args: &ListenArgs, output: Output) -> Result<(), Failure> {
         output.text(format!("ready {ready} listening={}", args.place));
     }
     let finished = running.run()?;
-    if let Some(why) = finished.service.failure() {
+    if let Some(why) = finished.service().failure() {
         return Err(SetupError::environment(format!("cannot listen at {}", args.place), why.to_string()).into());
     }
-    let mut summary = books(finished.service.book(), "ringway");
+    let mut summary = books(finished.service().book(), "ringway");
     if let (Some(summary), Ok(Value::Object(report))) = (summary.as_object_mut(), serde_json::to_value(&finished.report)) {
         summary.extend(report);
         summary.insert("steering".to_owned(), json!(finished.steering));
     }
     let side = conditions::side("listener", &finished.ready, Some(engine.idle));
     say_summary(summary, &conditions::of_side(side, conditions::notes(&finished.ready)), ALWAYS, output);
-    judge(args, finished.service.book(), signals.asked())
+    judge(args, finished.service().book(), signals.asked())
 }
 
 fn wanted(args: &ListenArgs) -> Wanted {

@@ -43,7 +43,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Done, Failure> {
     }
 }
 
-fn drive<S: Service>(job: &Job<'_>, engine: &EngineArgs, load: (S, Receiver<Report>)) -> Result<Done, Failure> {
+fn drive<S: Service + Send>(job: &Job<'_>, engine: &EngineArgs, load: (S, Receiver<Report>)) -> Result<Done, Failure> {
     let (service, receiver) = load;
     let launch = engine.launch()?;
     let signals = Signals::take(true)?;
@@ -52,9 +52,9 @@ fn drive<S: Service>(job: &Job<'_>, engine: &EngineArgs, load: (S, Receiver<Repo
     for ready in running.ready() {
         say_ready(ready, "ringway", job);
     }
-    let Finished { report, steering, ready, service } = running.run()?;
+    let Finished { report, steering, ready, services, .. } = running.run()?;
     // A service that was stopped from outside reports when it goes.
-    drop(service);
+    drop(services);
     let mut outcome = receiver.try_recv().map_err(|_| super::no_report())??;
     for (cause, count) in &report.drops {
         outcome.count_drops(cause, *count);

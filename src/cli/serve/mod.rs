@@ -7,6 +7,7 @@ mod raw;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ringway::engine::Report;
 use ringway::engine::config::secret_from_system;
 use ringway::error::SetupError;
 use ringway::launch::{Finished, Launch, Ready, Signals};
@@ -15,6 +16,7 @@ use ringway::load::kernel_client::raise_descriptor_limit;
 use ringway::metrics::conditions::Conditions;
 use ringway::service::catalog::{Catalog, Entry, Surroundings};
 use ringway::service::http::Boundaries;
+use ringway::settings::number;
 use serde_json::{Value, json};
 
 use super::args::{ServeArgs, ServeStack};
@@ -57,7 +59,7 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
         raise_descriptor_limit();
     }
     let signals = Signals::take(true)?;
-    let running = launch.open(catalog)?;
+    let running = launch.open_workers(|count| catalog.for_cores(count))?;
     signals.stop_engine(running.stop())?;
     say_all_ready(running.ready(), "ringway", args, output);
     let finished = match args.interval {
@@ -72,7 +74,7 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
             })?
         }
     };
-    if let Some((entry, why)) = finished.service.failure() {
+    if let Some((entry, why)) = finished.services.iter().find_map(Catalog::failure) {
         return Err(SetupError::environment(format!("cannot serve {entry}"), why.to_string()).into());
     }
     end(args, &finished, output);
@@ -133,23 +135,36 @@ fn services(args: &ServeArgs) -> String {
 /// The summary: the engine's report, what the XDP program did, and the conditions.
 fn end(args: &ServeArgs, finished: &Finished<Catalog>, output: Output) {
     let mut summary = json!({ "stack": "ringway" });
-    if let Some(http) = finished.service.http() {
-        summary["http"] = json!(http.counts());
+    let services = || finished.services.iter();
+    if let Some(http) = summary::added(services().filter_map(Catalog::http).map(|http| json!(http.counts()))) {
+        summary["http"] = http;
     }
-    if let Some(dns) = finished.service.dns() {
-        summary["dns"] = json!(dns.counts());
+    if let Some(dns) = summary::added(services().filter_map(Catalog::dns).map(|dns| json!(dns.counts()))) {
+        summary["dns"] = dns;
     }
-    let streams = finished.service.streams();
+    let streams: Vec<_> = services().flat_map(Catalog::streams).collect();
     if !streams.is_empty() {
         summary["streams"] = json!(streams);
     }
     if let (Some(summary), Ok(Value::Object(report))) = (summary.as_object_mut(), serde_json::to_value(&finished.report)) {
         summary.extend(report);
         summary.insert("steering".to_owned(), json!(finished.steering));
+        if finished.workers.len() > 1 {
+            summary.insert("workers".to_owned(), finished.workers.iter().enumerate().map(worker).collect());
+        }
     }
     let side = conditions::side("server", &finished.ready, Some(args.engine.idle));
     let conditions = conditions::of_side(side, conditions::notes(&finished.ready));
     say_summary(summary, &conditions, &["udp_copies", "claimed_unserved", "open", "time_wait", "outside"], output);
+}
+
+/// What one of several workers has done.
+fn worker((number, report): (usize, &Report)) -> Value {
+    let queues: Vec<u32> = report.queues.iter().map(|queue| queue.queue).collect();
+    json!({
+        "worker": number, "queues": number::show_list(&queues), "busy_share": report.busy_share, "cpu_ns": report.cpu_ns,
+        "counters": report.counters, "tcp": report.tcp,
+    })
 }
 
 /// The last word of every stack: an event, or conditions and counts as text.

@@ -15,6 +15,7 @@ mod notices;
 mod pair;
 mod path_mtu;
 mod routers;
+mod siblings;
 mod smoltcp_peer;
 mod vlan;
 mod wire;

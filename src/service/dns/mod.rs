@@ -90,6 +90,11 @@ pub struct Counts {
 }
 
 impl Dns {
+    /// The zones; `None` at the positions that are not its own.
+    pub fn zones(&self) -> &[Option<Arc<Zone>>] {
+        &self.zones
+    }
+
     /// Answers for `zones`, for up to `connections` connections at once. `udp_payload_bytes` is the most that an answer over UDP has.
     pub fn new(zones: Vec<Option<Arc<Zone>>>, connections: usize, udp_payload_bytes: u16) -> Self {
         // A catalog without DNS has one of these, too: it must cost nothing.

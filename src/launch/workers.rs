@@ -1,0 +1,140 @@
+//! The workers of a launch: one thread for each engine, started, watched over and stopped together.
+//!
+//! Called by [`super::Running`]. A single engine runs on the calling thread; several run on threads of their own, each kept on its core, while the calling
+//! thread waits for them. When one ends, for whatever reason, all end: asked in order when its service asked for it or it could not go on, at once
+//! when it panicked. What the launch took is given back only after the last of them, so no packet meets a queue that is gone, and no program stays
+//! behind.
+
+use std::any::Any;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cpu;
+use crate::engine::{Engine, Report, Stop};
+use crate::error::SetupError;
+use crate::service::Service;
+use crate::xsk::XskQueue;
+
+/// An engine and the core it is to run on.
+pub(super) struct Worker<S: Service> {
+    pub(super) engine: Engine<XskQueue, S>,
+    /// `None` leaves that to the kernel.
+    pub(super) core: Option<u32>,
+}
+
+/// What a worker came to.
+pub(super) struct Ended<S> {
+    pub(super) report: Report,
+    pub(super) service: S,
+}
+
+/// Runs all workers until they end; every so often `watch` sees the report of all of them together so far.
+pub(super) fn run<S: Service + Send>(
+    mut workers: Vec<Worker<S>>,
+    every: Duration,
+    watch: impl FnMut(&Report),
+) -> Result<Vec<Ended<S>>, SetupError> {
+    match workers.pop() {
+        Some(only) if workers.is_empty() => run_one(only, every, watch).map(|ended| vec![ended]),
+        Some(last) => {
+            workers.push(last);
+            run_several(workers, every, watch)
+        }
+        None => Ok(Vec::new()),
+    }
+}
+
+fn run_one<S: Service>(worker: Worker<S>, every: Duration, watch: impl FnMut(&Report)) -> Result<Ended<S>, SetupError> {
+    let Worker { mut engine, core } = worker;
+    if let Some(core) = core {
+        cpu::pin(core as usize)?;
+    }
+    let report = engine.run_watched(every, watch);
+    let report = report.map_err(|error| SetupError::environment("the engine cannot go on", error.to_string()))?;
+    Ok(Ended { report, service: engine.into_service() })
+}
+
+fn run_several<S: Service + Send>(
+    workers: Vec<Worker<S>>,
+    every: Duration,
+    mut watch: impl FnMut(&Report),
+) -> Result<Vec<Ended<S>>, SetupError> {
+    let shown: Vec<Mutex<Option<Report>>> = workers.iter().map(|_| Mutex::new(None)).collect();
+    let stop = workers.first().map(|worker| worker.engine.stop());
+    thread::scope(|scope| {
+        let (ended, ends) = mpsc::channel();
+        let mut threads = Vec::new();
+        let mut refused = None;
+        for (number, (worker, shown)) in workers.into_iter().zip(&shown).enumerate() {
+            let guard = Guard { stop: worker.engine.stop(), ended: ended.clone() };
+            let run = move || {
+                // Dropped last, also when the worker panics.
+                let _guard = guard;
+                run_one(worker, every, |report| *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone()))
+            };
+            match thread::Builder::new().name(format!("ringway-{number}")).spawn_scoped(scope, run) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    refused = Some(SetupError::environment("cannot start a worker", error.to_string()));
+                    if let Some(stop) = &stop {
+                        stop.ask();
+                    }
+                    break;
+                }
+            }
+        }
+        drop(ended);
+        let mut next = Instant::now().checked_add(every);
+        loop {
+            let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
+            match ends.recv_timeout(wait) {
+                // The others were asked to end, too.
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    next = next.and_then(|next| next.checked_add(every));
+                    let reports: Vec<Report> =
+                        shown.iter().filter_map(|report| report.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect();
+                    if let Some(all) = Report::of_all(&reports) {
+                        watch(&all);
+                    }
+                }
+            }
+        }
+        let results = threads.into_iter().enumerate().map(|(number, thread)| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| Err(SetupError::failed(format!("worker {number} has panicked"), message(&*panic))))
+        });
+        // All are joined before the first failure is told.
+        let results: Vec<_> = results.collect();
+        refused.map_or_else(|| results.into_iter().collect(), Err)
+    })
+}
+
+/// Ends all workers when one ends.
+struct Guard {
+    stop: Stop,
+    ended: Sender<()>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Whatever it shares with the others may be half done: they end their connections at once.
+            self.stop.ask();
+            self.stop.ask();
+        } else if self.stop.asked() == 0 {
+            self.stop.ask();
+        }
+        let _ = self.ended.send(());
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it did not say why").to_owned()
+}
