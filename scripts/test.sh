@@ -119,7 +119,7 @@ build_behind
 tests tests cargo test --locked --no-fail-fast -- --test-threads=1
 wait "$behind" || true
 tests "without afxdp" "${pure[@]}" -- --test-threads=1
-tests loom "${loom[@]}" -- --test-threads=1 xsk::cursor demux::directory::models
+tests loom "${loom[@]}" -- --test-threads=1 xsk::cursor demux::directory::models engine::parked
 
 say
 say "the ten slowest tests:"

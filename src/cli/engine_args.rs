@@ -62,7 +62,7 @@ pub(crate) struct EngineArgs {
     #[arg(long)]
     pub(crate) partial: bool,
 
-    /// Cores to run on, paired with the queues by position [default: not pinned]
+    /// Cores to run on, paired with the queues by position: a worker each [default: not pinned]
     #[arg(long, value_name = "LIST")]
     pub(crate) cores: Option<List>,
 

@@ -4,41 +4,38 @@
 //! the only memory that an engine shares.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 
+use super::parked::Parked;
 use crate::limits;
 
-/// Wakes a parked engine. The engine announces that it is about to sleep, looks once more at everything that could wake it, and only then
-/// sleeps; whoever leaves something for it does so first and looks at the announcement after. With a full fence on both sides one of the
-/// two always sees the other (design: no lost wake-up).
+/// Wakes a parked engine ([`Parked`]).
 #[derive(Debug)]
 pub(super) struct Bell {
-    parked: AtomicBool,
+    parked: Parked,
     waker: mio::Waker,
 }
 
 impl Bell {
-    pub(super) const fn new(waker: mio::Waker) -> Self {
-        Self { parked: AtomicBool::new(false), waker }
+    pub(super) fn new(waker: mio::Waker) -> Self {
+        Self { parked: Parked::new(), waker }
     }
 
     /// The engine is about to sleep: everything must be looked at once more after this.
     pub(super) fn announce(&self) {
-        self.parked.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.parked.announce();
     }
 
     /// The engine is awake.
     pub(super) fn awake(&self) {
-        self.parked.store(false, Ordering::Relaxed);
+        self.parked.awake();
     }
 
     /// Something was left for the engine: wakes it if it sleeps or is about to.
     pub(super) fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed) {
+        if self.parked.must_be_woken() {
             // It can fail only when the descriptor is gone, and then nobody sleeps there.
             let _ = self.waker.wake();
         }

@@ -25,6 +25,7 @@ mod link_path;
 pub mod mailbox;
 pub mod news;
 mod output;
+mod parked;
 mod path_mtu;
 mod pressure;
 pub mod report;

@@ -10,8 +10,7 @@ use ringway::settings::Settings;
 use serde_json::Value;
 
 use crate::client::{connect, echo_bulk, end, exchange, udp};
-use crate::commands::ringway;
-use crate::server::{Server, Summary};
+use crate::server::{Server, Summary, ringway};
 use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
 
 /// Clients enough that the kernel's flow hash uses every queue: all of 64 on one of two has a chance of 2^-63.
@@ -125,7 +124,7 @@ fn a_stop_ends_the_connections_of_all_workers() {
 #[test]
 fn figures_at_intervals_are_of_all_workers() {
     let Some(world) = World::with_queues(2) else { return };
-    let server = Server::with(&world, &["-a", SERVER_CIDR, "--interval", "200ms", "echo:7"]);
+    let server = Server::with(&world, &["-a", SERVER_CIDR, "--interval=200ms", "echo:7"]);
     let mut streams = Vec::new();
     for queue in [0, 1] {
         world.send_by(queue);
@@ -145,7 +144,7 @@ fn cores_that_do_not_fit_are_refused_with_the_ones_that_do() {
     let Some(world) = World::with_queues(2) else { return };
     for (cores, why, mend) in [
         ("0,1,2", "cores and queues pair by position; cores: 3, queues: 2", "--cores 0-1"),
-        ("1,1", "each core runs one worker", "--cores 1"),
+        ("1,1", "1 stands there twice", "0-3 or 0,2,5"),
         ("1,1000", "there is no such core", "grep Cpus_allowed_list"),
     ] {
         let (code, _, log) = ringway(&world.server, &["serve", "-i", INTERFACE, "-a", SERVER_CIDR, "--cores", cores, "echo:7"]);

@@ -7,9 +7,6 @@ use crate::common::{Netns, join, root, run};
 use crate::family;
 pub(crate) use crate::family::{CLIENT, SERVER, SERVER_CIDR};
 
-/// The mask of the cores that any machine of ours may have.
-const ALL_CORES: &str = "f";
-
 /// The interface, on both sides.
 pub(crate) const INTERFACE: &str = "veth0";
 
@@ -62,7 +59,7 @@ impl World {
     /// Has the client side send by one of two queues, whatever the flow, from the next packet on of each that has nothing in flight. It arrives at
     /// the queue of the same number.
     pub(crate) fn send_by(&self, queue: u32) {
-        for (at, cores) in [(1 - queue, "0"), (queue, ALL_CORES)] {
+        for (at, cores) in [(1 - queue, "0"), (queue, &*all_cores())] {
             let file = format!("/sys/class/net/{INTERFACE}/queues/tx-{at}/xps_cpus");
             self.client.run("sh", &["-c", &format!("echo {cores} > {file}")]);
         }
@@ -70,8 +67,9 @@ impl World {
 
     /// The same with the queue changed every few milliseconds, until the namespace goes.
     fn send_by_changing_queues(&self) {
-        let set = |queue: u32, cores| format!("echo {cores} > /sys/class/net/{INTERFACE}/queues/tx-{queue}/xps_cpus");
-        let by = |queue: u32| format!("{}; {}; sleep 0.003", set(1 - queue, "0"), set(queue, ALL_CORES));
+        let set = |queue: u32, cores: &str| format!("echo {cores} > /sys/class/net/{INTERFACE}/queues/tx-{queue}/xps_cpus");
+        let all = all_cores();
+        let by = |queue: u32| format!("{}; {}; sleep 0.003", set(1 - queue, "0"), set(queue, &all));
         let script = format!("while true; do {}; {}; done", by(0), by(1));
         self.client.command("sh").args(["-c", &script]).spawn().expect("ip starts");
     }
@@ -99,6 +97,13 @@ impl World {
     pub(crate) fn client_mac(&self) -> [u8; 6] {
         mac(&self.client)
     }
+}
+
+/// The mask of the cores that there are, of the first 32.
+fn all_cores() -> String {
+    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").expect("the kernel says which");
+    let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse().ok()).unwrap_or(0_u32);
+    format!("{:x}", u64::MAX >> (63 - last.min(31)))
 }
 
 fn mac(netns: &Netns) -> [u8; 6] {

@@ -37,6 +37,8 @@ pub(super) enum Place {
     ReadBegins,
     /// Acquire fence: before a reader looks at the sequence again.
     ReadEnds,
+    /// SeqCst fence: after an owner has inserted, before it looks whether another has inserted the same.
+    AsksOthers,
 }
 
 #[cfg(all(test, loom))]
@@ -54,6 +56,7 @@ impl Place {
         Self::StateChanges,
         Self::ReadBegins,
         Self::ReadEnds,
+        Self::AsksOthers,
     ];
 }
 

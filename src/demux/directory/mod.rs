@@ -6,6 +6,7 @@
 //! unsure; no reader sees half of a card. `models` tries every order of memory accesses. All of it is safe Rust, and nothing panics.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 mod atomics;
 mod card;
@@ -18,6 +19,7 @@ pub use reader::{Lookup, Reader};
 use super::{FlowKey, SlotId};
 use crate::tcp::State;
 use crate::time::Instant;
+use atomics::{Place, fence};
 use card::Cards;
 use index::Index;
 
@@ -78,6 +80,12 @@ impl Directory {
         self.shared.index.insert(hash, id);
         self.len += 1;
         true
+    }
+
+    /// To be called between an insertion and the question whether another owner has inserted the same key: of two that insert at the same time, and both ask
+    /// afterwards, at least one finds the other's.
+    pub fn before_others_are_asked(&self) {
+        fence(Place::AsksOthers, Ordering::SeqCst);
     }
 
     /// Writes a TCB's new state on its card. The TCB must be in the directory.

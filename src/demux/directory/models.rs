@@ -244,6 +244,20 @@ fn state_seen_after_insertion() {
     assert!(matches!(A.look(&reader), Lookup::Found(card) if card.state == State::Established));
 }
 
+/// Two owners insert the same key, and each looks whether the other has: at least one finds it.
+fn two_owners_of_one_key() {
+    let owner = |mine: &mut Directory, theirs: &Reader| {
+        A.insert(mine);
+        mine.before_others_are_asked();
+        A.look_within(1, theirs) != Lookup::Missing
+    };
+    let (mut first, mut second) = (directory(&[]), directory(&[]));
+    let (of_first, of_second) = (first.reader(), second.reader());
+    let other = thread::spawn(move || owner(&mut second, &of_first));
+    let found = owner(&mut first, &of_second);
+    assert!(other.join().unwrap() || found, "both keep theirs");
+}
+
 /// Two readers at once.
 fn two_readers(flows: &[Flow], owner: impl FnOnce(&mut Directory) + 'static, read: impl FnOnce(&Reader) + Copy + 'static) {
     story(flows, owner, |reader| {
@@ -285,7 +299,7 @@ fn check(name: &str, preemptions: Option<usize>, story: fn()) {
 
 #[test]
 fn every_order_of_one_owner_and_one_reader() {
-    let stories: [(&str, fn()); 12] = [
+    let stories: [(&str, fn()); 13] = [
         ("insertion", insertion),
         ("removal", removal),
         ("one move", one_move),
@@ -298,6 +312,7 @@ fn every_order_of_one_owner_and_one_reader() {
         ("removal seen after insertion", removal_seen_after_insertion),
         ("insertion seen after insertion", insertion_seen_after_insertion),
         ("state seen after insertion", state_seen_after_insertion),
+        ("two owners of one key", two_owners_of_one_key),
     ];
     stories.into_iter().for_each(|(name, story)| check(name, None, story));
 }
@@ -323,6 +338,7 @@ fn a_weak_order_is_noticed() {
             Place::EntryGone | Place::EntryRead | Place::MoveEnds | Place::LookBegins => ("one move", one_move),
             Place::WriteBegins | Place::ReadEnds => ("the same key again", the_same_key_again),
             Place::WriteEnds | Place::ReadBegins => ("a walk", a_walk),
+            Place::AsksOthers => ("two owners of one key", two_owners_of_one_key),
             Place::StateChanges => ("state seen after insertion", state_seen_after_insertion),
         };
         assert!(fails(place, story), "{name} does not notice that {place:?} is weak");

@@ -8,8 +8,6 @@
 //! hands the SYN over. If only one of the two found the other's, the SYN meets the flow that stayed. If both did, both SYNs meet nothing: the core
 //! with the lower number takes the one it is given, the other lets it go. So one flow is left in either case. Cores that connect try another port instead.
 
-use std::sync::atomic::{Ordering, fence};
-
 use super::{Provenance, Siblings};
 use crate::demux::FlowKey;
 use crate::demux::directory::Lookup;
@@ -89,8 +87,7 @@ impl<D: Device> Core<D> {
     #[inline]
     pub(in crate::engine) fn who_else_has(&mut self, hash: u64, key: &FlowKey) -> Whose {
         let Some(siblings) = &self.siblings else { return Whose::Nobodys };
-        // Ours is written before theirs is read: see above.
-        fence(Ordering::SeqCst);
+        self.directory.before_others_are_asked();
         siblings.ask(hash, key)
     }
 
