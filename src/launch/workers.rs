@@ -37,7 +37,10 @@ pub(super) fn run<S: Service + Send>(
     watch: impl FnMut(&Report),
 ) -> Result<Vec<Ended<S>>, SetupError> {
     match workers.pop() {
-        Some(only) if workers.is_empty() => run_one(only, every, watch).map(|ended| vec![ended]),
+        Some(only) if workers.is_empty() => {
+            let (engine, report) = run_one(only, every, watch)?;
+            Ok(vec![Ended { report, service: engine.into_service() }])
+        }
         Some(last) => {
             workers.push(last);
             run_several(workers, every, watch)
@@ -46,14 +49,18 @@ pub(super) fn run<S: Service + Send>(
     }
 }
 
-fn run_one<S: Service>(worker: Worker<S>, every: Duration, watch: impl FnMut(&Report)) -> Result<Ended<S>, SetupError> {
+fn run_one<S: Service>(
+    worker: Worker<S>,
+    every: Duration,
+    watch: impl FnMut(&Report),
+) -> Result<(Engine<XskQueue, S>, Report), SetupError> {
     let Worker { mut engine, core } = worker;
     if let Some(core) = core {
         cpu::pin(core as usize)?;
     }
     let report = engine.run_watched(every, watch);
     let report = report.map_err(|error| SetupError::environment("the engine cannot go on", error.to_string()))?;
-    Ok(Ended { report, service: engine.into_service() })
+    Ok((engine, report))
 }
 
 fn run_several<S: Service + Send>(
@@ -110,8 +117,20 @@ fn run_several<S: Service + Send>(
         });
         // All are joined before the first failure is told.
         let results: Vec<_> = results.collect();
-        refused.map_or_else(|| results.into_iter().collect(), Err)
+        let ended = results.into_iter().collect::<Result<Vec<_>, _>>()?;
+        refused.map_or_else(|| Ok(account(ended)), Err)
     })
+}
+
+/// What the last have left for those that had ended before is taken back, and counted.
+fn account<S: Service>(ended: Vec<(Engine<XskQueue, S>, Report)>) -> Vec<Ended<S>> {
+    let (mut engines, reports): (Vec<_>, Vec<_>) = ended.into_iter().unzip();
+    Engine::send_handed_home(&mut engines);
+    let last = engines.into_iter().zip(reports).map(|(mut engine, report)| {
+        let Report { wall_ns, cpu_ns, .. } = report;
+        Ended { report: Report { wall_ns, cpu_ns, ..engine.report() }, service: engine.into_service() }
+    });
+    last.collect()
 }
 
 /// Ends all workers when one ends.

@@ -106,6 +106,15 @@ impl<D: Device> Core<D> {
 }
 
 impl<D: Device, S: Service> Engine<D, S> {
+    /// Sends home what siblings have left for each other and nobody works on any more: when all of them have ended, before their accounts are
+    /// looked at a last time.
+    pub fn send_handed_home(engines: &mut [Self]) {
+        engines.iter_mut().for_each(|engine| engine.core.drop_handed());
+        for engine in engines {
+            engine.core.ports.iter_mut().for_each(|port| port.device.flush());
+        }
+    }
+
     /// Works on the frames that other cores have handed over. True when there were some.
     #[cold]
     #[inline(never)]
