@@ -92,6 +92,7 @@ pub mod control;
 pub mod launch;
 pub mod load;
 pub mod metrics;
+pub mod show;
 #[cfg(test)]
 mod sim;
 

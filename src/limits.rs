@@ -3,6 +3,8 @@
 //! What a peer can make grow has its limit here; full is a counted drop or back-pressure, never an allocation. Limits that a user
 //! may change are settings ([`crate::settings`]); these are the rest, and the defaults of those.
 
+use std::time::Duration;
+
 /// Frames taken from a ring in one burst. 64 covers a NAPI budget; a longer burst would delay the replies of its head.
 pub const BURST: usize = 64;
 /// Frames of one packet at most: a packet of the kernel has one linear part and MAX_SKB_FRAGS (17) further ones.
@@ -43,6 +45,16 @@ pub const FOREIGN_MISSES_PER_TURN: u32 = 64;
 pub const TOLD_PER_TURN: u32 = 16;
 /// News of the kernel that wait for an engine; what does not fit is told later.
 pub const NEWS: usize = 1024;
+/// Questions of an inspection that wait for an engine.
+pub const INQUIRIES: usize = 16;
+/// Connections whose figures an engine tells in one turn: each is a cache miss or two.
+pub const INQUIRED_PER_TURN: usize = 64;
+/// How long an answer of an engine is waited for. One that sleeps is woken; one that turns answers within microseconds.
+pub const INQUIRY_PATIENCE: Duration = Duration::from_secs(2);
+/// Clients of the control socket at once; further ones wait until one has gone.
+pub const SHOW_CLIENTS: usize = 8;
+/// Bytes of a request to the control socket.
+pub const SHOW_REQUEST: usize = 4096;
 /// Wishes of an engine that wait for the control thread; a lost one is wished again.
 pub const WISHES: usize = 256;
 /// Separate blocks of out-of-order data kept for one connection.

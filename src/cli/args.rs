@@ -18,6 +18,7 @@ use super::cable::args::{self as cable, CableArgs};
 use super::engine_args::{EngineArgs, List};
 use super::listen::args::{self as listen, ListenArgs};
 use super::service_spec::ServiceSpec;
+use super::show::args::{self as show, ShowArgs};
 
 /// A user-space TCP and UDP engine for Linux on AF_XDP.
 #[derive(Parser, Debug)]
@@ -50,6 +51,9 @@ pub(crate) enum Command {
     /// Listen to a stream of RTP: loss, reordering, duplicates, jitter
     #[command(after_help = listen::AFTER)]
     Listen(ListenArgs),
+    /// Show what a running process is doing: connections, listeners, counters and more
+    #[command(after_help = show::AFTER)]
+    Show(ShowArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -62,7 +66,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare, cable, listen or steer
+        /// serve, load, compare, cable, listen, show or steer
         command: Option<String>,
     },
 }
@@ -77,6 +81,10 @@ pub(crate) struct ServeArgs {
     /// Print a line of counters at intervals [default of DURATION: 1s]
     #[arg(long, value_name = "DURATION", value_parser = interval, num_args = 0..=1, require_equals = true, default_missing_value = "1s")]
     pub(crate) interval: Option<Duration>,
+
+    /// Control socket of ringway show; off for none [default: /run/ringway/PID.sock]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) engine: EngineArgs,

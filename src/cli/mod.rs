@@ -15,6 +15,7 @@ mod load;
 mod output;
 mod serve;
 mod service_spec;
+mod show;
 mod steer;
 mod summary;
 mod usage;
@@ -56,6 +57,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Compare(args) => compare::run(&args, output),
         Command::Cable(args) => cable::run(&args, output),
         Command::Listen(args) => listen::run(&args, output),
+        Command::Show(args) => show::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -79,7 +81,7 @@ fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
             SetupError::usage(
                 format!("there is no page for '{name}'"),
-                "the commands are serve, load, compare, cable, listen and steer",
+                "the commands are serve, load, compare, cable, listen, show and steer",
             )
             .mend("ringway man")
         })?,

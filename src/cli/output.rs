@@ -36,6 +36,13 @@ impl Output {
         }
     }
 
+    /// A line that is an event already; nothing without `--json`.
+    pub(crate) fn line(self, event: &str) {
+        if self.json {
+            self.raw(format!("{event}\n").as_bytes());
+        }
+    }
+
     /// What is being done, on stderr and over itself; only on a terminal, and not beside JSON. An empty text takes it away.
     pub(crate) fn progress(self, text: &str) {
         let stderr = std::io::stderr();

@@ -25,13 +25,17 @@ pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> SetupError
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
             let mend = text(ContextKind::SuggestedSubcommand).map_or(help, |word| format!("ringway {word}"));
-            SetupError::usage(format!("cannot run '{word}'"), "the commands are serve, load, compare, cable, listen and steer")
-                .mend(mend)
+            SetupError::usage(
+                format!("cannot run '{word}'"),
+                "the commands are serve, load, compare, cable, listen, show and steer",
+            )
+            .mend(mend)
         }
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            SetupError::usage("cannot tell what to do", "the command is missing: serve, load, compare, cable, listen or steer")
-                .mend(help)
-        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => SetupError::usage(
+            "cannot tell what to do",
+            "the command is missing: serve, load, compare, cable, listen, show or steer",
+        )
+        .mend(help),
         ErrorKind::InvalidValue if value.is_empty() => {
             SetupError::usage(format!("cannot use {}", option(&argument)), "its value is missing").mend(help)
         }

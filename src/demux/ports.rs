@@ -84,6 +84,11 @@ impl<T> PortTable<T> {
         self.entries.get_mut(usize::from(position)).map(|entry| &mut entry.value)
     }
 
+    /// All entries, in the order in which they were made: address (`None` for all), port, value.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<Address>, u16, &T)> {
+        self.entries.iter().map(|entry| (entry.address, entry.port, &entry.value))
+    }
+
     /// Address (`None` for all) and port of the entry at a position.
     pub fn name(&self, position: u16) -> Option<(Option<Address>, u16)> {
         self.entries.get(usize::from(position)).map(|entry| (entry.address, entry.port))

@@ -12,6 +12,7 @@ use super::clock::MonotonicClock;
 use super::config::Config;
 use super::counters::Counters;
 use super::flow::{Flow, Listener};
+use super::inquiry::Inquiries;
 use super::news::Follow;
 use super::routers::Advertised;
 use super::siblings::{Provenance, Siblings};
@@ -275,6 +276,8 @@ pub(super) struct Core<D: Device> {
     pub(super) unfilled_reported: bool,
     /// What comes from the control thread, if there is one.
     pub(super) follow: Option<Follow>,
+    /// Questions of those who inspect this core.
+    pub(super) inquiries: Inquiries,
     /// The other cores of the process, if there are any.
     pub(super) siblings: Option<Box<Siblings<D::Frame>>>,
     /// How the frame in work has come here.
@@ -348,6 +351,7 @@ impl<D: Device> Core<D> {
             stop_asked: false,
             unfilled_reported: false,
             follow: None,
+            inquiries: Inquiries::default(),
             siblings: None,
             provenance: Provenance::Arrived,
             second_hand: false,

@@ -19,6 +19,7 @@ mod follow;
 mod fragment_path;
 mod homing;
 pub mod idle;
+pub mod inquiry;
 #[cfg(test)]
 mod inspect;
 mod link_path;
@@ -48,6 +49,7 @@ pub use clock::{Clock, MonotonicClock};
 pub use config::{Config, Secrets};
 pub use core::Port;
 pub use idle::Idle;
+pub use inquiry::Inquirer;
 pub use mailbox::{Mailbox, Stop};
 pub use news::{Feed, News, Wish};
 pub use report::Report;

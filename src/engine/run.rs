@@ -227,6 +227,13 @@ impl<D: Device, S: Service> Engine<D, S> {
                 self.core.tally.count_all(flow.tcb.take_noted());
             }
         }
+        let tcp =
+            TcpReport { open, time_wait, buffered_bytes: self.core.pool.in_use(), buffer_bytes: self.core.pool.allocated() };
+        self.report_with(tcp)
+    }
+
+    /// The same, of connections that were counted elsewhere.
+    pub(super) fn report_with(&mut self, tcp: TcpReport) -> Report {
         let queues = self
             .core
             .ports
@@ -244,7 +251,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             counters,
             drops: self.core.drops.nonzero().map(|(why, count)| (why.name(), count)).collect(),
             tcp_events: self.core.tally.nonzero().map(|(what, count)| (what.name(), count)).collect(),
-            tcp: TcpReport { open, time_wait, buffered_bytes: self.core.pool.in_use(), buffer_bytes: self.core.pool.allocated() },
+            tcp,
             queues,
             neighbors: self.core.links.iter().map(|link| link.neighbors.len()).sum(),
             kept: self.core.kept.len(),
@@ -289,7 +296,11 @@ impl<D: Device, S: Service> Engine<D, S> {
     fn park(&mut self) -> io::Result<()> {
         self.bell.announce();
         // One more look at everything that could have come since the turn: whoever comes later sees the announcement.
-        let come = !self.mailbox.is_empty() || self.core.news_wait() || self.stop.asked() > 0 || self.core.frames_wait();
+        let come = !self.mailbox.is_empty()
+            || self.core.inquiries.wait()
+            || self.core.news_wait()
+            || self.stop.asked() > 0
+            || self.core.frames_wait();
         let result = if come {
             Ok(())
         } else {

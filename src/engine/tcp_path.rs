@@ -448,8 +448,7 @@ impl<D: Device> Core<D> {
 
     /// Says once that a peer leaves checksums to an offload that never happens.
     pub(super) fn report_unfilled(&mut self, at: Lane) {
-        if !self.unfilled_reported {
-            self.unfilled_reported = true;
+        if !std::mem::replace(&mut self.unfilled_reported, true) && self.may_say_unfilled() {
             let interface = &self.link_of(at).interface.name;
             tracing::warn!(
                 "frames arrive on {interface} with unfilled checksums: the peer of this virtual link leaves them to an offload \

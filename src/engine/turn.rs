@@ -45,6 +45,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             self.core.now = clock.now();
         }
         worked |= self.read_mailbox();
+        if self.core.inquiries.wait() {
+            worked |= self.answer_question();
+        }
         if self.core.news_wait() {
             worked |= self.read_news();
         }

@@ -33,6 +33,7 @@ pub use signals::Signals;
 pub use whole::{Pair, Whole};
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use crate::engine::Idle;
 use crate::error::SetupError;
@@ -58,6 +59,7 @@ pub struct Launch {
     groups: Vec<(Option<String>, Group)>,
     idle: Idle,
     router_advertisements: bool,
+    control: Option<PathBuf>,
     settings: Settings,
 }
 
@@ -174,6 +176,13 @@ impl Launch {
     #[must_use]
     pub fn router_advertisements(mut self, follow: bool) -> Self {
         self.router_advertisements = follow;
+        self
+    }
+
+    /// Opens a control socket there, by which the engines can be inspected while they run ([`crate::show`]). None without this call.
+    #[must_use]
+    pub fn control_socket(mut self, path: &Path) -> Self {
+        self.control = Some(path.to_owned());
         self
     }
 

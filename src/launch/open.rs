@@ -24,6 +24,7 @@ use crate::link::interface::{AddressClaim, Claim, Interface};
 use crate::rss::{Spread, Summary, Told};
 use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
+use crate::show::Show;
 use crate::steer::{Attached, Cause, Mode, Steering, XdpMode};
 use crate::xsk::capability::{self, Right};
 use crate::xsk::nic::Nic;
@@ -33,6 +34,7 @@ use crate::xsk::{self, BusyPoll, JUMBO_MTU, LARGEST_MTU, Membership, Pages, XskQ
 /// programs go, and at last the ports are free again and the groups are left. Queues are given back by whoever drives them, before the ports.
 #[derive(Debug, Default)]
 struct Held {
+    show: Option<Show>,
     control: Option<Control>,
     attached: Vec<Attached>,
     /// Those of port claims are changed by the control thread when the kernel's addresses change.
@@ -133,6 +135,10 @@ pub(super) fn open<S: Service + Send>(
         engines.push(engine);
     }
     Engine::join(&mut engines).map_err(refused)?;
+    if let Some(path) = &launch.control {
+        let names = interfaces.iter().map(|interface| format!("{}{}", interface.name, interface.vlan.suffix())).collect();
+        held.show = Some(Show::start(path, engines.iter_mut().map(Engine::inquirer).collect(), names)?);
+    }
     let feeds = engines.iter_mut().map(|engine| engine.follow(prepared.waker())).collect();
     held.control = Some(prepared.start(feeds, place)?);
     let duplicates = claim_addresses(&mut engines);
@@ -286,6 +292,7 @@ pub(super) fn prepare(launch: &Launch, driver: Driver, crew: Crew) -> Result<(Ve
 impl Held {
     /// Detaches, and only then looks at the counters, so that no frame is missing in them.
     fn detach(&mut self) -> BTreeMap<&'static str, u64> {
+        self.show = None;
         self.control = None;
         self.attached.clear();
         let outcomes = count(&self.steerings);

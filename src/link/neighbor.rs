@@ -451,6 +451,21 @@ impl<F> NeighborCache<F> {
         self.waiting.len()
     }
 
+    /// All of them: place, Ethernet address if known, and the name of the state.
+    pub fn iter(&self) -> impl Iterator<Item = (Hop, Option<Mac>, &'static str)> {
+        self.entries.iter().filter_map(|entry| {
+            let (mac, state) = match entry.state {
+                State::Free => return None,
+                State::Incomplete { .. } => (None, "INCOMPLETE"),
+                State::Failed { .. } => (None, "FAILED"),
+                State::Reachable { mac, .. } => (Some(mac), "REACHABLE"),
+                State::Probe { mac, .. } => (Some(mac), "PROBE"),
+                State::Delay { mac, .. } => (Some(mac), "DELAY"),
+            };
+            Some((entry.hop, mac, state))
+        })
+    }
+
     /// How many neighbours are known, failed or asked for.
     pub fn len(&self) -> usize {
         self.index.len()

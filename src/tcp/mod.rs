@@ -15,6 +15,7 @@
 //! losses           recovery/ what was lost and is sent again; rtt.rs, rto.rs round trip; rate.rs how fast data is delivered
 //! how much         congestion/ how much may be in flight; path_mtu.rs how large a packet may be, path_search.rs where nobody tells
 //! memory           pool.rs, ring.rs, send_queue.rs, receive_queue.rs, ranges.rs the streams, and what lies beyond a hole
+//! from outside     figures.rs what an inspection shows
 //! strangers        isn.rs initial numbers; cookie.rs SYN cookies; challenge.rs the limit on challenge ACKs; timestamps.rs PAWS
 //! ```
 //!
@@ -31,6 +32,7 @@ pub mod congestion;
 pub mod cookie;
 pub mod ecn;
 pub mod event;
+pub mod figures;
 #[cfg(test)]
 pub(crate) mod inspect;
 pub mod isn;

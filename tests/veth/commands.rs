@@ -75,7 +75,7 @@ fn load_with_churn_leaves_nothing_behind() {
 
 #[test]
 fn compare_writes_rows_histograms_and_a_page_that_stands_alone() {
-    let Some(world) = World::new() else { return };
+    let Some(world) = World::with_queues(1) else { return };
     world.client.ip(&["address", "flush", "dev", INTERFACE]);
     let out = tempfile::tempdir().expect("a folder");
     let path = out.path().to_str().expect("UTF-8");

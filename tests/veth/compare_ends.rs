@@ -59,7 +59,7 @@ fn comes_clean(world: &World) -> bool {
 
 #[test]
 fn an_interrupted_comparison_takes_its_addresses_and_children_away() {
-    let Some(world) = World::new() else { return };
+    let Some(world) = World::with_queues(1) else { return };
     let (mut child, mut events) = start(&world);
     // The next row is one of the kernel's: its addresses stand on the interfaces.
     wait_for_row(&mut events, "udp-kernel-1");
@@ -73,7 +73,7 @@ fn an_interrupted_comparison_takes_its_addresses_and_children_away() {
 
 #[test]
 fn the_children_of_a_comparison_do_not_outlive_it_even_when_it_is_killed() {
-    let Some(world) = World::new() else { return };
+    let Some(world) = World::with_queues(1) else { return };
     let (mut child, mut events) = start(&world);
     wait_for_row(&mut events, "raw-1");
     std::thread::sleep(Duration::from_millis(300));

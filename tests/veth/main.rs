@@ -41,6 +41,7 @@ mod restart;
 mod router;
 mod selective;
 mod server;
+mod show;
 mod source_ports;
 mod states;
 mod stream;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::client::{echo_bulk, patient};
 use crate::common::{Netns, join};
 use crate::server::{RINGWAY, Server};
-use crate::world::{INTERFACE, World};
+use crate::world::{INTERFACE, World, usual_queues};
 
 /// What passes, in bytes.
 const NARROW: usize = 1300;
@@ -124,8 +124,10 @@ fn streams_follow_what_the_router_says() {
         narrow.bulk(address, 1 << 20);
     }
     let summary = server.stop();
-    // The second connection to a host knows.
-    assert_eq!((summary.happened("path_mtu_reduced"), summary.counter("path_mtus_learned")), (2, 2), "{}", summary.value());
+    // The second connection to a host knows, if it is at the same worker.
+    let learned = 2..=2 * u64::from(usual_queues());
+    let told = (summary.happened("path_mtu_reduced"), summary.counter("path_mtus_learned"));
+    assert!(learned.contains(&told.0) && learned.contains(&told.1), "{told:?} {}", summary.value());
     assert_eq!(summary.happened("path_mtu_black_hole"), 0);
     assert_eq!(summary.counter("tcp_closed"), 4);
 }
@@ -153,7 +155,8 @@ fn datagrams_follow_what_the_router_says() {
         });
     }
     let summary = server.stop();
-    assert_eq!(summary.counter("path_mtus_learned"), 2, "{}", summary.value());
+    // Each worker hears the errors.
+    assert_eq!(summary.counter("path_mtus_learned"), 2 * u64::from(usual_queues()), "{}", summary.value());
     assert!(summary.counter("ip_fragmented") >= 40, "{}", summary.value());
 }
 

@@ -12,7 +12,7 @@ use crate::world::{INTERFACE, SERVER_CIDR, World};
 
 #[test]
 fn the_ready_line_is_as_documented() {
-    let Some(world) = World::new() else { return };
+    let Some(world) = World::with_queues(1) else { return };
     let mut command = world.server.command(RINGWAY);
     command.args(["serve", "-i", INTERFACE, "-a", SERVER_CIDR, "echo:7"]).stdout(Stdio::piped());
     let mut child = command.spawn().expect("ip starts");

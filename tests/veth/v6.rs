@@ -37,6 +37,7 @@ mod restart;
 mod router;
 mod selective;
 mod server;
+mod show;
 mod states;
 mod tools;
 mod workers;

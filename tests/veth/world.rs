@@ -23,8 +23,7 @@ impl World {
     /// `RINGWAY_TEST_QUEUES` makes it one of so many queues, and with `RINGWAY_TEST_WRONG_QUEUES=1` the client side changes the queue that it sends by all the
     /// time: then the packets of a connection arrive at every worker (scripts/cores.sh).
     pub(crate) fn new() -> Option<Self> {
-        let queues = std::env::var("RINGWAY_TEST_QUEUES").ok().map_or(1, |count| count.parse().expect("a number of queues"));
-        let world = Self::with_queues(queues)?;
+        let world = Self::with_queues(usual_queues())?;
         if std::env::var_os("RINGWAY_TEST_WRONG_QUEUES").is_some_and(|wrong| wrong == "1") {
             world.send_by_changing_queues();
         }
@@ -97,6 +96,11 @@ impl World {
     pub(crate) fn client_mac(&self) -> [u8; 6] {
         mac(&self.client)
     }
+}
+
+/// How many queues a link has unless a test needs another number, and so how many workers serve it.
+pub(crate) fn usual_queues() -> u32 {
+    std::env::var("RINGWAY_TEST_QUEUES").ok().map_or(1, |count| count.parse().expect("a number of queues"))
 }
 
 /// The mask of the cores that there are, of the first 32.

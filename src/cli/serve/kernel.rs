@@ -49,7 +49,11 @@ pub(super) fn run(args: &ServeArgs, spin: bool, output: Output) -> Result<(), Fa
 /// Options of the engine mean nothing to the kernel's sockets; the one core does.
 fn check(args: &ServeArgs, stack: &str) -> Result<Option<u32>, SetupError> {
     let engine = &args.engine;
-    let named = [(!engine.interfaces.is_empty(), "--interface"), (!engine.addresses.is_empty(), "--address")];
+    let named = [
+        (!engine.interfaces.is_empty(), "--interface"),
+        (!engine.addresses.is_empty(), "--address"),
+        (args.control.is_some(), "--control"),
+    ];
     let given = named.into_iter().find_map(|(given, option)| given.then_some(option)).or_else(|| engine.first_engine_only());
     if let Some(option) = given {
         return Err(SetupError::usage(format!("cannot use {option} with --stack {stack}"), "it belongs to Ringway's own engine")

@@ -5,6 +5,9 @@
 pub(crate) mod kernel;
 mod raw;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway::engine::Report;
@@ -17,6 +20,7 @@ use ringway::metrics::conditions::Conditions;
 use ringway::service::catalog::{Catalog, Entry, Surroundings};
 use ringway::service::http::Boundaries;
 use ringway::settings::number;
+use ringway::show;
 use serde_json::{Value, json};
 
 use super::args::{ServeArgs, ServeStack};
@@ -58,6 +62,10 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
         // Each answer in work holds its file open.
         raise_descriptor_limit();
     }
+    let launch = match control_socket(args) {
+        Some(path) => launch.control_socket(&path),
+        None => launch,
+    };
     let signals = Signals::take(true)?;
     let running = launch.open_workers(|count| catalog.for_cores(count))?;
     signals.stop_engine(running.stop())?;
@@ -79,6 +87,19 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
     }
     end(args, &finished, output);
     Ok(())
+}
+
+/// Where the control socket is to be. The usual place may not be ours to write: then there is none, which is said.
+fn control_socket(args: &ServeArgs) -> Option<PathBuf> {
+    match &args.control {
+        Some(off) if off.as_os_str() == "off" => None,
+        Some(path) => Some(path.clone()),
+        None => {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(show::FOLDER);
+            let said = |error: &std::io::Error| tracing::info!("no control socket for ringway show: {}: {error}", show::FOLDER);
+            made.inspect_err(said).ok().map(|()| show::path_of(std::process::id()))
+        }
+    }
 }
 
 /// The services, each with its transports.

@@ -23,6 +23,9 @@ pub(super) fn run(args: &ServeArgs, output: Output) -> Result<(), Failure> {
     let spec = one_reflector(args)?;
     let launch = args.engine.launch()?;
     let address = single_address(args)?;
+    if args.control.is_some() {
+        return Err(SetupError::usage("cannot open a control socket", "a reflector has no connections to show").into());
+    }
     if args.interval.is_some() {
         return Err(SetupError::usage("cannot report at intervals", "a reflector only counts")
             .mend("leave --interval out")

@@ -70,7 +70,12 @@ impl Reader {
     /// The cards, in the order of their slots. Each is of one moment, all of them together are not: a connection that is there
     /// during the whole walk comes exactly once, one that is made or ends meanwhile may come.
     pub fn cards(&self) -> impl Iterator<Item = Card> {
-        (0..self.shared.cards.used()).filter_map(|slot| self.card(slot))
+        self.cards_from(0)
+    }
+
+    /// The same from a slot on: so that a walk can rest and go on.
+    pub fn cards_from(&self, slot: u32) -> impl Iterator<Item = Card> {
+        (slot..self.shared.cards.used()).filter_map(|slot| self.card(slot))
     }
 
     /// The card in a slot, if there is a TCB. One that is being written again and again belongs to none that stays.

@@ -123,6 +123,11 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// True for the first core that is to say that a peer leaves checksums to others.
+    pub(in crate::engine) fn may_say_unfilled(&self) -> bool {
+        self.siblings.as_ref().is_none_or(|siblings| siblings.ports.may_say_unfilled())
+    }
+
     /// True while acknowledgments of cookies are looked for at a listener.
     pub(in crate::engine) fn takes_cookies(&self, listener: &Listener) -> bool {
         let elsewhere = || self.siblings.as_ref().and_then(|siblings| siblings.ports.last_cookie());

@@ -1,9 +1,9 @@
 //! On which cores a port is open.
 //!
 //! Written when a service opens a port, read by a core where a packet finds none. One word a port, a bit for each core; ports that were opened stay so.
-//! Also known to all: that SYNs were answered with cookies, wherever the acknowledgments arrive.
+//! Also known to all: that SYNs were answered with cookies, wherever the acknowledgments arrive, and what is said once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::link::interface::Transport;
 use crate::time::Instant;
@@ -15,12 +15,14 @@ pub(super) struct OpenPorts {
     udp: Box<[AtomicU64]>,
     /// When a SYN was last answered with a cookie, in nanoseconds, plus one; 0 for never.
     cookies: AtomicU64,
+    /// It was said that a peer leaves checksums to others.
+    said_unfilled: AtomicBool,
 }
 
 impl OpenPorts {
     pub(super) fn new() -> Self {
         let ports = || (0..=u16::MAX).map(|_| AtomicU64::new(0)).collect();
-        Self { tcp: ports(), udp: ports(), cookies: AtomicU64::new(0) }
+        Self { tcp: ports(), udp: ports(), cookies: AtomicU64::new(0), said_unfilled: AtomicBool::new(false) }
     }
 
     /// A core has opened a port.
@@ -44,6 +46,11 @@ impl OpenPorts {
     /// When that was last.
     pub(super) fn last_cookie(&self) -> Option<Instant> {
         self.cookies.load(Ordering::Relaxed).checked_sub(1).map(Instant::from_ns)
+    }
+
+    /// True for the first core that is to say that a peer leaves checksums to others.
+    pub(super) fn may_say_unfilled(&self) -> bool {
+        !self.said_unfilled.swap(true, Ordering::Relaxed)
     }
 
     const fn of(&self, transport: Transport) -> &[AtomicU64] {

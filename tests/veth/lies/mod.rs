@@ -88,6 +88,10 @@ const ELSEWHERE: &[(&str, &[Drop])] = &[
     (
         "no lie, but a bound or a state of ours",
         &[
+            Drop::HandOffFull,
+            Drop::HandOffAstray,
+            Drop::ForeignLookupLimited,
+            Drop::ForeignLookupUnsure,
             Drop::NeighborQueueFull,
             Drop::NeighborUnreachable,
             Drop::NoRoute,

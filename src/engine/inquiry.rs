@@ -1,0 +1,242 @@
+//! Questions of other threads about what only an engine knows, answered between two packets.
+//!
+//! An [`Inquirer`] reads the engine's cards without it, and asks for the rest: it leaves a question, rings, and waits for the answer, which comes over
+//! a channel of its own. The engine answers one question a turn, about at most [`limits::INQUIRED_PER_TURN`] connections, and never waits. A full
+//! queue of questions, or an engine that has ended, is an answer too. Nothing here panics.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use crossbeam::queue::ArrayQueue;
+
+use super::clock::{Clock as _, MonotonicClock};
+use super::core::Core;
+use super::mailbox::Bell;
+use super::report::{Report, TcpReport};
+use super::run::Engine;
+use crate::demux::directory::{Card, Reader};
+use crate::demux::{Address, SlotId};
+use crate::device::Device;
+use crate::limits;
+use crate::link::routes::Route;
+use crate::service::Service;
+use crate::tcp::figures::Figures;
+use crate::wire::ethernet::Mac;
+
+/// Asks one engine; any thread may have one.
+#[derive(Clone, Debug)]
+pub struct Inquirer {
+    questions: Arc<ArrayQueue<Question>>,
+    bell: Arc<Bell>,
+    cards: Reader,
+    clock: MonotonicClock,
+}
+
+/// A question, with the way of its answer. The channels have room for it, so that the engine never waits.
+#[derive(Debug)]
+enum Question {
+    Figures { of: Vec<SlotId>, answer: SyncSender<Vec<(SlotId, Figures)>> },
+    Report(SyncSender<Report>),
+    Listeners(SyncSender<Vec<ListenerFigures>>),
+    Neighbors(SyncSender<Vec<NeighborFigures>>),
+    Routes(SyncSender<Vec<(u16, Route)>>),
+}
+
+/// The engine did not answer: it has ended, or is busy with something for longer than anybody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine does not answer")]
+pub struct Silent;
+
+/// A listener or a UDP endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerFigures {
+    /// `tcp` or `udp`.
+    pub transport: &'static str,
+    /// `None` is every address.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// Connections in SYN-RECEIVED, of a listener.
+    pub half_open: Option<usize>,
+    /// The most of them.
+    pub backlog: Option<usize>,
+    /// The only one an endpoint talks to, if it is connected.
+    pub peer: Option<(IpAddr, u16)>,
+}
+
+/// A neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighborFigures {
+    /// Position of the interface.
+    pub interface: u16,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its Ethernet address, once known.
+    pub mac: Option<Mac>,
+    /// The state, as RFC 4861 7.3.2 names it.
+    pub state: &'static str,
+}
+
+impl Inquirer {
+    /// Cards from a slot on, without asking the engine.
+    pub fn cards_from(&self, slot: u32) -> impl Iterator<Item = Card> {
+        self.cards.cards_from(slot)
+    }
+
+    /// How old a connection is.
+    pub fn age(&self, card: &Card) -> Duration {
+        self.clock.now().since(card.born)
+    }
+
+    /// The figures of connections; what has ended is left out. Of more than [`limits::INQUIRED_PER_TURN`] the first are told.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn figures(&self, of: Vec<SlotId>) -> Result<Vec<(SlotId, Figures)>, Silent> {
+        self.ask(|answer| Question::Figures { of, answer })
+    }
+
+    /// What the engine has counted so far. How many connections are in TIME-WAIT it does not count for this: all count as open.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn report(&self) -> Result<Report, Silent> {
+        self.ask(Question::Report)
+    }
+
+    /// Listeners and endpoints.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn listeners(&self) -> Result<Vec<ListenerFigures>, Silent> {
+        self.ask(Question::Listeners)
+    }
+
+    /// Neighbours of all interfaces.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn neighbors(&self) -> Result<Vec<NeighborFigures>, Silent> {
+        self.ask(Question::Neighbors)
+    }
+
+    /// Routes beyond the networks of the addresses, each with its interface.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn routes(&self) -> Result<Vec<(u16, Route)>, Silent> {
+        self.ask(Question::Routes)
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(SyncSender<T>) -> Question) -> Result<T, Silent> {
+        let (answer, answers): (_, Receiver<T>) = sync_channel(1);
+        self.questions.push(question(answer)).map_err(|_| Silent)?;
+        self.bell.ring();
+        answers.recv_timeout(limits::INQUIRY_PATIENCE).map_err(|_| Silent)
+    }
+}
+
+/// The engine's end.
+#[derive(Debug)]
+pub(super) struct Inquiries(Arc<ArrayQueue<Question>>);
+
+impl Default for Inquiries {
+    fn default() -> Self {
+        Self(Arc::new(ArrayQueue::new(limits::INQUIRIES)))
+    }
+}
+
+impl Inquiries {
+    /// True when somebody asks.
+    #[inline]
+    pub(super) fn wait(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+impl<D: Device, S: Service> Engine<D, S> {
+    /// For other threads: who asks this engine, also while it runs. To be made once it has been joined to its siblings.
+    pub fn inquirer(&mut self) -> Inquirer {
+        Inquirer {
+            clock: self.clock(),
+            questions: Arc::clone(&self.core.inquiries.0),
+            bell: self.bell(),
+            cards: self.core.directory.reader(),
+        }
+    }
+
+    /// Answers the next question.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn answer_question(&mut self) -> bool {
+        let Some(question) = self.core.inquiries.0.pop() else { return false };
+        // Nobody may be waiting any more.
+        let _ = match question {
+            Question::Figures { of, answer } => answer.try_send(self.core.figures(&of)).is_ok(),
+            Question::Report(answer) => answer.try_send(self.light_report()).is_ok(),
+            Question::Listeners(answer) => answer.try_send(self.core.listener_figures()).is_ok(),
+            Question::Neighbors(answer) => answer.try_send(self.core.neighbor_figures()).is_ok(),
+            Question::Routes(answer) => answer.try_send(self.core.all_routes()).is_ok(),
+        };
+        true
+    }
+
+    /// A report that looks at no connection.
+    fn light_report(&mut self) -> Report {
+        let tcp = TcpReport {
+            open: self.core.flows.len(),
+            time_wait: 0,
+            buffered_bytes: self.core.pool.in_use(),
+            buffer_bytes: self.core.pool.allocated(),
+        };
+        self.report_with(tcp)
+    }
+}
+
+impl<D: Device> Core<D> {
+    fn figures(&self, of: &[SlotId]) -> Vec<(SlotId, Figures)> {
+        let some = of.iter().take(limits::INQUIRED_PER_TURN);
+        some.filter_map(|&id| Some((id, self.flows.find(id)?.tcb.figures(&self.config.tcp)))).collect()
+    }
+
+    fn listener_figures(&self) -> Vec<ListenerFigures> {
+        let tcp = self.listeners.iter().map(|(address, port, listener)| ListenerFigures {
+            transport: "tcp",
+            address: address.map(Address::ip),
+            port,
+            half_open: Some(listener.half_open),
+            backlog: Some(listener.backlog),
+            peer: None,
+        });
+        let udp = self.endpoints.iter().map(|(address, port, endpoint)| ListenerFigures {
+            transport: "udp",
+            address: address.map(Address::ip),
+            port,
+            half_open: None,
+            backlog: None,
+            peer: endpoint.peer.map(|(address, port)| (address.ip(), port)),
+        });
+        tcp.chain(udp).collect()
+    }
+
+    fn neighbor_figures(&self) -> Vec<NeighborFigures> {
+        let of_link = |(interface, link): (usize, &super::core::Link<D::Frame>)| {
+            let known: Vec<_> = link
+                .neighbors
+                .iter()
+                .map(|(hop, mac, state)| NeighborFigures { interface: interface as u16, ip: hop.ip, mac, state })
+                .collect();
+            known
+        };
+        self.links.iter().enumerate().flat_map(of_link).collect()
+    }
+
+    fn all_routes(&self) -> Vec<(u16, Route)> {
+        let of_link = |(interface, link): (usize, &super::core::Link<D::Frame>)| {
+            link.interface.routes.iter().map(move |&route| (interface as u16, route)).collect::<Vec<_>>()
+        };
+        self.links.iter().enumerate().flat_map(of_link).collect()
+    }
+}

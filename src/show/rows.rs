@@ -1,0 +1,196 @@
+//! The objects of an answer. Their fields are the contract of `ringway show --json`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Serialize;
+
+use crate::demux::directory::Card;
+use crate::engine::counters::Counters;
+use crate::engine::inquiry::{ListenerFigures, NeighborFigures};
+use crate::engine::report::{QueueReport, Report, TcpReport};
+use crate::link::routes::Route;
+use crate::metrics::row::SCHEMA;
+use crate::tcp::figures::Figures;
+
+/// A row, with what every event begins with.
+#[derive(Serialize)]
+pub(super) struct Event<T> {
+    schema: u32,
+    event: &'static str,
+    #[serde(flatten)]
+    row: T,
+}
+
+impl<T: Serialize> Event<T> {
+    /// Adds the line of a row.
+    pub(super) fn write(event: &'static str, row: T, out: &mut Vec<u8>) {
+        let before = out.len();
+        if serde_json::to_writer(&mut *out, &Self { schema: SCHEMA, event, row }).is_err() {
+            // Not even half a line is left.
+            out.truncate(before);
+            return;
+        }
+        out.push(b'\n');
+    }
+}
+
+/// A connection.
+#[derive(Serialize)]
+pub(super) struct Connection<'a> {
+    state: &'static str,
+    local: SocketAddr,
+    remote: SocketAddr,
+    interface: &'a str,
+    worker: u16,
+    age_ns: u64,
+    #[serde(flatten)]
+    figures: Option<Inside>,
+}
+
+/// What its owner tells of it.
+#[derive(Serialize)]
+struct Inside {
+    receive_queue: usize,
+    send_queue: usize,
+    congestion: &'static str,
+    cwnd: u32,
+    ssthresh: Option<u32>,
+    srtt_ns: Option<u64>,
+    rto_ns: u64,
+    mss: u16,
+    retransmitted: u64,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(card: &Card, age_ns: u64, interface: &'a str, figures: Option<&Figures>) -> Self {
+        Self {
+            state: figures.map_or(card.state, |figures| figures.state).name(),
+            local: card.key.local_socket(),
+            remote: card.key.remote_socket(),
+            interface,
+            worker: card.owner,
+            age_ns,
+            figures: figures.map(|figures| Inside {
+                receive_queue: figures.unread,
+                send_queue: figures.unacknowledged,
+                congestion: figures.congestion.name(),
+                cwnd: figures.cwnd,
+                ssthresh: figures.ssthresh,
+                srtt_ns: figures.srtt_ns,
+                rto_ns: figures.rto_ns,
+                mss: figures.mss,
+                retransmitted: figures.retransmitted,
+            }),
+        }
+    }
+}
+
+/// A listener or an endpoint.
+#[derive(Serialize)]
+pub(super) struct Listener {
+    transport: &'static str,
+    local: String,
+    worker: usize,
+    half_open: Option<usize>,
+    backlog: Option<usize>,
+    peer: Option<SocketAddr>,
+}
+
+impl Listener {
+    pub(super) fn new(worker: usize, of: &ListenerFigures) -> Self {
+        let local = of.address.map_or_else(|| format!("*:{}", of.port), |address| SocketAddr::new(address, of.port).to_string());
+        Self {
+            transport: of.transport,
+            local,
+            worker,
+            half_open: of.half_open,
+            backlog: of.backlog,
+            peer: of.peer.map(|(address, port)| SocketAddr::new(address, port)),
+        }
+    }
+}
+
+/// What one worker has counted.
+#[derive(Serialize)]
+pub(super) struct Counted {
+    worker: usize,
+    counters: Counters,
+    drops: BTreeMap<&'static str, u64>,
+    tcp_events: BTreeMap<&'static str, u64>,
+    tcp: TcpReport,
+    neighbors: usize,
+    kept: usize,
+    timers: usize,
+    busy_share: f64,
+}
+
+impl Counted {
+    /// `waiting` of its connections are in TIME-WAIT.
+    pub(super) fn new(worker: usize, waiting: usize, report: Report) -> Self {
+        let Report { counters, drops, tcp_events, tcp, neighbors, kept, timers, busy_share, .. } = report;
+        let tcp = TcpReport { open: tcp.open.saturating_sub(waiting), time_wait: waiting, ..tcp };
+        Self { worker, counters, drops, tcp_events, tcp, neighbors, kept, timers, busy_share }
+    }
+}
+
+/// A queue.
+#[derive(Serialize)]
+pub(super) struct Queue<'a> {
+    name: &'a str,
+    worker: usize,
+    #[serde(flatten)]
+    queue: QueueReport,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) const fn new(worker: usize, name: &'a str, queue: QueueReport) -> Self {
+        Self { name, worker, queue }
+    }
+}
+
+/// A neighbour, as one worker knows it.
+#[derive(Serialize)]
+pub(super) struct Neighbor<'a> {
+    interface: &'a str,
+    worker: usize,
+    address: IpAddr,
+    mac: Option<String>,
+    state: &'static str,
+}
+
+impl<'a> Neighbor<'a> {
+    pub(super) fn new(worker: usize, interface: &'a str, of: &NeighborFigures) -> Self {
+        Self { interface, worker, address: of.ip, mac: of.mac.map(|mac| mac.to_string()), state: of.state }
+    }
+}
+
+/// A route, the same at all workers.
+#[derive(Serialize)]
+pub(super) struct Hop<'a> {
+    interface: &'a str,
+    to: String,
+    via: Option<IpAddr>,
+    source: Option<IpAddr>,
+}
+
+impl<'a> Hop<'a> {
+    pub(super) fn new(interface: &'a str, route: &Route) -> Self {
+        Self { interface, to: route.to.to_string(), via: route.via, source: route.source }
+    }
+}
+
+/// The last line of an answer.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    pub(super) rows: u64,
+    /// There are more than were asked for.
+    pub(super) more: bool,
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Serialize)]
+pub(super) struct Refused<'a> {
+    pub(super) what: &'a str,
+    pub(super) why: String,
+}

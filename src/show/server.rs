@@ -1,0 +1,235 @@
+//! The control socket: who connects asks one question and reads the answer.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mio::net::{UnixListener, UnixStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::request::Request;
+use super::rows::{Event, Refused};
+use super::walk::Walk;
+use crate::engine::Inquirer;
+use crate::error::SetupError;
+use crate::limits;
+
+/// The thread that answers. Dropped, it ends and its socket goes.
+#[derive(Debug)]
+pub struct Show {
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Show {
+    /// Opens the socket at `path` and answers for these engines, in the order of their numbers; `interfaces` are the names of theirs.
+    ///
+    /// # Errors
+    /// The path is in use by another process, or by something that is no socket, or cannot be written.
+    pub fn start(path: &Path, cores: Vec<Inquirer>, interfaces: Vec<String>) -> Result<Self, SetupError> {
+        let refused = |error: io::Error| {
+            SetupError::environment(format!("cannot open the control socket {}", path.display()), error.to_string())
+                .mend("--control PATH, or --control off")
+        };
+        let listener = bind(path).map_err(refused)?;
+        let poll = Poll::new().map_err(refused)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(refused)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut server = Server { poll, listener, clients: Vec::new(), cores, interfaces, stop: Arc::clone(&stop) };
+        server.poll.registry().register(&mut server.listener, LISTENER, Interest::READABLE).map_err(refused)?;
+        let thread = thread::Builder::new().name("ringway-show".to_owned()).spawn(move || server.run()).map_err(refused)?;
+        Ok(Self { path: path.to_owned(), stop, waker, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Binds the socket so that nobody else can open it. One that a process left behind which was killed gives way.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    if fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
+        match StdStream::connect(path) {
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there")),
+            Err(_) => fs::remove_file(path)?,
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+struct Server {
+    poll: Poll,
+    listener: UnixListener,
+    clients: Vec<Client>,
+    cores: Vec<Inquirer>,
+    interfaces: Vec<String>,
+    stop: Arc<AtomicBool>,
+}
+
+struct Client {
+    token: Token,
+    stream: UnixStream,
+    request: Vec<u8>,
+    walk: Option<Walk>,
+    /// Of the answer, what the client has not taken yet.
+    out: Vec<u8>,
+    taken: usize,
+    /// The answer is complete, but for `out`.
+    complete: bool,
+    /// It may be written to, as far as is known.
+    writable: bool,
+}
+
+/// What becomes of a client.
+#[derive(PartialEq, Eq)]
+enum Then {
+    /// It is to be turned to again at once.
+    Again,
+    /// It has to do something first.
+    Wait,
+    /// It is over.
+    End,
+}
+
+impl Server {
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(limits::SHOW_CLIENTS + 2);
+        let mut next = FIRST_CLIENT;
+        let mut busy = false;
+        while !self.stop.load(Ordering::Relaxed) {
+            let wait = busy.then_some(Duration::ZERO);
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    tracing::warn!("the control socket is not served any more: {error}");
+                    return;
+                }
+                _ => {}
+            }
+            for event in &events {
+                if let Some(client) = self.clients.iter_mut().find(|client| client.token == event.token()) {
+                    client.writable |= event.is_writable();
+                }
+            }
+            self.accept(&mut next);
+            let (cores, interfaces) = (&self.cores, &self.interfaces);
+            busy = false;
+            self.clients.retain_mut(|client| {
+                let then = client.go_on(cores, interfaces);
+                busy |= then == Then::Again;
+                then != Then::End
+            });
+        }
+    }
+
+    /// Takes those who connect, as long as there is room: the others wait in the socket's own queue.
+    fn accept(&mut self, next: &mut usize) {
+        while self.clients.len() < limits::SHOW_CLIENTS {
+            let Ok((mut stream, _)) = self.listener.accept() else { return };
+            let token = Token(*next);
+            *next = next.wrapping_add(1).max(FIRST_CLIENT);
+            if self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
+                let (request, out) = (Vec::new(), Vec::new());
+                self.clients.push(Client { token, stream, request, walk: None, out, taken: 0, complete: false, writable: true });
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Reads the request, makes a piece of the answer, writes what it takes.
+    fn go_on(&mut self, cores: &[Inquirer], interfaces: &[String]) -> Then {
+        if self.walk.is_none() && !self.complete {
+            match self.read_request() {
+                Ok(true) => {}
+                Ok(false) => return Then::Wait,
+                Err(_) => return Then::End,
+            }
+        }
+        if self.taken == self.out.len() && !self.complete {
+            self.out.clear();
+            self.taken = 0;
+            if let Some(walk) = &mut self.walk {
+                self.complete = !walk.step(cores, interfaces, &mut self.out);
+            }
+        }
+        while let Some(rest) = self.out.get(self.taken..).filter(|rest| !rest.is_empty()) {
+            if !self.writable {
+                return Then::Wait;
+            }
+            match self.stream.write(rest) {
+                Ok(0) => return Then::End,
+                Ok(count) => self.taken += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Then::End,
+            }
+        }
+        if self.complete { Then::End } else { Then::Again }
+    }
+
+    /// True once the request is there, or is refused.
+    fn read_request(&mut self) -> io::Result<bool> {
+        let mut room = [0; 512];
+        loop {
+            match self.stream.read(&mut room) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.request.extend_from_slice(&room[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            if let Some(end) = self.request.iter().position(|&byte| byte == b'\n') {
+                self.take_request(end);
+                return Ok(true);
+            }
+            if self.request.len() > limits::SHOW_REQUEST {
+                self.refuse("it is longer than any".to_owned());
+                return Ok(true);
+            }
+        }
+    }
+
+    fn take_request(&mut self, end: usize) {
+        match serde_json::from_slice::<Request>(&self.request[..end]) {
+            Err(error) => self.refuse(error.to_string()),
+            Ok(request) => match request.unknown_state() {
+                Some(name) => self.refuse(format!("there is no state '{name}'")),
+                None => self.walk = Some(Walk::new(request)),
+            },
+        }
+    }
+
+    fn refuse(&mut self, why: String) {
+        Event::write("error", Refused { what: "cannot read the request", why }, &mut self.out);
+        self.complete = true;
+    }
+}
+
+const WAKER: Token = Token(0);
+const LISTENER: Token = Token(1);
+const FIRST_CLIENT: usize = 2;

@@ -1,0 +1,156 @@
+//! One answer, made piece by piece: so that a client that takes a million rows costs no memory, and others have their turn.
+
+use std::collections::HashMap;
+
+use super::request::{Request, What};
+use super::rows::{Connection, Counted, Event, Hop, Listener, Neighbor, Queue, Refused, Summary};
+use crate::demux::directory::Card;
+use crate::engine::Inquirer;
+use crate::engine::inquiry::Silent;
+use crate::limits;
+use crate::tcp::State;
+use crate::time::span_ns;
+
+/// Cards that one piece looks at, at most.
+const LOOKED_AT: usize = 16_384;
+
+/// How far an answer is.
+#[derive(Debug)]
+pub(super) struct Walk {
+    request: Request,
+    /// The worker whose turn it is.
+    worker: usize,
+    /// The slot of its next card.
+    slot: u32,
+    rows: u64,
+}
+
+impl Walk {
+    pub(super) const fn new(request: Request) -> Self {
+        Self { request, worker: 0, slot: 0, rows: 0 }
+    }
+
+    /// Adds the next piece to `out`, some rows or none. False once the answer is complete.
+    pub(super) fn step(&mut self, cores: &[Inquirer], interfaces: &[String], out: &mut Vec<u8>) -> bool {
+        let left = self.request.limit.unwrap_or(u64::MAX).saturating_sub(self.rows);
+        let Some(core) = cores.get(self.worker) else {
+            Event::write("summary", Summary { rows: self.rows, more: false }, out);
+            return false;
+        };
+        if left == 0 {
+            Event::write("summary", Summary { rows: self.rows, more: true }, out);
+            return false;
+        }
+        let made = match self.request.show {
+            What::Connections => self.connections(core, interfaces, left, out),
+            _ => self.worker(core, interfaces, left, out),
+        };
+        match made {
+            Ok(()) => true,
+            Err(Silent) => {
+                let what = format!("cannot ask worker {}", self.worker);
+                Event::write("error", Refused { what: &what, why: Silent.to_string() }, out);
+                false
+            }
+        }
+    }
+
+    /// The next connections of a worker.
+    fn connections(&mut self, core: &Inquirer, interfaces: &[String], left: u64, out: &mut Vec<u8>) -> Result<(), Silent> {
+        let most = limits::INQUIRED_PER_TURN.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut found: Vec<Card> = Vec::with_capacity(most);
+        let mut last = None;
+        for card in core.cards_from(self.slot).take(LOOKED_AT) {
+            last = Some(card.id.slot);
+            if self.request.wants(&card) {
+                found.push(card);
+            }
+            if found.len() == most {
+                break;
+            }
+        }
+        match last {
+            Some(last) => self.slot = last.saturating_add(1),
+            None => (self.worker, self.slot) = (self.worker + 1, 0),
+        }
+        let figures = match self.request.brief {
+            true => None,
+            false if found.is_empty() => None,
+            false => Some(core.figures(found.iter().map(|card| card.id).collect())?.into_iter().collect::<HashMap<_, _>>()),
+        };
+        for card in &found {
+            let inside = figures.as_ref().map(|figures| figures.get(&card.id));
+            if inside == Some(None) {
+                // It has ended meanwhile.
+                continue;
+            }
+            let interface = name_of(interfaces, card.key.link.interface);
+            let row = Connection::new(card, span_ns(core.age(card)), interface, inside.flatten());
+            Event::write("connection", row, out);
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    /// Everything of a worker that is not long.
+    fn worker(&mut self, core: &Inquirer, interfaces: &[String], left: u64, out: &mut Vec<u8>) -> Result<(), Silent> {
+        let (worker, before) = (self.worker, self.rows);
+        self.worker += 1;
+        let request = &self.request;
+        let mut rows = 0;
+        let mut may = || {
+            rows += 1;
+            rows <= left
+        };
+        match request.show {
+            What::Connections => {}
+            What::Listeners => {
+                for listener in core.listeners()? {
+                    let (addresses, ports) = match listener.peer {
+                        Some((address, port)) => (vec![listener.address, Some(address)], vec![listener.port, port]),
+                        None => (vec![listener.address], vec![listener.port]),
+                    };
+                    if request.wants_ends(&addresses, &ports) && may() {
+                        Event::write("listener", Listener::new(worker, &listener), out);
+                    }
+                }
+            }
+            What::Counters => {
+                let waiting = core.cards_from(0).filter(|card| card.state == State::TimeWait).count();
+                let report = core.report()?;
+                may();
+                Event::write("counters", Counted::new(worker, waiting, report), out);
+            }
+            What::Queues => {
+                for queue in core.report()?.queues {
+                    if may() {
+                        Event::write("queue", Queue::new(worker, name_of(interfaces, queue.interface), queue), out);
+                    }
+                }
+            }
+            What::Neighbors => {
+                for neighbor in core.neighbors()? {
+                    if request.wants_ends(&[Some(neighbor.ip)], &[]) && may() {
+                        Event::write("neighbor", Neighbor::new(worker, name_of(interfaces, neighbor.interface), &neighbor), out);
+                    }
+                }
+            }
+            // The same everywhere.
+            What::Routes if worker > 0 => {}
+            What::Routes => {
+                for (interface, route) in core.routes()? {
+                    let via = route.via.into_iter().chain([route.to.address]).map(Some).collect::<Vec<_>>();
+                    if request.wants_ends(&via, &[]) && may() {
+                        Event::write("route", Hop::new(name_of(interfaces, interface), &route), out);
+                    }
+                }
+            }
+        }
+        self.rows = before + rows.min(left);
+        Ok(())
+    }
+}
+
+fn name_of(interfaces: &[String], position: u16) -> &str {
+    interfaces.get(usize::from(position)).map_or("?", String::as_str)
+}
