@@ -1,9 +1,15 @@
 //! The program whose instructions `scripts/bench.sh --count` counts: one path of the engine, repeated.
 //!
 //!     count udp_echo|tcp_request_reply|syn_to_syn_received|syn_cookie REPETITIONS
+//!     count timer_arm|timer_cancel|timer_expire REPETITIONS OTHERS
+//!     count timer_life REPETITIONS
 //!
+//! The paths of timers are those of the wheel alone, with so many others armed.
 //! The engine runs over a device in memory that hands it prepared packets and takes back what it sends; nothing else is in the
 //! loop but the writing of the next request. Two runs with different repetitions give the cost of one.
+
+#[path = "count/timers.rs"]
+mod timers;
 
 use std::cell::Cell;
 use std::net::Ipv4Addr;
@@ -37,13 +43,22 @@ const IP_PAYLOAD_AT: usize = 34;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let [path, repetitions] = &arguments[..] else { return usage() };
-    let Ok(repetitions) = repetitions.parse::<u32>() else { return usage() };
+    let [path, numbers @ ..] = &arguments[..] else { return usage() };
+    let Ok(numbers) = numbers.iter().map(|number| number.parse()).collect::<Result<Vec<u32>, _>>() else { return usage() };
+    let (repetitions, others) = match numbers[..] {
+        [repetitions] => (repetitions, 0),
+        [repetitions, others] => (repetitions, others),
+        _ => return usage(),
+    };
     let done = match path.as_str() {
         "udp_echo" => udp_echo(repetitions),
         "tcp_request_reply" => tcp_request_reply(repetitions),
         "syn_to_syn_received" => answered_syns(World::new(repetitions), repetitions),
         "syn_cookie" => answered_syns(World::with_backlog(repetitions, 0), repetitions),
+        "timer_arm" => timers::arm(repetitions, others),
+        "timer_cancel" => timers::cancel(repetitions, others),
+        "timer_expire" => timers::expire(repetitions, others),
+        "timer_life" => timers::live(repetitions),
         _ => return usage(),
     };
     if done == repetitions {
@@ -55,6 +70,8 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!("usage: count udp_echo|tcp_request_reply|syn_to_syn_received|syn_cookie REPETITIONS");
+    eprintln!("       count timer_arm|timer_cancel|timer_expire REPETITIONS OTHERS");
+    eprintln!("       count timer_life REPETITIONS");
     ExitCode::from(2)
 }
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Counts the instructions of four paths over the in-memory device: figures that repeat on any machine.
+# Counts the instructions of four paths over the in-memory device, and of timers: figures that repeat on any machine.
 #
 #   scripts/bench.sh --count [--check | --write]
 #
 #   --count   prints instructions per UDP echo, per TCP request and reply, per SYN until SYN-RECEIVED, and per SYN
-#             answered with a cookie
+#             answered with a cookie; then per timer armed, cancelled and expired, with few and with many others armed
 #   --check   compares with benches/counts.json: fails above 3 % with the same rustc, libc and valgrind, and only
-#             reports the difference with others
+#             reports the difference with others. Fails too when a timer among 4 million costs 5 % more or less than
+#             one among 1,000, with any versions
 #   --write   puts the figures into benches/counts.json, with the versions they were made with
 
 source "$(dirname "$0")/common.sh"
@@ -17,6 +18,10 @@ paths=(udp_echo tcp_request_reply syn_to_syn_received syn_cookie)
 # The cost of a path is the difference of two runs, divided: what happens once falls out.
 few=1000
 many=3000
+timer_paths=(timer_arm timer_cancel timer_expire)
+few_timers=1000
+many_timers=4000000
+timer_limit_percent=5
 
 count='' check='' write=''
 while [[ $# -gt 0 ]]; do
@@ -31,10 +36,10 @@ while [[ $# -gt 0 ]]; do
 done
 [[ -n $count && $check$write != 11 ]] || { usage >&2; exit 2; }
 
-# instructions PATH REPETITIONS
+# instructions PATH REPETITIONS [OTHERS]
 instructions() {
     local log
-    log=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1) || die "the counted program failed:
+    log=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$@" 2>&1) || die "the counted program failed:
 $log"
     sed -n 's/^==[0-9]*== Collected : \([0-9]*\).*/\1/p' <<<"$log"
 }
@@ -98,6 +103,34 @@ for path in "${paths[@]}"; do
     fi
 done
 
+# Timers: the two sizes are compared with each other, so versions do not matter.
+uneven=''
+nothing=$(instructions timer_life 0)
+printf '\n%-20s %12s %12s %9s\n' timer "of $few_timers" "of $many_timers" change
+# compare_timers PATH FEW MANY LEAST: the change must lie between LEAST and the limit, in per cent.
+compare_timers() {
+    change=$(awk -v many="$3" -v few="$2" 'BEGIN { printf "%+.2f", (few > 0 ? (many - few) * 100 / few : 1000) }')
+    printf '%-20s %12d %12d %8s%%\n' "$1" "$2" "$3" "$change"
+    if awk -v change="$change" -v least="$4" -v most="$timer_limit_percent" 'BEGIN { exit !(change < least || change > most) }'; then
+        uneven+=" $1"
+    fi
+}
+for path in "${timer_paths[@]}"; do
+    for others in "$few_timers" "$many_timers"; do
+        counts[$others]=$((($(instructions "$path" "$many" "$others") - $(instructions "$path" "$few" "$others")) / (many - few)))
+    done
+    compare_timers "$path" "${counts[$few_timers]}" "${counts[$many_timers]}" "-$timer_limit_percent"
+done
+# A whole life, armed among each other until all have expired, may cost less: neighbours share the looks at their slot.
+for timers in "$few_timers" "$many_timers"; do
+    counts[$timers]=$((($(instructions timer_life "$timers") - nothing) / timers))
+done
+compare_timers timer_life "${counts[$few_timers]}" "${counts[$many_timers]}" -100
+
+if [[ -n $check && -n $uneven ]]; then
+    say "a timer does not cost the same among $few_timers and among $many_timers:$uneven"
+    exit 4
+fi
 [[ -n $check && -n $worse ]] || exit 0
 if [[ -n $same ]]; then
     say "more than $limit_percent % above the committed counts:$worse"
