@@ -94,6 +94,8 @@ pub const SILENT_HOPS: usize = 16;
 /// Errors about the size of datagrams that are believed in a second although anybody may have made them up, those about endpoints with no one peer; and
 /// the most at once.
 pub const UNSURE_PATH_MTUS: u32 = 100;
+/// Ports that are given out when a caller does not choose one: the dynamic ones of RFC 6335 and those Linux adds.
+pub const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 32_768..=65_535;
 /// Counters of source ports, so that those of one destination tell little of how busy others are (RFC 6056 3.3.4).
 pub const PORT_COUNTERS: usize = 64;
 /// Source ports that are tried for each receive queue of a NIC, so that replies arrive on a wanted one: of independent tries all fail once in ten million

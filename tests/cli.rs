@@ -330,6 +330,30 @@ fn options_of_the_engine_are_refused_where_they_mean_nothing() {
 }
 
 #[test]
+fn a_ramp_that_cannot_be_run_says_what_would_mend_it() {
+    let lines = [
+        "load tcp --to 10.0.0.2:7 -i veth0 -a 10.0.0.16/24 --ramp 1K -P 40000",
+        "load tcp --to 10.0.0.2:7 -i veth0 -a 10.0.0.16/24 --ramp 1K -P 100000 --sources 4",
+        "load tcp --to 10.0.0.2:7 -i veth0 -a 10.0.0.16/24 --ramp 1K -P 2M",
+        "load udp --to 10.0.0.2:7 -i veth0 -a 10.0.0.16/24 --ramp 1K",
+        "load tcp --to 127.0.0.1:7 --stack kernel --ramp 1K",
+        "load tcp --to 10.0.0.2:7 --ramp 1K --churn",
+        "load tcp --to 10.0.0.2:7 --hold 5s",
+        "load tcp --to 10.0.0.2:7 --ramp 1K --hold 5s -t 5s",
+        "load tcp --to 10.0.0.2:7 --ramp 1K --hold 1s",
+        "load tcp --to 10.0.0.2:7 --ramp fast",
+        "load tcp --to 10.0.0.2:7 --ramp 1K --active 1",
+    ];
+    let mut shown = String::new();
+    for line in lines {
+        let output = ringway(line);
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", text(&output.stderr));
+        shown.push_str(&format!("$ ringway {line}\n{}", text(&output.stderr)));
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
 fn steer_lists_its_program_without_any_rights() {
     let output = ringway("steer --dump -a 10.0.0.2/24");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

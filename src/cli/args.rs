@@ -133,9 +133,21 @@ pub(crate) struct LoadArgs {
     #[arg(short = 'O', long, value_name = "DURATION", value_parser = number::duration, default_value = "1s")]
     pub(crate) warmup: Duration,
 
-    /// Source addresses to use, counted up from the first
-    #[arg(long, value_name = "N", value_parser = sources, default_value = "1")]
-    pub(crate) sources: u32,
+    /// Source addresses to use, counted up from the first [default: those of -a]
+    #[arg(long, value_name = "N", value_parser = sources)]
+    pub(crate) sources: Option<u32>,
+
+    /// Open the connections at a rate per second and hold them all (TCP); without it one after the other
+    #[arg(long, value_name = "R", value_parser = ramp, conflicts_with = "churn")]
+    pub(crate) ramp: Option<f64>,
+
+    /// With --ramp: how long they stay open after it, warm-up and measured time together
+    #[arg(long, value_name = "DURATION", value_parser = run_time, requires = "ramp", conflicts_with = "duration")]
+    pub(crate) hold: Option<Duration>,
+
+    /// With --ramp: the share of the connections that carries messages [default: 100%]
+    #[arg(long, value_name = "PERCENT", value_parser = number::percent, requires = "ramp")]
+    pub(crate) active: Option<u32>,
 
     /// Connect, one exchange, close, again; WHO closes first: client|server|rst [default of WHO: client]
     #[arg(long, value_name = "WHO", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "client", hide_possible_values = true)]
@@ -315,6 +327,13 @@ fn sources(text: &str) -> Result<u32, SetupError> {
     whole(text, "the number of source addresses", 1, 65_536)
 }
 
+fn ramp(text: &str) -> Result<f64, SetupError> {
+    number::rate(text).map_err(|_| {
+        let why = "a ramp is a number of connections per second above 0, with K, M or G for thousands, millions and billions";
+        SetupError::usage(format!("cannot read the ramp '{text}'"), why).mend("--ramp 50K")
+    })
+}
+
 fn rounds(text: &str) -> Result<u32, SetupError> {
     whole(text, "the number of rounds", 1, 1000)
 }
@@ -431,7 +450,8 @@ due, with the uncorrected figure beside it; a closed loop has no due time.
 A message is lost when no answer came within 1 s of that moment.
 --churn=server needs a service that closes first, such as daytime.
 --fail-if takes p50 p90 p99 p999 p9999 max mean (durations, of the corrected
-round trip where there is one), lost, late (counts) and rate, with > < >= <=.
+round trip where there is one), lost, late (counts), rate, and after a ramp
+open (connections at its end), with > < >= <=.
 The keys of --set are listed by: ringway serve --help
 
 Examples:
@@ -441,7 +461,11 @@ Examples:
     sudo ringway load tcp --to 10.0.0.2:7 -i veth1 -a 10.0.0.1/24 -P 10 \\
       --rate 100K --fail-if 'p99>50us' --fail-if 'lost>0'
   The same over the kernel's sockets:
-    ringway load tcp --to 10.0.0.2:7 --stack kernel -P 10 --rate 100K";
+    ringway load tcp --to 10.0.0.2:7 --stack kernel -P 10 --rate 100K
+  A million connections, one in a hundred of which talks, for a minute:
+    sudo ringway load tcp --to 10.0.0.2:7 -i veth1 -a 10.0.0.16/24 \\
+      --sources 32 -P 1048576 --ramp 50K --hold 60s --active 1% \\
+      --set tcp.connections=1048576";
 
 const USAGE_COMPARE: &str = "\
 ringway compare [OPTIONS]

@@ -12,7 +12,7 @@ use super::siblings::Whose;
 use crate::demux::ports::Refused;
 use crate::demux::{Address, FlowKey, SlotId};
 use crate::device::Device;
-use crate::limits;
+use crate::limits::{self, SOURCE_PORTS};
 use crate::link::interface::{Claim, PortClaim, Transport};
 use crate::link::route;
 use crate::rss::port;
@@ -20,9 +20,6 @@ use crate::service::{CallError, Connect, Connection, Context, EndpointId, Info, 
 use crate::tcp::{State, Tcb, Tuning, isn};
 use crate::time::Instant;
 use crate::udp::Endpoint;
-
-/// Ports that are given out when a caller does not choose one: the dynamic ones of RFC 6335 and those Linux adds.
-pub(super) const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 32_768..=65_535;
 
 impl<D: Device> Context for Core<D> {
     fn now(&self) -> Instant {
@@ -354,7 +351,7 @@ impl<D: Device> Core<D> {
     /// A port that the 4-tuple leaves free (RFC 6056 3.3.4, double-hash port selection: ports of one destination do not
     /// tell how busy we are with others), if possible one whose replies arrive on a queue of this core.
     fn free_tcp_port(&mut self, mut key: FlowKey) -> Option<u16> {
-        let span = u32::from(*DYNAMIC_PORTS.end() - *DYNAMIC_PORTS.start()) + 1;
+        let span = u32::from(*SOURCE_PORTS.end() - *SOURCE_PORTS.start()) + 1;
         let (secret, octets) = (self.config.secrets.ports, key.octets());
         let offset = isn::port_offset(&secret, &octets);
         let counter = isn::port_counter(&secret, &octets) as usize % limits::PORT_COUNTERS;
@@ -368,7 +365,7 @@ impl<D: Device> Core<D> {
                 //# port = min_ephemeral + (offset + table[index]) % num_ephemeral;
                 let step = offset.wrapping_add(begin.wrapping_add(used).wrapping_mul(stride)) % span;
                 used += 1;
-                key.local_port = *DYNAMIC_PORTS.start() + step as u16;
+                key.local_port = *SOURCE_PORTS.start() + step as u16;
                 let claim = PortClaim { transport: Transport::Tcp, port: key.local_port };
                 if self.listeners.is_free(key.local_port)
                     && self.claims(key.link.interface, claim)
@@ -387,12 +384,12 @@ impl<D: Device> Core<D> {
     }
 
     fn free_udp_port(&mut self) -> Option<u16> {
-        let span = u32::from(*DYNAMIC_PORTS.end() - *DYNAMIC_PORTS.start()) + 1;
+        let span = u32::from(*SOURCE_PORTS.end() - *SOURCE_PORTS.start()) + 1;
         for _ in 0..span {
             // Without a destination to hash, the counter is: nobody can tell the next from the last.
             let mut count = [0; 40];
             count[..4].copy_from_slice(&self.next_udp_port.to_ne_bytes());
-            let port = *DYNAMIC_PORTS.start() + (isn::port_offset(&self.config.secrets.ports, &count) % span) as u16;
+            let port = *SOURCE_PORTS.start() + (isn::port_offset(&self.config.secrets.ports, &count) % span) as u16;
             self.next_udp_port = self.next_udp_port.wrapping_add(1);
             if self.endpoints.is_free(port) && self.is_free_elsewhere(Transport::Udp, port) {
                 return Some(port);

@@ -38,6 +38,8 @@ pub struct Live {
     pub received: AtomicU64,
     /// Messages lost.
     pub lost: AtomicU64,
+    /// Connections that are open, of a ramp.
+    pub open: AtomicU64,
 }
 
 impl Meter {

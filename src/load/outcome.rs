@@ -11,7 +11,7 @@ use crate::cpu;
 use crate::error::SetupError;
 use crate::metrics::histogram::Recorder;
 use crate::metrics::report::Entry;
-use crate::metrics::row::{Row, Sides};
+use crate::metrics::row::{self, Row, Sides};
 
 /// Counts and distributions of one run, without its warm-up.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,8 @@ pub struct Outcome {
     pub packets: Option<u64>,
     /// Failures and drops by cause.
     pub drops: BTreeMap<String, u64>,
+    /// What became of the connections of a ramp.
+    pub ramp: Option<row::Ramp>,
 }
 
 impl Outcome {
@@ -93,6 +95,15 @@ impl Outcome {
         if let Some(corrupt) = self.first_corrupt {
             return Some(format!("{} answer(s) with wrong bytes; the first: {corrupt}", self.corrupt));
         }
+        match &self.ramp {
+            Some(ramp) if ramp.opened == 0 => {
+                let (refused, timed_out) = (ramp.refused, ramp.timed_out);
+                return Some(format!("no connection was opened: refused {refused}, timed out {timed_out}, other {}", ramp.other));
+            }
+            // Nothing was to be said.
+            Some(ramp) if ramp.active == 0 => return None,
+            _ => {}
+        }
         let causes = self.drops.iter().map(|(cause, n)| format!(", {cause} {n}")).collect::<String>();
         (self.received == 0).then(|| format!("no message was answered in time (sent {}, lost {}{causes})", self.sent, self.lost))
     }
@@ -133,6 +144,7 @@ impl Outcome {
             busy_share: Sides { client: self.busy_share, server: None },
             packets_per_message: self.packets.filter(|_| self.received > 0).map(|n| n as f64 / self.received as f64),
             drops,
+            ramp: self.ramp,
         }
     }
 }
@@ -272,6 +284,17 @@ mod tests {
         let mut half = outcome();
         half.merge(&Outcome { cpu_ns: None, ..outcome() });
         assert_eq!(half.cpu_ns, None, "half a measurement is none");
+    }
+
+    #[test]
+    fn a_ramp_fails_without_connections_and_not_for_lack_of_messages() {
+        let of = |opened, active, refused| {
+            let ramp = row::Ramp { opened, active, refused, ..row::Ramp::default() };
+            Outcome { ramp: Some(ramp), received: 0, ..Outcome::default() }.failure()
+        };
+        assert!(of(0, 0, 7).is_some_and(|why| why.contains("refused 7")));
+        assert_eq!(of(5, 0, 0), None, "all of them are idle");
+        assert!(of(5, 5, 0).is_some_and(|why| why.contains("no message")));
     }
 
     #[test]

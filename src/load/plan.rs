@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::schedule::MESSAGES_IN_FLIGHT;
 use crate::error::SetupError;
+use crate::settings::number;
 use crate::tcp::congestion::Algorithm;
 
 /// What carries the messages.
@@ -46,6 +47,15 @@ pub enum Churn {
     Rst,
 }
 
+/// Connections that are opened at a set rate and held.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ramp {
+    /// Connections opened per second.
+    pub per_s: f64,
+    /// The share of them that carries messages, in parts of [`number::WHOLE`].
+    pub active: u32,
+}
+
 /// A load run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -67,12 +77,16 @@ pub struct Plan {
     pub sources: u32,
     /// Connections that come and go.
     pub churn: Option<Churn>,
+    /// Connections are opened at a rate and held for warm-up and measured time; `None` opens one after the other.
+    pub ramp: Option<Ramp>,
     /// Congestion control of the client's connections; `None` leaves it to the stack.
     pub congestion: Option<Algorithm>,
 }
 
-/// Connections or sockets a run may have at once.
-pub const CONNECTIONS: u32 = 65_536;
+/// Connections a run may have at once.
+pub const CONNECTIONS: u32 = 1 << 20;
+/// The same of a run whose connections are sockets, or come and go.
+pub const SOCKETS: u32 = 65_536;
 /// Largest message on a stream, in bytes.
 pub const STREAM_MESSAGE_BYTES: usize = 16 << 20;
 /// Largest payload of a UDP datagram over IPv4, in bytes.
@@ -85,8 +99,9 @@ impl Plan {
     /// A usage error that names the option.
     pub fn check(&self) -> Result<(), SetupError> {
         let refuse = |what: &str, why: String| Err(SetupError::usage(what, why));
-        if self.connections == 0 || self.connections > CONNECTIONS {
-            return refuse("bad --connections", format!("it must be between 1 and {CONNECTIONS}, not {}", self.connections));
+        let most = if self.carrier == Carrier::Tcp && self.churn.is_none() { CONNECTIONS } else { SOCKETS };
+        if self.connections == 0 || self.connections > most {
+            return refuse("bad --connections", format!("it must be between 1 and {most}, not {}", self.connections));
         }
         if self.sources == 0 {
             return refuse("bad --sources", "at least one source address is needed".into());
@@ -107,6 +122,16 @@ impl Plan {
             Carrier::Udp | Carrier::Raw if self.congestion.is_some() => {
                 return refuse("bad --congestion", "only TCP controls its congestion".into());
             }
+            Carrier::Udp | Carrier::Raw if self.ramp.is_some() => {
+                return refuse("bad --ramp", "only TCP connections are opened".into());
+            }
+            _ => {}
+        }
+        match self.ramp {
+            Some(_) if self.churn.is_some() => return refuse("bad --ramp", "connections that come and go are not held".into()),
+            Some(Ramp { per_s, .. }) if !per_s.is_finite() || per_s <= 0.0 || per_s > 1e9 => {
+                return refuse("bad --ramp", format!("{per_s} is not between 0 and 1G connections per second"));
+            }
             _ => {}
         }
         self.check_pace()
@@ -118,7 +143,7 @@ impl Plan {
                 Err(SetupError::usage("bad --rate", format!("{per_s} is not between 0 and 1G messages per second")))
             }
             Pace::Closed { in_flight } => {
-                let room = (MESSAGES_IN_FLIGHT as u64 / u64::from(self.connections)).min(self.numbers_in_a_message());
+                let room = (MESSAGES_IN_FLIGHT as u64 / u64::from(self.talking().max(1))).min(self.numbers_in_a_message());
                 let most = if self.churn.is_some() { 1 } else { room };
                 if in_flight == 0 || u64::from(in_flight) > most {
                     let why =
@@ -142,7 +167,14 @@ impl Plan {
         }
     }
 
-    /// The mode as reports name it: `closed`, `closed in-flight=8`, `open`, with `churn=client` and so on behind it.
+    /// Connections that carry messages: all, or their share of a ramp, and one at least unless the share is nothing.
+    pub fn talking(&self) -> u32 {
+        let Some(ramp) = self.ramp else { return self.connections };
+        let share = u64::from(self.connections) * u64::from(ramp.active) / u64::from(number::WHOLE);
+        if ramp.active == 0 { 0 } else { (share as u32).clamp(1, self.connections) }
+    }
+
+    /// The mode as reports name it: `closed`, `closed in-flight=8`, `open`, with `churn=client` and so on, or `ramp`, behind it.
     pub fn mode(&self) -> String {
         let pace = match self.pace {
             Pace::Closed { in_flight: 1 } => "closed".to_owned(),
@@ -150,6 +182,7 @@ impl Plan {
             Pace::Open { .. } => "open".to_owned(),
         };
         match self.churn {
+            None if self.ramp.is_some() => pace + " ramp",
             None => pace,
             Some(Churn::Client) => pace + " churn=client",
             Some(Churn::Server) => pace + " churn=server",
@@ -207,6 +240,7 @@ pub(crate) mod tests {
             warmup: Duration::ZERO,
             sources: 1,
             churn: None,
+            ramp: None,
             congestion: None,
         }
     }
@@ -216,7 +250,12 @@ pub(crate) mod tests {
         let tcp = Plan { carrier: Carrier::Tcp, ..plan() };
         let cases = [
             (Plan { connections: 0, ..plan() }, "--connections"),
-            (Plan { connections: CONNECTIONS + 1, ..plan() }, "--connections"),
+            (Plan { connections: SOCKETS + 1, ..plan() }, "--connections"),
+            (Plan { connections: CONNECTIONS + 1, ..tcp.clone() }, "--connections"),
+            (Plan { connections: SOCKETS + 1, churn: Some(Churn::Rst), ..tcp.clone() }, "--connections"),
+            (Plan { ramp: Some(RAMP), ..plan() }, "--ramp"),
+            (Plan { ramp: Some(RAMP), churn: Some(Churn::Rst), ..tcp.clone() }, "--ramp"),
+            (Plan { ramp: Some(Ramp { per_s: 0.0, ..RAMP }), ..tcp.clone() }, "--ramp"),
             (Plan { sources: 0, ..plan() }, "--sources"),
             (Plan { duration: Duration::ZERO, ..plan() }, "--duration"),
             (Plan { size: 0, ..tcp.clone() }, "--size"),
@@ -237,6 +276,22 @@ pub(crate) mod tests {
         for plan in [plan(), tcp, Plan { size: 0, ..plan() }, Plan { pace: Pace::Closed { in_flight: 128 }, size: 1, ..plan() }] {
             assert_eq!(plan.check(), Ok(()));
         }
+    }
+
+    const RAMP: Ramp = Ramp { per_s: 1000.0, active: number::WHOLE / 100 };
+
+    #[test]
+    fn a_share_of_the_connections_of_a_ramp_talks() {
+        let million = Plan { carrier: Carrier::Tcp, connections: CONNECTIONS, ramp: Some(RAMP), ..plan() };
+        assert_eq!((million.talking(), million.mode().as_str()), (10_485, "closed ramp"));
+        // So few can have more messages in flight than a million could.
+        let busy = Plan { pace: Pace::Closed { in_flight: 400 }, ..million.clone() };
+        assert_eq!(busy.check(), Ok(()));
+        assert!(Plan { ramp: None, ..busy }.check().is_err());
+        let talking =
+            |connections, active| Plan { connections, ramp: Some(Ramp { active, ..RAMP }), ..million.clone() }.talking();
+        assert_eq!([talking(10, RAMP.active), talking(10, number::WHOLE), talking(10, 0)], [1, 10, 0]);
+        assert_eq!(Plan { connections: 7, ..plan() }.talking(), 7);
     }
 
     #[test]

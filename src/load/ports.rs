@@ -1,5 +1,6 @@
-//! How many connections per second addresses and ports allow.
+//! How many connections, at once and per second, addresses and ports allow.
 //!
+//! A connection to one server takes a port of one source address for as long as it lives.
 //! The side that closes first keeps the 4-tuple in TIME-WAIT for 2 MSL (RFC 9293 3.6.1). When that is the client, every
 //! connection takes one of its ports for so long, and a rate beyond the ports there are must fail in mid-run. The command
 //! asks here before it starts. (When the server closes first the tuple waits at the server, where a new SYN may reuse it; a
@@ -7,8 +8,9 @@
 
 use std::time::Duration;
 
-use super::plan::{Churn, Pace, Plan};
+use super::plan::{Carrier, Churn, Pace, Plan};
 use crate::error::SetupError;
+use crate::limits::SOURCE_PORTS;
 
 /// The maximum segment lifetime of the kernel: TIME-WAIT lasts 60 s there, and that cannot be changed.
 pub const KERNEL_MSL: Duration = Duration::from_secs(30);
@@ -23,8 +25,8 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// The dynamic ports (RFC 6335 6): 49152 to 65535.
-    pub const DYNAMIC: Self = Self { first: 49_152, last: 65_535 };
+    /// The ports that the engine gives out.
+    pub const ENGINE: Self = Self { first: *SOURCE_PORTS.start(), last: *SOURCE_PORTS.end() };
 
     /// Ports in the range.
     pub const fn count(self) -> u64 {
@@ -45,6 +47,25 @@ impl PortRange {
         let last = numbers.next()?.parse().ok()?;
         (first <= last).then_some(Self { first, last })
     }
+}
+
+/// Refuses more connections at once than the addresses and ports of the plan have.
+///
+/// # Errors
+/// A usage error that says what would fit.
+pub fn check_at_once(plan: &Plan, ports: PortRange) -> Result<(), SetupError> {
+    let (each, wanted) = (ports.count(), u64::from(plan.connections));
+    let there = u64::from(plan.sources).saturating_mul(each);
+    if plan.carrier != Carrier::Tcp || wanted <= there {
+        return Ok(());
+    }
+    let at = if plan.sources == 1 { "one address".to_owned() } else { format!("each of {} addresses", plan.sources) };
+    let why = format!("each takes a port to {}, and there are {there}: {each} at {at}", plan.target);
+    let error = SetupError::usage(format!("cannot open {wanted} connections at once"), why);
+    Err(match wanted.div_ceil(each.max(1)) {
+        sources if each > 0 => error.mend(format!("--sources {sources}, or -P {there}")),
+        _ => error,
+    })
 }
 
 /// Refuses a churn whose rate x 2 MSL does not fit into the addresses and ports of the plan. This holds for short runs, too: what
@@ -94,6 +115,19 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("4020 ports") && text.contains("--sources 2, or --rate 66"), "{text}");
         assert_eq!(check(&churn(Churn::Client, 67.0, 2, 600), PORTS, MSL), Ok(()));
+    }
+
+    #[test]
+    fn connections_at_once_must_have_a_port_each() {
+        let plan = |connections, sources| Plan { carrier: Carrier::Tcp, connections, sources, ..plan() };
+        assert_eq!(check_at_once(&plan(8000, 2), PORTS), Ok(()));
+        let error = check_at_once(&plan(8001, 2), PORTS).expect_err("one too many");
+        assert_eq!((error.exit_code(), error.remedy()), (2, Some("--sources 3, or -P 8000")));
+        assert!(error.why().contains("there are 8000: 4000 at each of 2 addresses"), "{error}");
+        assert_eq!(check_at_once(&plan(1 << 20, 32), PortRange::ENGINE), Ok(()));
+        assert!(check_at_once(&plan(1 << 20, 31), PortRange::ENGINE).is_err());
+        let udp = Plan { carrier: Carrier::Udp, ..plan(50_000, 1) };
+        assert_eq!(check_at_once(&udp, PORTS), Ok(()));
     }
 
     #[test]

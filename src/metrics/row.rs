@@ -20,7 +20,7 @@ pub struct Row {
     /// The same of the server; empty when the client cannot know.
     pub server_stack: String,
     /// `closed` (`closed in-flight=8` with more than one unanswered message per connection) or `open`, with
-    /// `churn=client|server|rst` behind it where connections come and go.
+    /// `churn=client|server|rst` behind it where connections come and go, and `ramp` where they are opened at a rate and held.
     pub mode: String,
     /// Connections (TCP) or sockets (UDP) at once.
     pub connections: u64,
@@ -56,6 +56,38 @@ pub struct Row {
     pub packets_per_message: Option<f64>,
     /// Drops by cause.
     pub drops: BTreeMap<String, u64>,
+    /// What became of connections that were opened at a set rate and held; `None` where they were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
+}
+
+/// Connections opened at a set rate and held. Those that were tried are opened + refused + timed out, and some of the others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ramp {
+    /// Connections due per second.
+    pub offered_per_s: f64,
+    /// Handshakes that were completed.
+    pub opened: u64,
+    /// SYNs that a RST answered.
+    pub refused: u64,
+    /// Connections that a RST ended later.
+    pub reset: u64,
+    /// Handshakes that took too long, and connections whose peer fell silent.
+    pub timed_out: u64,
+    /// Connections that the server closed before it was asked to.
+    pub closed_early: u64,
+    /// Connections that failed for another reason.
+    pub other: u64,
+    /// Connections that were open at the end of the run, before they were closed.
+    pub open: u64,
+    /// How many of them were to carry messages.
+    pub active: u64,
+    /// From the start of the ramp until the last handshake was over.
+    pub seconds: f64,
+    /// Length of a window.
+    pub window_s: f64,
+    /// Connections opened per second in each window; in the last of very many, all that came after.
+    pub opened_per_s: Vec<f64>,
 }
 
 /// A figure of the client and of the server.

@@ -4,7 +4,7 @@
 //! panic.
 
 use super::histogram::{self, Reading};
-use super::row::{Percentiles, Row};
+use super::row::{Percentiles, Ramp, Row};
 use super::units;
 
 /// The headings; the first two columns are aligned to the left.
@@ -137,9 +137,42 @@ pub fn notes(rows: &[&Row]) -> String {
         if !parts.is_empty() {
             text.push_str(&format!("  {} {}: {}\n", row.transport, stacks(row), parts.join("; ")));
         }
+        if let Some(ramp) = &row.ramp {
+            text.push_str(&ramped(ramp, row));
+        }
     }
     text
 }
+
+/// What became of the connections of a ramp: their ends, how long they took from when they were due, and how many a second were opened.
+fn ramped(ramp: &Ramp, row: &Row) -> String {
+    let mut text = format!(
+        "  ramp, {} offered/s: opened {} in {}, refused {}, reset {}, timed out {}",
+        units::count(ramp.offered_per_s),
+        ramp.opened,
+        compact(ramp.seconds * 1e9),
+        ramp.refused,
+        ramp.reset,
+        ramp.timed_out
+    );
+    for (what, count) in [("closed early", ramp.closed_early), ("other", ramp.other)] {
+        if count > 0 {
+            text.push_str(&format!(", {what} {count}"));
+        }
+    }
+    text.push_str(&format!("\n  open at the end {}, active {}\n", ramp.open, ramp.active));
+    let [p50, p90, p99, p999, max] = cells(row.connect_ns.as_ref(), ramp.refused + ramp.timed_out + ramp.other);
+    text.push_str(&format!("  connect, from when it was due: p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}\n"));
+    for (nth, windows) in ramp.opened_per_s.chunks(WINDOWS_A_LINE).enumerate() {
+        let rates: Vec<_> = windows.iter().map(|&rate| units::count(rate.round())).collect();
+        let start = if nth == 0 { format!("  opened/s, by {}:", compact(ramp.window_s * 1e9)) } else { "   ".into() };
+        text.push_str(&format!("{start} {}\n", rates.join(" ")));
+    }
+    text
+}
+
+/// Windows of a ramp on one line.
+const WINDOWS_A_LINE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -209,5 +242,36 @@ mod tests {
         let note = "  raw raw: late 2, duplicated 0; busy turns: client 50 %, server 25 %; drops: fill_ring_empty 7\n";
         assert!(text.contains(note), "{text}");
         assert_eq!(render(&[]), "");
+    }
+
+    #[test]
+    fn a_ramp_says_what_became_of_its_connections() {
+        let mut rows = rows();
+        rows.truncate(1);
+        rows[0].ramp = Some(Ramp {
+            offered_per_s: 50_000.0,
+            opened: 1_048_000,
+            refused: 500,
+            reset: 3,
+            timed_out: 76,
+            closed_early: 2,
+            open: 1_047_995,
+            active: 10_485,
+            seconds: 21.5,
+            window_s: 1.0,
+            opened_per_s: vec![49_987.0; 40],
+            ..Ramp::default()
+        });
+        let text = text(&rows);
+        let lines: Vec<_> = text.lines().map(str::trim).skip_while(|line| !line.starts_with("ramp")).collect();
+        assert_eq!(
+            lines[0], "ramp, 50.0K offered/s: opened 1048000 in 21.5s, refused 500, reset 3, timed out 76, closed early 2",
+            "{text}"
+        );
+        assert_eq!(lines[1], "open at the end 1047995, active 10485");
+        assert!(lines[2].starts_with("connect, from when it was due: p50 "), "{text}");
+        assert!(lines[3].starts_with("opened/s, by 1.00s: 50.0K 50.0K"), "{text}");
+        assert_eq!((lines.len(), text.matches("50.0K").count()), (6, 41));
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }
 }

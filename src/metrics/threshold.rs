@@ -26,6 +26,7 @@ enum Metric {
     Lost,
     Late,
     Rate,
+    Open,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub enum Verdict {
     Missed(String),
 }
 
-const METRICS: [(&str, Metric); 10] = [
+const METRICS: [(&str, Metric); 11] = [
     ("p50", Metric::Quantile(Percentile::P50)),
     ("p90", Metric::Quantile(Percentile::P90)),
     ("p99", Metric::Quantile(Percentile::P99)),
@@ -66,6 +67,7 @@ const METRICS: [(&str, Metric); 10] = [
     ("lost", Metric::Lost),
     ("late", Metric::Late),
     ("rate", Metric::Rate),
+    ("open", Metric::Open),
 ];
 
 const OPERATORS: [(&str, Operator); 4] =
@@ -80,6 +82,7 @@ impl Threshold {
             (Metric::Lost, _) => Known::Exactly(row.lost as f64),
             (Metric::Late, _) => Known::Exactly(row.late as f64),
             (Metric::Rate, _) => Known::Exactly(row.rate_per_s),
+            (Metric::Open, _) => row.ramp.as_ref().map_or(Known::Nothing, |ramp| Known::Exactly(ramp.open as f64)),
             (_, None) => Known::Nothing,
             (Metric::Mean, Some(p)) => p.mean.map_or(Known::Nothing, Known::Exactly),
             (Metric::Quantile(percentile), Some(p)) => {
@@ -103,6 +106,9 @@ impl Threshold {
             Known::AtLeast(bound) => {
                 Verdict::Missed(format!("{name} is at least {} ({unanswered} unanswered): {self}", self.show(bound)))
             }
+            Known::Nothing if self.metric == Metric::Open => {
+                Verdict::Missed(format!("{name} is not known (nothing was ramped): {self}"))
+            }
             Known::Nothing => Verdict::Missed(format!("{name} is not known (too few messages): {self}")),
         }
     }
@@ -114,7 +120,7 @@ impl Threshold {
     fn show(&self, value: f64) -> String {
         match self.metric {
             Metric::Quantile(_) | Metric::Mean => units::duration(value),
-            Metric::Lost | Metric::Late | Metric::Rate => units::count(value),
+            Metric::Lost | Metric::Late | Metric::Rate | Metric::Open => units::count(value),
         }
     }
 }
@@ -166,7 +172,7 @@ impl FromStr for Threshold {
         let number = &text[at + symbol.len()..];
         let value = match metric {
             Metric::Quantile(_) | Metric::Mean => units::parse_duration_ns(number),
-            Metric::Lost | Metric::Late | Metric::Rate => units::parse_count(number),
+            Metric::Lost | Metric::Late | Metric::Rate | Metric::Open => units::parse_count(number),
         };
         let value = value.ok_or_else(|| refuse(format!("'{}' is neither a number nor one with a unit", number.trim())))?;
         Ok(Self { metric, operator, value })
@@ -240,6 +246,15 @@ mod tests {
         let Verdict::Missed(why) = judge("p9999>1s", &row()) else { panic!("nobody knows") };
         assert!(why.contains("too few messages"), "{why}");
         assert!(matches!(judge("p50>1s", &Row::default()), Verdict::Missed(_)));
+    }
+
+    #[test]
+    fn a_ramp_is_judged_by_what_is_open_at_its_end() {
+        let ramped = Row { ramp: Some(super::super::row::Ramp { open: 999_999, ..Default::default() }), ..row() };
+        assert_eq!(judge("open<999999", &ramped), Verdict::Met);
+        assert!(matches!(judge("open<1M", &ramped), Verdict::Missed(_)));
+        let Verdict::Missed(why) = judge("open<1M", &row()) else { panic!("there was no ramp") };
+        assert!(why.contains("nothing was ramped"), "{why}");
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod neighbors;
 mod path_mtu;
 mod ping;
 mod queues;
+mod ramp;
 mod reports;
 mod restart;
 mod router;

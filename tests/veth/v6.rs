@@ -32,6 +32,7 @@ mod mirror;
 mod neighbors;
 mod ping;
 mod queues;
+mod ramp;
 mod reports;
 mod restart;
 mod router;

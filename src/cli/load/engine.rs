@@ -4,12 +4,14 @@
 
 use std::sync::mpsc::Receiver;
 
+use ringway::error::SetupError;
 use ringway::launch::{Finished, Ready, Signals};
 use ringway::load::engine_churn::ChurnLoad;
 use ringway::load::engine_client::{EngineClient, Report};
+use ringway::load::engine_ramp::RampLoad;
 use ringway::load::engine_tcp::TcpLoad;
 use ringway::load::engine_udp::UdpLoad;
-use ringway::load::plan::Carrier;
+use ringway::load::plan::{Carrier, Plan};
 use ringway::load::ports::{self, PortRange};
 use ringway::service::Service;
 use ringway::wire::vlan::Vlan;
@@ -29,18 +31,37 @@ pub(super) fn run(job: &Job<'_>) -> Result<Done, Failure> {
     client.live = Some(reporter.live.clone());
     let mut engine = job.args.engine.clone();
     // The first stands there already; the others are claimed on the same interface.
-    let first = engine.addresses.first();
+    let first = engine.addresses.iter().find(|own| own.cidr.address.is_ipv4() == job.plan.target.is_ipv4());
     let home = first.and_then(|address| address.interface.clone());
     let vlan = first.map_or(Vlan::NONE, |address| address.vlan);
     let more = sources.into_iter().skip(1).filter(|cidr| !engine.addresses.iter().any(|own| own.cidr.address == cidr.address));
     let more: Vec<_> = more.map(|cidr| AddressSpec { interface: home.clone(), cidr, vlan }).collect();
     engine.addresses.extend(more);
-    ports::check(&job.plan, PortRange::DYNAMIC, engine.settings()?.tcp.msl)?;
+    let settings = engine.settings()?;
+    ports::check(&job.plan, PortRange::ENGINE, settings.tcp.msl)?;
+    ports::check_at_once(&job.plan, PortRange::ENGINE)?;
+    check_table(&job.plan, settings.tcp.connections)?;
+    if let Some(ramp) = job.plan.ramp {
+        return drive(job, &engine, RampLoad::new(client, ramp));
+    }
     match (job.plan.carrier, job.plan.churn) {
         (Carrier::Tcp, None) => drive(job, &engine, TcpLoad::new(client)),
         (Carrier::Tcp, Some(kind)) => drive(job, &engine, ChurnLoad::new(client, kind)),
         (Carrier::Udp | Carrier::Raw, _) => drive(job, &engine, UdpLoad::new(client)),
     }
+}
+
+/// The table of this end must hold all connections; of the other end's the run tells what became of those beyond.
+fn check_table(plan: &Plan, room: usize) -> Result<(), SetupError> {
+    let wanted = plan.connections as usize;
+    if plan.carrier != Carrier::Tcp || wanted <= room {
+        return Ok(());
+    }
+    Err(SetupError::usage(
+        format!("cannot open {wanted} connections at once"),
+        format!("the table of this engine holds {room}; the server's may be as small"),
+    )
+    .mend(format!("--set tcp.connections={wanted}, here and at the server")))
 }
 
 fn drive<S: Service + Send>(job: &Job<'_>, engine: &EngineArgs, load: (S, Receiver<Report>)) -> Result<Done, Failure> {

@@ -15,6 +15,7 @@ pub(super) fn run(job: &Job<'_>, spin: bool) -> Result<Done, Failure> {
     let stack = if spin { "kernel-spin" } else { "kernel" };
     let core = check(job, stack)?;
     ports::check(&job.plan, PortRange::of_kernel(), KERNEL_MSL)?;
+    ports::check_at_once(&job.plan, PortRange::of_kernel())?;
     let sources: Vec<_> = super::sources(job.args)?.into_iter().map(|cidr| cidr.address).collect();
     let interface = job.args.engine.interfaces.first().cloned();
     let signals = Signals::take(true)?;
@@ -43,6 +44,10 @@ pub(super) fn run(job: &Job<'_>, spin: bool) -> Result<Done, Failure> {
 /// Of the engine's options only three mean something to kernel sockets: the interface whose packets are counted, source addresses, the core.
 fn check(job: &Job<'_>, stack: &str) -> Result<Option<u32>, SetupError> {
     let engine = &job.args.engine;
+    if job.plan.ramp.is_some() {
+        let why = "kernel sockets are opened one after the other";
+        return Err(SetupError::usage(format!("cannot use --ramp with --stack {stack}"), why).mend("--stack ringway"));
+    }
     if let Some(option) = engine.first_engine_only() {
         let why = "it belongs to Ringway's own engine; kernel sockets take -i, -a and --cores";
         return Err(SetupError::usage(format!("cannot use {option} with --stack {stack}"), why).mend("--stack ringway"));

@@ -17,10 +17,11 @@ use ringway::error::SetupError;
 use ringway::link::interface::Cidr;
 use ringway::load::meter::Live;
 use ringway::load::outcome::{Outcome, RunError};
-use ringway::load::plan::{Carrier, Churn, Pace, Plan};
+use ringway::load::plan::{Carrier, Churn, Pace, Plan, Ramp};
 use ringway::metrics::conditions::{Conditions, Side};
 use ringway::metrics::report::Report;
 use ringway::metrics::threshold::{Threshold, Verdict};
+use ringway::settings::number;
 use serde_json::{Value, json};
 
 use super::args::{LoadArgs, LoadStack};
@@ -29,7 +30,7 @@ use super::output::Output;
 
 /// Runs the load and reports.
 pub(crate) fn run(args: &LoadArgs, output: Output) -> Result<(), Failure> {
-    let plan = plan(args);
+    let plan = plan(args)?;
     plan.check()?;
     let thresholds = args.fail_if.iter().map(|text| text.parse()).collect::<Result<Vec<Threshold>, _>>()?;
     if let Some(folder) = &args.out {
@@ -72,8 +73,20 @@ struct Done {
     notes: Vec<String>,
 }
 
-fn plan(args: &LoadArgs) -> Plan {
-    Plan {
+fn plan(args: &LoadArgs) -> Result<Plan, SetupError> {
+    let ramp = args.ramp.map(|per_s| Ramp { per_s, active: args.active.unwrap_or(number::WHOLE) });
+    // Without messages there is nothing to warm up for.
+    let warmup = if ramp.is_some_and(|ramp| ramp.active == 0) { Duration::ZERO } else { args.warmup };
+    let duration = match args.hold {
+        Some(hold) if hold <= warmup => {
+            let (hold, warmup) = (number::show_duration(hold), number::show_duration(warmup));
+            let why = format!("the warm-up alone takes {warmup}");
+            return Err(SetupError::usage(format!("cannot measure while connections are held for {hold}"), why).mend("-O 0s"));
+        }
+        Some(hold) => hold - warmup,
+        None => args.duration,
+    };
+    Ok(Plan {
         carrier: args.carrier.into(),
         target: args.target,
         connections: args.connections,
@@ -82,12 +95,13 @@ fn plan(args: &LoadArgs) -> Plan {
             None => Pace::Closed { in_flight: args.in_flight.unwrap_or(1) },
         },
         size: args.size,
-        duration: args.duration,
-        warmup: args.warmup,
-        sources: args.sources,
+        duration,
+        warmup,
+        sources: args.sources.unwrap_or_else(|| own_addresses(args).count().max(1) as u32),
         churn: args.churn.map(Churn::from),
+        ramp,
         congestion: args.congestion,
-    }
+    })
 }
 
 fn report(job: &Job<'_>, done: Done) -> Report {
@@ -131,22 +145,26 @@ fn check_out(folder: &Path) -> Result<(), SetupError> {
         .map_err(|error| SetupError::environment(format!("cannot write to {}", folder.display()), error.to_string()))
 }
 
-/// The addresses to send from: counted up from the first one that was given. Empty when none was, and one is enough.
+/// The addresses of `-a` that are of the server's family.
+fn own_addresses(args: &LoadArgs) -> impl Iterator<Item = Cidr> {
+    let ipv4 = args.target.is_ipv4();
+    args.engine.addresses.iter().map(|own| own.cidr).filter(move |cidr| cidr.address.is_ipv4() == ipv4)
+}
+
+/// The addresses to send from: all that were given, or so many counted up from the first. Empty when none was, and one is enough.
 ///
 /// # Errors
 /// Several are wanted and none is given, they leave the network of the first, or the server's address is among them.
 fn sources(args: &LoadArgs) -> Result<Vec<Cidr>, SetupError> {
-    let Some(first) = args.engine.addresses.first().map(|address| address.cidr) else {
-        if args.sources > 1 {
-            return Err(SetupError::usage(
-                format!("cannot use {} sources", args.sources),
-                "the first source address is not given",
-            )
-            .mend("-a 10.0.0.1/24"));
+    let Some(wanted) = args.sources else { return Ok(own_addresses(args).collect()) };
+    let Some(first) = own_addresses(args).next() else {
+        if wanted > 1 {
+            return Err(SetupError::usage(format!("cannot use {wanted} sources"), "the first source address is not given")
+                .mend("-a 10.0.0.1/24"));
         }
         return Ok(Vec::new());
     };
-    (0..args.sources)
+    (0..wanted)
         .map(|n| {
             let address = match first.address {
                 IpAddr::V4(address) => address.to_bits().checked_add(n).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
@@ -155,13 +173,13 @@ fn sources(args: &LoadArgs) -> Result<Vec<Cidr>, SetupError> {
             match address.filter(|&address| first.contains(address)) {
                 Some(address) if address == args.target.ip() => {
                     let why = format!("counted up from {}, they reach {address}, the server's own address", first.address);
-                    Err(SetupError::usage(format!("cannot use {} sources", args.sources), why)
+                    Err(SetupError::usage(format!("cannot use {wanted} sources"), why)
                         .mend("a first address behind the server's: -a 10.0.0.100/24"))
                 }
                 Some(address) => Ok(Cidr { address, prefix: first.prefix }),
                 None => {
                     let why = format!("counted up from {}, they leave the network of {first}", first.address);
-                    Err(SetupError::usage(format!("cannot use {} sources", args.sources), why)
+                    Err(SetupError::usage(format!("cannot use {wanted} sources"), why)
                         .mend("a lower first address, or a shorter prefix"))
                 }
             }
@@ -187,7 +205,8 @@ impl Reporter {
         let (live, done) = (Arc::new(Live::default()), Arc::new(AtomicBool::new(false)));
         let thread = args.interval.map(|every| {
             let (live, done) = (Arc::clone(&live), Arc::clone(&done));
-            std::thread::spawn(move || report_intervals(every, &live, &done, output))
+            let ramps = args.ramp.is_some();
+            std::thread::spawn(move || report_intervals(every, &live, &done, output, ramps))
         });
         Self { live, done, thread }
     }
@@ -203,7 +222,7 @@ impl Drop for Reporter {
     }
 }
 
-fn report_intervals(every: Duration, live: &Live, done: &AtomicBool, output: Output) {
+fn report_intervals(every: Duration, live: &Live, done: &AtomicBool, output: Output, ramps: bool) {
     let start = Instant::now();
     let (mut next, mut before) = (start + every, 0);
     while !done.load(Ordering::Relaxed) {
@@ -212,11 +231,18 @@ fn report_intervals(every: Duration, live: &Live, done: &AtomicBool, output: Out
             continue;
         }
         next += every;
-        let [sent, received, lost] = [&live.sent, &live.received, &live.lost].map(|count| count.load(Ordering::Relaxed));
+        let counts = [&live.sent, &live.received, &live.lost, &live.open];
+        let [sent, received, lost, open] = counts.map(|count| count.load(Ordering::Relaxed));
         let seconds = start.elapsed().as_secs_f64();
-        output.event("interval", &json!({ "seconds": seconds, "sent": sent, "received": received, "lost": lost }));
+        let mut event = json!({ "seconds": seconds, "sent": sent, "received": received, "lost": lost });
         let rate = received.saturating_sub(before) as f64 / every.as_secs_f64();
-        output.text(format!("{seconds:7.1}s  answered {rate:9.0}/s  sent {sent:10}  lost {lost:6}"));
+        let mut line = format!("{seconds:7.1}s  answered {rate:9.0}/s  sent {sent:10}  lost {lost:6}");
+        if ramps {
+            event["open"] = open.into();
+            line.push_str(&format!("  open {open:8}"));
+        }
+        output.event("interval", &event);
+        output.text(line);
         before = received;
     }
 }
@@ -230,3 +256,6 @@ fn no_report() -> Failure {
 fn ready_event(stack: &str) -> Value {
     json!({ "stack": stack, "interface": null })
 }
+
+#[cfg(test)]
+mod tests;

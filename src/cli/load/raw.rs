@@ -53,7 +53,7 @@ fn path(job: &Job<'_>) -> Result<Path, SetupError> {
     let [own] = args.engine.addresses.as_slice() else {
         return Err(SetupError::usage("cannot send raw frames", "the raw stack takes exactly one address").mend("-a 10.0.0.1/24"));
     };
-    if args.sources > 1 {
+    if args.sources.is_some_and(|sources| sources > 1) {
         return Err(SetupError::usage("cannot use several sources", "raw flows differ in their ports").mend("-P for more flows"));
     }
     let IpAddr::V4(source) = own.cidr.address else { return Err(ipv4(&format!("from {}", own.cidr))) };

@@ -27,7 +27,6 @@ use crossbeam::queue::ArrayQueue;
 pub(super) use self::hand_off::{Handed, Provenance};
 pub(super) use self::owner::Whose;
 use self::ports::OpenPorts;
-use super::calls::DYNAMIC_PORTS;
 use super::mailbox::{Bell, Stop};
 use super::news::News;
 use super::run::Engine;
@@ -92,7 +91,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             core.clock = Some(clock);
             core.icmp_bucket = TokenBucket::for_icmp_of(count as u32);
             // So that they do not try the same ports.
-            core.next_ports = [(number * DYNAMIC_PORTS.len() / count) as u32; limits::PORT_COUNTERS];
+            core.next_ports = [(number * limits::SOURCE_PORTS.len() / count) as u32; limits::PORT_COUNTERS];
             core.next_udp_port = (number as u32) << 24;
         }
         let all: Arc<[_]> = engines.iter().map(|engine| engine.shared(count)).collect();

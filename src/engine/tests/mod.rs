@@ -14,6 +14,7 @@ mod many;
 mod notices;
 mod pair;
 mod path_mtu;
+mod ramp;
 mod routers;
 mod siblings;
 mod smoltcp_peer;

@@ -23,6 +23,7 @@ fn plan(carrier: Carrier, target: SocketAddr) -> Plan {
         warmup: Duration::from_millis(50),
         sources: 1,
         churn: None,
+        ramp: None,
         congestion: None,
     }
 }
