@@ -21,9 +21,9 @@ pub const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 /// Closes that are out at once.
 pub const CLOSES_AT_ONCE: u32 = 1024;
 /// Windows of the report; the last one takes what comes after it.
-const WINDOWS: usize = 64;
+const WINDOWS: usize = 96;
 /// Windows that the planned time of a ramp has at most.
-const PLANNED_WINDOWS: f64 = 32.0;
+const PLANNED_WINDOWS: f64 = 64.0;
 /// The lengths that a window may have.
 const WINDOW_LENGTHS: [Duration; 6] = [
     Duration::from_millis(10),

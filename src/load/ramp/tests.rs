@@ -112,7 +112,7 @@ fn windows_fit_the_length_of_the_ramp_and_are_never_too_many() {
     for (connections, per_s, window) in [(100, 1000.0, 0.01), (3000, 1000.0, 0.1), (20_000, 1000.0, 1.0), (2, 1e-6, 600.0)] {
         assert_eq!(books(connections, per_s).summary().window_s, window, "{connections} at {per_s}");
     }
-    let mut books = begun(4, 10.0);
+    let mut books = begun(8, 10.0);
     assert_eq!(books.begin(ms(110)), Some(1));
     books.connected(1, ms(111));
     assert_eq!(books.begin(ms(210)), Some(2));
