@@ -30,6 +30,11 @@ impl World {
         Some(world)
     }
 
+    /// The same, always without the change of queues: for what counts segments sent again, as a queue that changes has them overtake each other.
+    pub(crate) fn in_order() -> Option<Self> {
+        Self::with_queues(usual_queues())
+    }
+
     /// The same with more queues at each end.
     pub(crate) fn with_queues(queues: u32) -> Option<Self> {
         if !root() {
