@@ -1,6 +1,7 @@
 //! Several workers on the queues of one interface, and packets that arrive at the wrong one.
 
 use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use ringway::settings::Settings;
 use serde_json::Value;
 
 use crate::client::{connect, echo_bulk, end, exchange, udp};
+use crate::common::{Netns, join};
+use crate::family::{self, FAR_CIDR, FAR_ROUTER, FAR_ROUTER_CIDR};
 use crate::server::{Server, Summary, ringway};
 use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
 
@@ -94,7 +97,7 @@ fn a_segment_of_no_connection_is_refused_by_either_worker() {
     let server = Server::with(&world, &["-a", SERVER_CIDR, "echo:7"]);
     for queue in [0, 1] {
         world.send_by(queue);
-        let refused = world.client.inside(|| std::net::TcpStream::connect((SERVER.parse::<std::net::IpAddr>().unwrap(), 9)));
+        let refused = world.client.inside(|| TcpStream::connect((SERVER.parse::<IpAddr>().unwrap(), 9)));
         assert_eq!(refused.err().map(|error| error.kind()), Some(std::io::ErrorKind::ConnectionRefused));
     }
     let summary = server.stop();
@@ -150,6 +153,39 @@ fn cores_that_do_not_fit_are_refused_with_the_ones_that_do() {
         let (code, _, log) = ringway(&world.server, &["serve", "-i", INTERFACE, "-a", SERVER_CIDR, "--cores", cores, "echo:7"]);
         assert!(matches!(code, Some(2 | 3)) && log.contains(why) && log.contains(mend), "{cores}: {code:?} {log}");
     }
+    world.assert_untouched();
+}
+
+#[test]
+fn two_interfaces_are_served_by_the_same_workers() {
+    let Some(world) = World::with_queues(2) else { return };
+    let far = Netns::new("f");
+    join((&world.server, "veth1 numtxqueues 2 numrxqueues 2"), (&far, &format!("{INTERFACE} numtxqueues 2 numrxqueues 2")));
+    for (side, interface) in [(&world.server, "veth1"), (&far, INTERFACE)] {
+        family::quiet(side, interface);
+        side.run("ethtool", &["-K", interface, "tx", "off", "txvlan", "off"]);
+        side.ip(&["link", "set", interface, "up"]);
+    }
+    far.ip(&["address", "add", FAR_CIDR, "dev", INTERFACE]);
+    let [near, other] = [format!("veth0={SERVER_CIDR}"), format!("veth1={FAR_ROUTER_CIDR}")];
+    let server = Server::with(&world, &["-i", "veth1", "-a", &near, "-a", &other, "echo:7"]);
+    let talk = |side: &Netns, address: &str| {
+        side.inside(|| {
+            for _ in 0..CLIENTS {
+                let mut stream = TcpStream::connect((address.parse::<IpAddr>().expect("an address"), 7)).expect("connect");
+                exchange(&mut stream, b"hello");
+                end(stream);
+            }
+        });
+    };
+    talk(&world.client, SERVER);
+    talk(&far, FAR_ROUTER);
+    let summary = server.stop();
+    let accepted = [0, 1].map(|worker| counted(&summary, worker, "tcp_accepted"));
+    assert!(accepted.iter().all(|&accepted| accepted > 0) && accepted.iter().sum::<u64>() == 2 * CLIENTS as u64, "{accepted:?}");
+    let queues = summary.value()["queues"].as_array().expect("a list");
+    assert_eq!(queues.len(), 4);
+    assert!(queues.iter().all(|queue| queue["received"].as_u64().is_some_and(|count| count > 0)), "{queues:?}");
     world.assert_untouched();
 }
 
