@@ -76,6 +76,10 @@ pub const SEND_MSS_MIN: u16 = 64;
 pub const KEPT_FOR_COOKIES: usize = 16;
 /// Cookies of the recent past, per core, that are known to have made a connection already (32 KiB); a power of two.
 pub const SPENT_COOKIES: usize = 4096;
+/// Prefixes of `--allow` and `--deny` together.
+pub const ADMISSION_PREFIXES: usize = 4096;
+/// Sources whose SYNs are counted apart from others', per core (256 KiB, where `tcp.syn_rate_per_source` is on); a power of two.
+pub const SYN_SOURCES: usize = 16_384;
 /// Connections in TIME-WAIT that are looked at for one that can give way to a new connection.
 pub const TIME_WAITS_LOOKED_AT: usize = 16;
 /// Looks at the directory of another core until a lookup is called unsure. A look lasts some hundred nanoseconds, and is in vain only when the

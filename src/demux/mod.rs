@@ -4,6 +4,7 @@
 //! UDP endpoint. Everything has a fixed size, chosen at the start: a full table is an answer, not an allocation. Nothing here
 //! panics on what a peer sends, and the hash is keyed, so that a peer cannot choose collisions.
 
+pub mod admission;
 pub mod directory;
 pub mod hash;
 pub mod key;

@@ -107,6 +107,8 @@ drop_reasons! {
     Ipv6FragmentMalformed = "ipv6_fragment_malformed",
     /// A first IPv6 fragment that does not hold all headers (RFC 8200 4.5).
     Ipv6FragmentHeadless = "ipv6_fragment_headless",
+    /// A fragment from an address that `--deny` or `--allow` keeps out.
+    FragmentDenied = "fragment_denied",
     /// A fragment that has come before, byte for byte.
     FragmentDuplicate = "fragment_duplicate",
     /// A fragment that overlaps another one; its datagram goes with it (RFC 5722).
@@ -157,6 +159,8 @@ drop_reasons! {
     GroupNotJoined = "group_not_joined",
     /// A datagram to a group from a source that it was not asked for.
     GroupSource = "group_source",
+    /// A datagram from an address that `--deny` or `--allow` keeps out.
+    UdpDenied = "udp_denied",
     /// No endpoint at the UDP port.
     UdpPortClosed = "udp_port_closed",
     /// A datagram to a connected endpoint from somebody else.
@@ -179,12 +183,20 @@ drop_reasons! {
     ChecksumUnfilled = "checksum_unfilled",
     /// A TCP source or destination port of zero.
     TcpPortZero = "tcp_port_zero",
+    /// A segment of no connection, from an address that `--deny` or `--allow` keeps out.
+    TcpDenied = "tcp_denied",
     /// No connection and no listener.
     TcpPortClosed = "tcp_port_closed",
     /// A segment to a listener that is neither a SYN nor answered by a reset.
     TcpListenIgnored = "tcp_listen_ignored",
     /// A SYN from or to a broadcast or multicast address (RFC 9293 MUST-57).
     TcpNotUnicast = "tcp_not_unicast",
+    /// A SYN, or the end of a handshake, from a source that has its share of connections (`tcp.connections_per_source`).
+    TcpSourceFull = "tcp_source_full",
+    /// A SYN beyond the rate of its source (`tcp.syn_rate_per_source`).
+    TcpSourceSynLimited = "tcp_source_syn_limited",
+    /// A SYN beyond the rate of all (`tcp.syn_rate`), where no cookies are sent.
+    TcpSynLimited = "tcp_syn_limited",
     /// A SYN beyond the backlog of its listener.
     TcpBacklogFull = "tcp_backlog_full",
     /// An acknowledgment of no cookie, at a listener that has sent cookies lately (RFC 4987).

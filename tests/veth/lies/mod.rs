@@ -108,10 +108,14 @@ const ELSEWHERE: &[(&str, &[Drop])] = &[
         ],
     ),
     ("what devices make of packets of several frames, in the engine's own tests", &[Drop::ChainBroken, Drop::ChainTooLong]),
+    ("who may begin, in `admission`", &[Drop::FragmentDenied, Drop::UdpDenied, Drop::TcpDenied]),
     ("groups, in `many`", &[Drop::GroupNotJoined, Drop::GroupSource]),
     (
         "segments to a connection, or to a listener under pressure: the scripts of `tests/segments`, most of which run against the kernel too",
         &[
+            Drop::TcpSourceFull,
+            Drop::TcpSourceSynLimited,
+            Drop::TcpSynLimited,
             Drop::TcpBacklogFull,
             Drop::TcpCookieInvalid,
             Drop::TcpCookieMissing,
