@@ -252,6 +252,10 @@ impl<D: Device> Context for Core<D> {
     fn stop(&mut self) {
         self.stop_asked = true;
     }
+
+    fn is_draining(&self) -> bool {
+        self.stopping
+    }
 }
 
 impl<D: Device> Core<D> {

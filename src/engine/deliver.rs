@@ -98,6 +98,9 @@ impl<D: Device, S: Service> Engine<D, S> {
         if flow.alive() && !flow.told.connected {
             flow.told.connected = true;
             self.service.connected(&mut self.core, id.into());
+            if self.core.stopping {
+                self.tell_drain(id);
+            }
         }
     }
 

@@ -13,6 +13,7 @@ pub mod core;
 pub mod counters;
 mod deliver;
 mod discovery;
+mod drain;
 mod emit;
 mod flow;
 mod follow;

@@ -186,7 +186,8 @@ impl<D: Device, S: Service> Engine<D, S> {
         report
     }
 
-    /// Ends all connections: in order as long as time allows, then with a reset. Takes no new ones. Frames that services keep come back.
+    /// Ends all connections: in order as long as time allows, as their services have it ([`Service::drain`]), then with a reset. Takes no new
+    /// ones: SYNs are refused. Frames that services keep come back.
     ///
     /// # Errors
     /// The system call that sleeps failed.
@@ -194,10 +195,8 @@ impl<D: Device, S: Service> Engine<D, S> {
         self.core.stopping = true;
         self.core.now = clock.now();
         let deadline = self.core.now + self.core.config.drain;
-        for id in self.flow_ids() {
-            self.core.close_flow(id);
-        }
-        while self.core.now < deadline && self.stop.asked() < 2 && self.core.count_states().0 > 0 {
+        let mut remaining = self.begin_drain();
+        while self.core.now < deadline && self.stop.asked() < 2 && self.core.holds_up_stop(&mut remaining) {
             if !self.turn(clock) {
                 self.rest(self.core.now)?;
             }

@@ -373,6 +373,10 @@ impl Service for Catalog {
         dispatch!(self, *self.by_connection.of(connection), closed(cx, connection), ());
     }
 
+    fn drain(&mut self, cx: &mut impl Context, connection: Connection) {
+        dispatch!(self, *self.by_connection.of(connection), drain(cx, connection), cx.close(connection));
+    }
+
     /// Of the shipped services http and dns set timers, each for a connection, and streams, which mark theirs. One that has outlived its
     /// connection is no harm: the service of the slot's next connection knows its own.
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
@@ -512,6 +516,19 @@ mod tests {
         assert_eq!(sent[1], b"");
         assert!(sent[2].starts_with(b"!\"#$%&") && sent[2].len() == 60);
         assert_eq!(sent[3], b"Thursday, January 1, 1970 00:00:00-UTC\r\n");
+    }
+
+    #[test]
+    fn a_stop_reaches_the_service_of_each_connection() {
+        let mut cx = Fake::default();
+        let mut catalog = all();
+        catalog.start(&mut cx);
+        // echo, discard, chargen, daytime, http, dns: what waits for nobody is closed.
+        let connections: Vec<_> = (0..6).map(|listener| cx.accept_at(listener, 20)).collect();
+        connections.iter().for_each(|&connection| catalog.connected(&mut cx, connection));
+        connections.iter().for_each(|&connection| cx.drain(&mut catalog, connection));
+        let closed: Vec<_> = connections.iter().map(|&connection| cx.is_closed(connection)).collect();
+        assert_eq!(closed, [true, true, true, false, false, false], "a line half sent, and two that may ask");
     }
 
     #[test]

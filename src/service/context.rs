@@ -181,6 +181,11 @@ pub trait Context {
 
     /// Ends the engine after this turn: connections are closed as on SIGTERM.
     fn stop(&mut self);
+
+    /// True once the engine is about to stop: what is asked for now is answered, and is the last ([`super::Service::drain`]).
+    fn is_draining(&self) -> bool {
+        false
+    }
 }
 
 /// Names a TCP connection: a slot of the core's table and its generation. An id of an ended connection stays stale for ever.

@@ -68,6 +68,9 @@ impl Service for Daytime {
 
     /// Nothing: the line decides when this side closes, not the client.
     fn peer_closed(&mut self, _: &mut impl Context, _: Connection) {}
+
+    /// Nor does a stop: the line is on its way.
+    fn drain(&mut self, _: &mut impl Context, _: Connection) {}
 }
 
 /// The time as a line, `Tuesday, February 22, 1982 17:37:43-UTC` with carriage return and line feed ("Weekday, Month Day,
@@ -214,6 +217,7 @@ mod tests {
         let connection = cx.accept(0, 7);
         daytime.connected(&mut cx, connection);
         daytime.peer_closed(&mut cx, connection);
+        cx.drain(&mut daytime, connection);
         assert!(!cx.is_closed(connection), "the rest is still to be sent");
         daytime.clock = || 0;
         cx.give_room(connection, 1000);

@@ -23,7 +23,18 @@ impl Service for Echo {
     }
 
     fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
-        cx.send(connection, bytes)
+        let sent = cx.send(connection, bytes);
+        if sent == bytes.len() && cx.is_draining() {
+            cx.close(connection);
+        }
+        sent
+    }
+
+    /// What has been received still goes back.
+    fn drain(&mut self, cx: &mut impl Context, connection: Connection) {
+        if cx.info(connection).is_none_or(|info| info.unread == 0) {
+            cx.close(connection);
+        }
     }
 }
 
@@ -55,6 +66,23 @@ mod tests {
         cx.give_room(connection, 10);
         assert_eq!(Echo.data(&mut cx, connection, b"lo"), 2);
         assert_eq!(cx.sent(connection), b"hello");
+    }
+
+    #[test]
+    fn what_was_received_before_a_stop_still_goes_back() {
+        let mut cx = Fake::default();
+        let (idle, busy) = (cx.accept(0, 10), cx.accept(0, 3));
+        assert_eq!(Echo.data(&mut cx, busy, b"hello"), 3);
+        cx.leave_unread(busy, 2);
+        cx.drain(&mut Echo, idle);
+        cx.drain(&mut Echo, busy);
+        assert!(cx.is_closed(idle) && !cx.is_closed(busy));
+        cx.give_room(busy, 1);
+        assert_eq!(Echo.data(&mut cx, busy, b"lo"), 1);
+        assert!(!cx.is_closed(busy));
+        cx.give_room(busy, 1);
+        assert_eq!(Echo.data(&mut cx, busy, b"o"), 1);
+        assert_eq!((cx.sent(busy), cx.is_closed(busy)), (&b"hello"[..], true));
     }
 
     #[test]

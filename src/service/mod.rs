@@ -121,6 +121,14 @@ pub trait Service {
         let _ = (cx, connection, notice);
     }
 
+    /// The engine is about to stop, and will not for as long as this connection is open and the time for that lasts
+    /// ([`crate::engine::Config::drain`]): what is in work may be finished, and then the connection is to be closed, which is what happens at once unless
+    /// a service says otherwise. Called once for each connection; for one whose handshake ends meanwhile, after
+    /// [`Service::connected`]. What is still open when the time is over is reset.
+    fn drain(&mut self, cx: &mut impl Context, connection: Connection) {
+        cx.close(connection);
+    }
+
     /// A timer set with [`Context::set_timer`] expired.
     fn timer(&mut self, cx: &mut impl Context, token: u64) {
         let _ = (cx, token);

@@ -20,6 +20,7 @@ pub(crate) struct Fake {
     refused: Option<u16>,
     connections: BTreeMap<Connection, Open>,
     stopped: bool,
+    draining: bool,
     now: Instant,
     timers: BTreeMap<u32, (Instant, u64)>,
     timers_set: u32,
@@ -36,6 +37,7 @@ struct Open {
     closed: bool,
     paused: bool,
     unacknowledged: usize,
+    unread: usize,
 }
 
 impl Fake {
@@ -87,6 +89,17 @@ impl Fake {
     /// What the peer has not acknowledged, from now on.
     pub(crate) fn leave_unacknowledged(&mut self, connection: Connection, bytes: usize) {
         self.connections.get_mut(&connection).unwrap().unacknowledged = bytes;
+    }
+
+    /// What the service has not read, from now on.
+    pub(crate) fn leave_unread(&mut self, connection: Connection, bytes: usize) {
+        self.connections.get_mut(&connection).unwrap().unread = bytes;
+    }
+
+    /// From now on the engine is about to stop; the service is told of a connection.
+    pub(crate) fn drain(&mut self, service: &mut impl Service, connection: Connection) {
+        self.draining = true;
+        service.drain(self, connection);
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
@@ -225,7 +238,7 @@ impl Context for Fake {
             state: State::Established,
             listener: Some(ListenerId(0)),
             tag: open.tag,
-            unread: 0,
+            unread: open.unread,
             urgent: 0,
             unacknowledged: open.unacknowledged,
             room: open.room,
@@ -277,5 +290,9 @@ impl Context for Fake {
 
     fn stop(&mut self) {
         self.stopped = true;
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining
     }
 }

@@ -4,6 +4,7 @@ mod cards;
 mod close_both;
 mod congestion;
 mod cookies;
+mod drain;
 mod ends;
 mod follow;
 mod fragments;

@@ -14,6 +14,8 @@ use crate::time::Instant;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// What a client has to acknowledge in that time, or all that waits for it if that is less.
 pub(super) const PROGRESS_BYTES: u64 = 16_384;
+/// While the server stops, a client that has not asked yet has to do so within this: it may have sent its query already.
+pub(super) const FIRST_QUERY: Duration = Duration::from_secs(1);
 /// How long a client may leave its side open after ours was closed.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 

@@ -26,7 +26,7 @@ use serde::Serialize;
 pub use self::zone::Zone;
 
 use self::answer::{Carrier, Written};
-use self::connection::{LINGER, PATIENCE, Talk, first_message};
+use self::connection::{FIRST_QUERY, LINGER, PATIENCE, Talk, first_message};
 use self::query::{Query, Silence};
 use super::per_connection::Named;
 use super::safety::safe_to_answer_a_question;
@@ -309,9 +309,10 @@ impl Dns {
         !talk.blocked
     }
 
-    /// A client that has closed its side and got everything needs us no longer.
+    /// A client that has closed its side and got everything needs us no longer; nor does any that has its answers while the engine is about to stop.
     fn close_if_done(&mut self, cx: &mut impl Context, talk: &mut Talk) {
-        if talk.peer_closed && !talk.begun && !talk.closing && !talk.over {
+        let stops = || cx.is_draining() && talk.message.is_none() && cx.info(talk.connection).is_none_or(|info| info.unread == 0);
+        if (talk.peer_closed || stops()) && !talk.begun && !talk.closing && !talk.over {
             self.close(cx, talk);
         }
     }
@@ -374,6 +375,9 @@ impl Service for Dns {
     fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
         let Some(mut talk) = self.take(connection) else { return bytes.len() };
         let taken = self.read(cx, &mut talk, bytes);
+        if taken == bytes.len() {
+            self.close_if_done(cx, &mut talk);
+        }
         self.put_back(cx, talk);
         taken
     }
@@ -391,6 +395,17 @@ impl Service for Dns {
         let Some(mut talk) = self.take(connection) else { return cx.close(connection) };
         talk.peer_closed = true;
         self.close_if_done(cx, &mut talk);
+        self.put_back(cx, talk);
+    }
+
+    /// What was asked is answered; then the connection ends. One that is fresh has a moment to ask.
+    fn drain(&mut self, cx: &mut impl Context, connection: Connection) {
+        let Some(mut talk) = self.take(connection) else { return };
+        if talk.queued == 0 && !talk.closing {
+            talk.deadline = talk.deadline.min(cx.now() + FIRST_QUERY);
+        } else {
+            self.close_if_done(cx, &mut talk);
+        }
         self.put_back(cx, talk);
     }
 

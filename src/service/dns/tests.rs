@@ -7,7 +7,7 @@ use domain::rdata::AllRecordData;
 use proptest::prelude::*;
 
 use super::super::testing::{Fake, datagram_from};
-use super::connection::PROGRESS_BYTES;
+use super::connection::{FIRST_QUERY, PROGRESS_BYTES};
 use super::*;
 
 const ZONE: &str = include_str!("../../../examples/example.zone");
@@ -575,6 +575,36 @@ fn the_clients_end_is_answered_with_ours_once_all_is_answered() {
     stream.dns.peer_closed(&mut stream.cx, stream.client);
     assert!(stream.cx.is_closed(stream.client));
     assert_eq!(stream.dns.gathering, 0);
+}
+
+/// Once a stop has begun: what was asked is answered, and the connection ends behind it.
+#[test]
+fn a_stop_ends_a_connection_behind_its_answers() {
+    let mut idle = Stream::with_room(PLENTY);
+    idle.say(&numbered(1));
+    idle.cx.drain(&mut idle.dns, idle.client);
+    assert!(idle.cx.is_closed(idle.client));
+    let mut fresh = Stream::with_room(PLENTY);
+    fresh.cx.drain(&mut fresh.dns, fresh.client);
+    fresh.pass(FIRST_QUERY - Duration::from_millis(1));
+    assert!(!fresh.cx.is_closed(fresh.client));
+    fresh.pass(Duration::from_millis(1));
+    assert!(fresh.cx.is_closed(fresh.client));
+    let mut late = Stream::with_room(PLENTY);
+    late.cx.drain(&mut late.dns, late.client);
+    late.say(&numbered(1));
+    assert_eq!((late.answers().len(), late.cx.is_closed(late.client)), (1, true));
+    let mut blocked = Stream::with_room(100);
+    blocked.say(&numbered(2));
+    blocked.cx.drain(&mut blocked.dns, blocked.client);
+    assert!(!blocked.cx.is_closed(blocked.client));
+    blocked.make_room(PLENTY);
+    assert_eq!((blocked.answers().len(), blocked.cx.is_closed(blocked.client)), (2, true));
+    let mut unread = Stream::with_room(PLENTY);
+    unread.say(&numbered(1));
+    unread.cx.leave_unread(unread.client, 20);
+    unread.cx.drain(&mut unread.dns, unread.client);
+    assert!(!unread.cx.is_closed(unread.client), "it has still to be read");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::time::Instant;
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// A head has to be complete within this time from its first byte, a body within the same from its head.
 pub(super) const REQUEST: Duration = Duration::from_secs(10);
+/// While the server stops, a client that has not asked for anything yet has to begin within this: it may have sent its request already.
+pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// In this time a client has to acknowledge [`STALL_BYTES`] of what lies ready for it, or all of it if that is less; else it is cut off.
 pub(super) const STALL: Duration = Duration::from_secs(30);
 /// About 500 bytes a second: less than any line that people wait at, too much for a handful of machines to hold thousands of answers with.

@@ -35,7 +35,7 @@ pub use self::file::Root;
 pub use self::response::Boundaries;
 
 use self::conditions::{Outcome, Validators};
-use self::connection::{IDLE, LINGER, Parts, REQUEST, Reply, Talk};
+use self::connection::{FIRST_REQUEST, IDLE, LINGER, Parts, REQUEST, Reply, Talk};
 use self::file::{File, Found};
 use self::range::{Asked, Span};
 use self::request::{Method, Request};
@@ -271,7 +271,7 @@ impl Http {
             Err(status) => return self.refuse(cx, talk, status),
         };
         // A client that was not told to go on may or may not send its body: what follows could be either.
-        talk.last = !request.keep_alive || request.expects || request.body_bytes > limits::HTTP_BODY_BYTES;
+        talk.last = !request.keep_alive || request.expects || request.body_bytes > limits::HTTP_BODY_BYTES || cx.is_draining();
         talk.body_left = if talk.last { 0 } else { request.body_bytes };
         let verdict = match request.method {
             Method::Refused => Err(Status::METHOD_NOT_ALLOWED),
@@ -477,6 +477,23 @@ impl Service for Http {
         if let Some(talk) = self.take(connection) {
             self.end(cx, talk);
         }
+    }
+
+    /// What was asked for is answered, the answer in work and the request on its way; then the connection ends. One that has asked and waits ends
+    /// at once, one that is fresh has a moment to ask.
+    fn drain(&mut self, cx: &mut impl Context, connection: Connection) {
+        let Some(mut talk) = self.take(connection) else { return };
+        let unread = cx.info(connection).is_some_and(|info| info.unread > 0);
+        if talk.reply.is_some() {
+            talk.last = true;
+        } else if !talk.closing && talk.head.is_none() && !unread {
+            if talk.queued == 0 {
+                talk.deadline = talk.deadline.min(cx.now() + FIRST_REQUEST);
+            } else {
+                self.close(cx, &mut talk);
+            }
+        }
+        self.put_back(cx, talk);
     }
 
     fn timer(&mut self, cx: &mut impl Context, token: u64) {

@@ -659,3 +659,52 @@ proptest! {
         conversation(&said, &cuts, PLENTY);
     }
 }
+
+/// Once a stop has begun: what was asked for is answered, and the connection ends behind it.
+#[test]
+fn a_stop_ends_a_connection_between_its_answers() {
+    // One that waits for its client ends at once, one that is fresh a second later.
+    let mut idle = World::new();
+    idle.ask_here("GET /a.txt", "");
+    idle.cx.drain(&mut idle.http, idle.client);
+    assert!(idle.closed());
+    let mut fresh = World::new();
+    fresh.cx.drain(&mut fresh.http, fresh.client);
+    fresh.pass(connection::FIRST_REQUEST - Duration::from_millis(1));
+    assert!(!fresh.closed());
+    fresh.pass(Duration::from_millis(1));
+    assert!(fresh.closed());
+    // One that asks in that second is answered, and told that it was the last time.
+    let mut late = World::new();
+    late.cx.drain(&mut late.http, late.client);
+    let answer = late.ask_here("GET /a.txt", "");
+    assert_eq!((answer.status, answer.field("Connection"), answer.body.as_slice()), (200, Some("close"), &b"0123456789"[..]));
+    assert!(late.closed());
+    // So is one whose request has come in part.
+    let mut part = World::new();
+    part.say(b"GET /a.txt HTTP/1.1\r\nHo");
+    part.cx.drain(&mut part.http, part.client);
+    part.pass(connection::FIRST_REQUEST * 2);
+    assert!(!part.closed());
+    part.say(b"st: x\r\n\r\n");
+    assert!(part.closed() && part.text().ends_with("0123456789"));
+    // And one that waits to be read.
+    let mut unread = World::new();
+    unread.cx.leave_unread(unread.client, 30);
+    unread.cx.drain(&mut unread.http, unread.client);
+    assert!(!unread.closed());
+}
+
+#[test]
+fn a_stop_does_not_cut_an_answer_short() {
+    let mut world = World::with_room(1000);
+    fs::write(world.path("large"), vec![b'x'; 100_000]).expect("a file");
+    world.say(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+    world.cx.drain(&mut world.http, world.client);
+    assert!(!world.closed());
+    for _ in 0..200 {
+        world.make_room(1000);
+    }
+    assert_eq!(Answer::read(world.sent()).body.len(), 100_000);
+    assert!(world.closed(), "and nothing more is read");
+}
