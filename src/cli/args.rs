@@ -14,6 +14,7 @@ use ringway::load::plan::{Carrier, Churn};
 use ringway::settings::{self, number};
 use ringway::tcp::congestion::Algorithm;
 
+use super::admission_args::AdmissionArgs;
 use super::cable::args::{self as cable, CableArgs};
 use super::engine_args::{EngineArgs, List};
 use super::listen::args::{self as listen, ListenArgs};
@@ -88,6 +89,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArgs,
 
     /// NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=DIR], as in echo:7; see below
     #[arg(required = true, value_name = "SERVICE", help_heading = "Arguments")]

@@ -4,6 +4,7 @@
 //! code: 0 ok, 1 the run failed, 2 usage, 3 environment, 4 a threshold was missed. Errors of the parser take the same way as all
 //! others, so that each says what, why and what mends it, as a text or as a JSON object.
 
+mod admission_args;
 mod args;
 mod cable;
 mod compare;

@@ -64,6 +64,8 @@ pub struct Secrets {
     pub fragments: [u8; 16],
     /// Of the table of path MTUs.
     pub paths: [u8; 16],
+    /// Of the tables of sources.
+    pub sources: [u8; 16],
     /// Of the neighbour caches.
     pub neighbors: [u64; 2],
 }
@@ -74,14 +76,14 @@ impl Secrets {
     /// # Errors
     /// The system has no randomness to give (`getrandom` fails).
     pub fn from_system() -> std::io::Result<Self> {
-        let mut bytes = [[0; 16]; 8];
+        let mut bytes = [[0; 16]; 9];
         for secret in &mut bytes {
             *secret = secret_from_system()?;
         }
-        let [directory, isn, ports, cookies, flow_labels, fragments, paths, neighbors] = bytes;
+        let [directory, isn, ports, cookies, flow_labels, fragments, paths, sources, neighbors] = bytes;
         let both = u128::from_ne_bytes(neighbors);
         let neighbors = [both as u64, (both >> 64) as u64];
-        Ok(Self { directory, isn, ports, cookies, flow_labels, fragments, paths, neighbors })
+        Ok(Self { directory, isn, ports, cookies, flow_labels, fragments, paths, sources, neighbors })
     }
 
     /// Secrets that anybody can know: for tests and benches, whose runs must repeat.
@@ -94,6 +96,7 @@ impl Secrets {
             flow_labels: [6; 16],
             fragments: [7; 16],
             paths: [8; 16],
+            sources: [9; 16],
             neighbors: [4; 2],
         }
     }

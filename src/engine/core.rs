@@ -7,11 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::addresses::Duplicate;
+use super::admission::Admission;
 use super::chain_path::{Chains, IP_HEADER_MAX, LINK_HEADER_MAX};
 use super::clock::MonotonicClock;
 use super::config::Config;
 use super::counters::Counters;
-use super::flow::{Flow, Listener};
+use super::flow::{Counted, Flow, Listener};
 use super::inquiry::Inquiries;
 use super::news::Follow;
 use super::routers::Advertised;
@@ -263,6 +264,8 @@ pub(super) struct Core<D: Device> {
     pub(super) time_waits: VecDeque<SlotId>,
     /// Cookies that have made a connection.
     pub(super) spent_cookies: SpentCookies,
+    /// Who may begin with us, and how often.
+    pub(super) admission: Admission,
     /// The service has been started: what finds no port open before that is not told so.
     pub(super) serving: bool,
     /// Set once a stop began: no new connections.
@@ -344,6 +347,7 @@ impl<D: Device> Core<D> {
             tally: Tally::default(),
             time_waits: VecDeque::with_capacity(2 * connections),
             spent_cookies: SpentCookies::new(),
+            admission: Admission::new(&config),
             serving: false,
             stopping: false,
             addresses_begun: false,
@@ -406,12 +410,15 @@ impl<D: Device> Core<D> {
     /// Takes a flow out of every table and gives back what it held.
     pub(super) fn remove_flow(&mut self, id: SlotId) {
         let Some(flow) = self.flows.find_mut(id) else { return };
-        let (hash, timer, half_open) = (flow.hash, flow.timer.take(), flow.half_open());
+        let (hash, timer, half_open, counted) = (flow.hash, flow.timer.take(), flow.half_open(), flow.counted);
         if let Some((handle, _)) = timer {
             self.wheel.cancel(handle);
         }
         if let Some(listener) = half_open {
             self.leave_backlog(listener);
+        }
+        if counted != Counted::Not {
+            self.leave_source(id);
         }
         self.directory.remove(hash, id);
         if let Some(mut flow) = self.flows.remove(id) {
@@ -442,6 +449,7 @@ impl<D: Device> Core<D> {
 
     /// Remembers a flow that has ended in order, if it waits for 2 MSL.
     pub(super) fn note_time_wait(&mut self, id: SlotId) {
+        self.leave_source(id);
         self.forget_time_waits();
         if self.time_waits.len() == self.time_waits.capacity() {
             // Only those left behind one that its peer keeps alive can be that many; at least half of them have gone.

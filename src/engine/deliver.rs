@@ -91,6 +91,9 @@ impl<D: Device, S: Service> Engine<D, S> {
         if let Some(listener) = flow.half_open() {
             flow.in_backlog = false;
             self.core.leave_backlog(listener);
+            if !self.core.complete_in_source(id) {
+                return;
+            }
         }
         self.core.counters.tcp_established += 1;
         self.core.check_first_reply(id);

@@ -43,7 +43,20 @@ pub(super) struct Flow {
     pub(super) paused: bool,
     /// Counted in its listener's backlog.
     pub(super) in_backlog: bool,
+    /// How it is counted among the connections of its source.
+    pub(super) counted: Counted,
     pub(super) told: Told,
+}
+
+/// How a connection is counted among those of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// Not at all: there is no limit, it was opened from here, or it is over.
+    Not,
+    /// As one whose handshake is not complete.
+    HalfOpen,
+    /// As one whose peer has shown that he is there.
+    Open,
 }
 
 /// What the service has been told of a connection, so that it hears each thing once and in order.
@@ -128,6 +141,7 @@ impl Flow {
             offered_again: false,
             paused: false,
             in_backlog: false,
+            counted: Counted::Not,
             told: Told::default(),
         }
     }

@@ -27,6 +27,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     #[cold]
     #[inline(never)]
     pub(super) fn fragment_path(&mut self, at: Lane, frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+        if !self.core.admission.admits(packet.source) {
+            return Verdict::Drop(frame, Drop::FragmentDenied);
+        }
         if let Some(to) = self.core.fragments_elsewhere(at, frame.bytes(), &packet) {
             return self.core.hand_over(at, frame, to, false, None);
         }
@@ -37,6 +40,9 @@ impl<D: Device, S: Service> Engine<D, S> {
 
     /// The same of a fragment that came in several frames and lies in `bytes`.
     pub(super) fn fragment_bytes(&mut self, at: Lane, frame: D::Frame, packet: &Packet, bytes: &[u8]) -> Verdict<D::Frame> {
+        if !self.core.admission.admits(packet.source) {
+            return Verdict::Drop(frame, Drop::FragmentDenied);
+        }
         let mut whole = self.core.take_whole();
         let reassembled = self.core.reassemble(at, bytes, packet, &mut whole);
         self.reassembled(at, frame, reassembled, whole)

@@ -5,6 +5,7 @@
 //! switch. It knows nothing of AF_XDP: whatever implements [`crate::device::Device`] will do. Peers cannot make it panic or grow.
 
 mod addresses;
+mod admission;
 mod calls;
 mod chain_path;
 pub mod clock;

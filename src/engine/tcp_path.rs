@@ -5,11 +5,12 @@
 
 use super::core::{Core, Lane};
 use super::emit::{self, Delivery, LinkHeader};
-use super::flow::{Flow, HOP_BELIEVED, Hop, Listener};
+use super::flow::{Counted, Flow, HOP_BELIEVED, Hop, Listener};
 use super::run::Engine;
 use super::settle::Verdict;
 use super::siblings::{Provenance, Whose};
 use super::spent_cookies::SpentCookies;
+use crate::demux::admission::Syn;
 use crate::demux::{Address, FlowKey, Link, SlotId};
 use crate::device::{Device, Drop, Frame};
 use crate::limits;
@@ -74,6 +75,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         let from = packet.ethernet.source;
         let answer = match self.core.find_flow_again(&key) {
             Ok(id) => self.segment_for_flow(id, at, from, &segment),
+            Err(_) if self.core.admission.has_lists() && !self.core.admission.admits(key.remote) => Answer::Drop(Drop::TcpDenied),
             Err(hash) => self.segment_of_stranger(&Stranger { key, hash, at, from }, &segment),
         };
         match answer {
@@ -102,7 +104,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         match self.core.accept_cookie(stranger, segment) {
             Cookie::Opens(id) => self.segment_for_flow(id, stranger.at, stranger.from, segment),
             Cookie::Contested(answer) => answer,
-            Cookie::Refused => Answer::refusal(segment, Drop::TcpCookieInvalid),
+            Cookie::Refused(why) => Answer::refusal(segment, why),
             Cookie::No => self.core.segment_without_flow(stranger, segment, None),
         }
     }
@@ -122,6 +124,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             let stranger = Stranger { key: flow.key, hash: flow.hash, at, from };
             if !self.core.may_reopen(id) {
                 return Answer::Drop(Drop::TcpSynInTimeWait);
+            }
+            if let Syn::Refused(why) | Syn::Unproven(why) = self.core.admit_syn(&stranger.key, true) {
+                return Answer::Drop(why);
             }
             self.core.remove_flow(id);
             self.core.counters.tcp_reopened += 1;
@@ -183,7 +188,7 @@ enum Cookie {
     /// That of a cookie, but another core has its connection.
     Contested(Answer),
     /// That of a cookie which has made its connection before, or for which there is no room: its peer must hear that there is none.
-    Refused,
+    Refused(Drop),
 }
 
 impl<D: Device> Core<D> {
@@ -201,10 +206,14 @@ impl<D: Device> Core<D> {
             listen::Listen::Ignore(why) => Answer::Drop(why),
             listen::Listen::Reset(_) if self.may_follow_cookie(listener, key, segment) => Answer::Drop(Drop::TcpCookieMissing),
             listen::Listen::Reset(reset) => Answer::Reset(reset, self.no_cookie(listener)),
-            listen::Listen::Syn => match self.accept(stranger, listener, segment, iss_after) {
-                Ok(answer) => answer,
-                Err(why) => Answer::Drop(why),
-            },
+            listen::Listen::Syn => {
+                // One that follows another connection has been asked about before that was removed.
+                let admitted = if iss_after.is_some() { Syn::Admitted } else { self.admit_syn(key, false) };
+                match self.accept(stranger, listener, segment, iss_after, admitted) {
+                    Ok(answer) => answer,
+                    Err(why) => Answer::Drop(why),
+                }
+            }
         }
     }
 
@@ -221,7 +230,13 @@ impl<D: Device> Core<D> {
         listener: u16,
         segment: &Segment<'_>,
         iss_after: Option<SeqNum>,
+        admitted: Syn,
     ) -> Result<Answer, Drop> {
+        let unproven = match admitted {
+            Syn::Admitted => None,
+            Syn::Unproven(why) => Some(why),
+            Syn::Refused(why) => return Err(why),
+        };
         let cookies = self.config.tcp.syn_cookies;
         // One that follows another in TIME-WAIT has to begin after it, which a cookie does not know; it has its predecessor's place.
         let scarce = iss_after.is_none() && self.is_scarce(cookies);
@@ -230,9 +245,12 @@ impl<D: Device> Core<D> {
         }
         let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
         let full = entry.half_open >= entry.backlog;
-        if full || scarce {
+        if full || scarce || unproven.is_some() {
             if cookies {
                 return self.answer_with_cookie(stranger, listener, segment).ok_or(Drop::TcpBacklogFull);
+            }
+            if let Some(why) = unproven {
+                return Err(why);
             }
             if full {
                 return Err(Drop::TcpBacklogFull);
@@ -258,6 +276,7 @@ impl<D: Device> Core<D> {
             self.leave_backlog(listener);
             return Err(Drop::TcpTableFull);
         };
+        self.count_in_source(id, Counted::HalfOpen);
         self.counters.tcp_accepted += 1;
         Ok(self.withdraw_if_contested(id, stranger).unwrap_or(Answer::None))
     }
@@ -322,11 +341,18 @@ impl<D: Device> Core<D> {
         let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
         let Some(mut tcb) = cookie::accept(&self.config.tcp, opening, self.now, segment, seal) else { return Cookie::No };
         let spent = SpentCookies::mark(stranger.hash, segment.ack);
-        if self.spent_cookies.contains(spent) || !self.make_room() {
+        let refused = match self.may_open(key) {
+            false => Some(Drop::TcpSourceFull),
+            true if self.spent_cookies.contains(spent) || !self.make_room() => Some(Drop::TcpCookieInvalid),
+            true => None,
+        };
+        if let Some(why) = refused {
             tcb.release(&mut self.pool);
-            return Cookie::Refused;
+            return Cookie::Refused(why);
         }
-        let Some(id) = self.insert_flow(self.accepted(stranger, listener, tag, tcb)) else { return Cookie::Refused };
+        let flow = self.accepted(stranger, listener, tag, tcb);
+        let Some(id) = self.insert_flow(flow) else { return Cookie::Refused(Drop::TcpCookieInvalid) };
+        self.count_in_source(id, Counted::Open);
         self.counters.tcp_accepted += 1;
         if let Some(answer) = self.withdraw_if_contested(id, stranger) {
             return Cookie::Contested(answer);

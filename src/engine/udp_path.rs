@@ -27,6 +27,9 @@ use crate::wire::{reply, udp};
 impl<D: Device, S: Service> Engine<D, S> {
     #[inline(always)]
     pub(super) fn udp_path(&mut self, at: Lane, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
+        if self.core.admission.has_lists() && self.core.denies_datagram(at, frame.bytes(), &packet) {
+            return Verdict::Drop(frame, Drop::UdpDenied);
+        }
         let place = at.interface;
         let groups = &self.core.link_of(at).interface.groups;
         let received = match Received::check(frame.bytes(), &packet, &self.core.endpoints, place, groups) {
@@ -73,6 +76,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     #[cold]
     #[inline(never)]
     pub(super) fn udp_whole(&mut self, at: Lane, packet: &Packet, whole: &mut [u8]) -> Result<(), Drop> {
+        if self.core.admission.has_lists() && self.core.denies_datagram(at, whole, packet) {
+            return Err(Drop::UdpDenied);
+        }
         let place = at.interface;
         let groups = &self.core.link_of(at).interface.groups;
         let received = match Received::check(whole, packet, &self.core.endpoints, place, groups) {

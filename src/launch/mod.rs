@@ -34,11 +34,12 @@ pub use whole::{Pair, Whole};
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::engine::Idle;
 use crate::error::SetupError;
 use crate::link::groups::Group;
-use crate::link::interface::{AddressClaim, PortClaim};
+use crate::link::interface::{AddressClaim, Cidr, PortClaim};
 use crate::link::routes::Route;
 use crate::service::Service;
 use crate::settings::Settings;
@@ -60,6 +61,9 @@ pub struct Launch {
     idle: Idle,
     router_advertisements: bool,
     control: Option<PathBuf>,
+    drain: Option<Duration>,
+    allowed: Vec<Cidr>,
+    denied: Vec<Cidr>,
     settings: Settings,
 }
 
@@ -183,6 +187,28 @@ impl Launch {
     #[must_use]
     pub fn control_socket(mut self, path: &Path) -> Self {
         self.control = Some(path.to_owned());
+        self
+    }
+
+    /// How long a stop waits for connections to end in order ([`crate::engine::Config::drain`]); zero ends them at once.
+    #[must_use]
+    pub fn drain(mut self, most: Duration) -> Self {
+        self.drain = Some(most);
+        self
+    }
+
+    /// Lets a network begin with us, given by any address in it. Once one is allowed, all that are not are kept out. The longest prefix of
+    /// [`Launch::allow`] and [`Launch::deny`] around an address decides, and of two equal ones the one that denies.
+    #[must_use]
+    pub fn allow(mut self, network: Cidr) -> Self {
+        self.allowed.push(network);
+        self
+    }
+
+    /// Keeps a network out: what it sends is dropped and counted, and answered by nothing but the echo of a ping.
+    #[must_use]
+    pub fn deny(mut self, network: Cidr) -> Self {
+        self.denied.push(network);
         self
     }
 

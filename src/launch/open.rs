@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::control::{Control, Place, Prepared, Watched};
+use crate::demux::admission::Prefixes;
 use crate::device::Device as _;
 use crate::engine::{Config, Duplicate, Engine, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
@@ -114,13 +115,14 @@ pub(super) fn open<S: Service + Send>(
     services: impl FnOnce(usize) -> Result<Vec<S>, SetupError>,
 ) -> Result<Running<S>, SetupError> {
     let allowed = crate::cpu::allowed();
+    let lists = lists(launch)?;
     let Opened { mut held, ready, nics, interfaces, ports, cores, spreads } = take(launch, Driver::Engine, crew)?;
     let count = ports.iter().map(|(worker, _)| worker + 1).max().unwrap_or(1);
     let services = services(count)?;
     debug_assert_eq!(services.len(), count, "a service for each worker");
     let prepared = Prepared::open(watched(&held, &nics, &interfaces, launch.router_advertisements))?;
     let place = allowed.filter(|_| !cores.is_empty()).map(|allowed| Place { allowed, busy: cores.clone() });
-    let config = config(launch)?;
+    let config = config(launch, count)?;
     let refused = |error: std::io::Error| SetupError::environment("cannot start the engine", error.to_string());
     let mut dealt: Vec<Vec<Port<XskQueue>>> = services.iter().map(|_| Vec::new()).collect();
     for (worker, port) in ports {
@@ -132,6 +134,9 @@ pub(super) fn open<S: Service + Send>(
     for (service, ports) in services.into_iter().zip(dealt) {
         let mut engine = Engine::new(config, interfaces.clone(), ports, service).map_err(refused)?;
         spreads.iter().for_each(|(interface, spread)| engine.predict_replies(*interface, spread.clone()));
+        if let Some(lists) = &lists {
+            engine.admit(Arc::clone(lists));
+        }
         engines.push(engine);
     }
     Engine::join(&mut engines).map_err(refused)?;
@@ -465,12 +470,32 @@ fn plan_workers(launch: &Launch, checked: &[Checked], crew: Crew) -> Result<Work
     Ok(Workers { count: count.clamp(1, limits::WORKERS), cores: launch.cores.clone() })
 }
 
-/// The engine's configuration, with fresh secrets.
-fn config(launch: &Launch) -> Result<Config, SetupError> {
+/// Who may begin with us, if not everybody.
+fn lists(launch: &Launch) -> Result<Option<Arc<Prefixes>>, SetupError> {
+    if launch.allowed.is_empty() && launch.denied.is_empty() {
+        return Ok(None);
+    }
+    let lists = Prefixes::new(&launch.allowed, &launch.denied).ok_or_else(|| {
+        let most = limits::ADMISSION_PREFIXES;
+        SetupError::usage("cannot use so many prefixes", format!("{most} is the most of --allow and --deny together"))
+    })?;
+    Ok(Some(Arc::new(lists)))
+}
+
+/// The configuration of one of so many engines, with fresh secrets, which all share.
+fn config(launch: &Launch, workers: usize) -> Result<Config, SetupError> {
     let secrets = Secrets::from_system()
         .map_err(|error| SetupError::environment("cannot draw the secrets of the engine", error.to_string()))?;
     let mut config = Config::new(secrets);
     config.tcp = launch.settings.tcp;
+    // Connections and memory are one worker's. What limits a source, or all, each worker has its share of: packets are spread over them.
+    let share = |limit: u32| limit.div_ceil(u32::try_from(workers).unwrap_or(u32::MAX).max(1));
+    for limit in [&mut config.tcp.connections_per_source, &mut config.tcp.syn_rate, &mut config.tcp.syn_rate_per_source] {
+        *limit = share(*limit);
+    }
+    if let Some(most) = launch.drain {
+        config.drain = most;
+    }
     config.idle = launch.idle;
     config.neighbor_expiry = launch.settings.arp.expiry;
     config.address_probes = u8::try_from(launch.settings.address.probes).unwrap_or(u8::MAX);

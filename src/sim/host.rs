@@ -186,6 +186,7 @@ pub(super) fn draw_secrets(dice: &mut Dice) -> Secrets {
         // Nothing is fragmented there; a draw more would make every seed another run.
         fragments: [7; 16],
         paths: [8; 16],
+        sources: [9; 16],
     }
 }
 

@@ -28,6 +28,13 @@ pub struct Config {
     pub memory: usize,
     /// TCBs of one core.
     pub connections: usize,
+    /// The most connections of one source, an address of IPv4 or a /64 of IPv6; 0 sets no limit. For this and the two
+    /// that follow see [`crate::demux::admission`].
+    pub connections_per_source: u32,
+    /// SYNs a second that get a TCB at once, and as many in one go; 0 sets no limit.
+    pub syn_rate: u32,
+    /// SYNs a second that one source may send, and as many in one go; 0 sets no limit.
+    pub syn_rate_per_source: u32,
     /// Offer timestamps (RFC 7323 3).
     pub timestamps: bool,
     /// Offer window scaling (RFC 7323 2).
@@ -98,6 +105,9 @@ impl Default for Config {
             receive_buffer_max: 6 * 1024 * 1024,
             memory: 256 * 1024 * 1024,
             connections: 65_536,
+            connections_per_source: 0,
+            syn_rate: 0,
+            syn_rate_per_source: 0,
             timestamps: true,
             window_scaling: true,
             sack: true,

@@ -5,8 +5,10 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use ringway::demux::admission::Prefixes;
 use ringway::device::memory::{self, MemoryDevice};
 use ringway::device::{Device, Drop, Frame};
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
@@ -70,6 +72,10 @@ impl Memory {
         let config = Config { tcp: script.settings, ..Config::new(Secrets::fixed()) };
         let ports = vec![Port::new(device, 0, 0)];
         let mut engine = Engine::new(config, vec![interface], ports, Application::default()).expect("descriptors for sleeping");
+        if !script.denied.is_empty() {
+            let denied: Vec<_> = script.denied.iter().map(|network| network.parse().expect("a network")).collect();
+            engine.admit(Arc::new(Prefixes::new(&[], &denied).expect("few enough")));
+        }
         let clock = ManualClock(Cell::new(START.as_nanos() as u64));
         engine.start(&clock);
         let mut memory = Self { engine, mac, peer, clock, arrived: VecDeque::new() };

@@ -144,6 +144,8 @@ pub(crate) struct Script {
     pub(crate) kernel: Kernel,
     /// Ringway's settings.
     pub(crate) settings: tcp::Config,
+    /// Networks that may not begin with Ringway.
+    pub(crate) denied: Vec<&'static str>,
     /// The kernel's, below `net.ipv4`.
     pub(crate) sysctls: Vec<(&'static str, &'static str)>,
     /// Bytes of the kernel's receive buffer, if not its default.
@@ -163,6 +165,7 @@ impl Script {
             steps: Vec::new(),
             kernel: Kernel::Same,
             settings: tcp::Config { connections: 64, ..tcp::Config::default() },
+            denied: Vec::new(),
             sysctls: Vec::new(),
             kernel_buffer: None,
             nagle: false,

@@ -4,6 +4,7 @@
 //! one after another (`cargo test --test veth -- --test-threads=1`): they share two cores with what they measure.
 //! Every test ends with [`server::Server::stop`], which asserts that no frame and no connection was left behind.
 
+mod admission;
 mod bulk;
 mod cable;
 mod claims;
@@ -16,6 +17,7 @@ mod congestion;
 mod connections;
 mod datagrams;
 mod dns;
+mod drain;
 mod environment;
 mod example;
 #[path = "family/v4.rs"]

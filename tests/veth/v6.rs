@@ -9,6 +9,7 @@
 
 #![expect(dead_code, reason = "some helpers are only for what is left out")]
 
+mod admission;
 mod advertised;
 mod bulk;
 mod claims;
@@ -18,6 +19,7 @@ mod common;
 mod congestion;
 mod connections;
 mod datagrams;
+mod drain;
 mod dual;
 #[path = "family/v6.rs"]
 mod family;

@@ -54,7 +54,11 @@ fn check(args: &ServeArgs, stack: &str) -> Result<Option<u32>, SetupError> {
         (!engine.addresses.is_empty(), "--address"),
         (args.control.is_some(), "--control"),
     ];
-    let given = named.into_iter().find_map(|(given, option)| given.then_some(option)).or_else(|| engine.first_engine_only());
+    let given = named
+        .into_iter()
+        .find_map(|(given, option)| given.then_some(option))
+        .or_else(|| engine.first_engine_only())
+        .or_else(|| args.admission.first());
     if let Some(option) = given {
         return Err(SetupError::usage(format!("cannot use {option} with --stack {stack}"), "it belongs to Ringway's own engine")
             .mend("an address is named with the service: echo@127.0.0.1:7007"));

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ServeArgs, output: Output) -> Result<(), Failure> {
 
 fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
     let entries = entries(args)?;
-    let launch = groups(args).into_iter().fold(args.engine.launch()?, Launch::group);
+    let launch = groups(args).into_iter().fold(args.admission.applied_to(args.engine.launch()?), Launch::group);
     check_claimed(args, &entries)?;
     let secret = secret_from_system()
         .map_err(|error| SetupError::environment("cannot draw the secret of the http service", error.to_string()))?;

@@ -31,6 +31,14 @@ pub(super) fn run(args: &ServeArgs, output: Output) -> Result<(), Failure> {
             .mend("leave --interval out")
             .into());
     }
+    if let Some(option) = args.admission.first() {
+        return Err(SetupError::usage(
+            format!("cannot use {option} with --stack raw"),
+            "a reflector has no connections and no lists",
+        )
+        .mend(format!("leave {option} out"))
+        .into());
+    }
     match spec {
         ServiceSpec::XdpTx => in_kernel(launch, args, output),
         _ => in_user_space(launch, address, args, output),

@@ -1,5 +1,6 @@
 //! Whole engines in memory: against each other, and against smoltcp as an independent peer.
 
+mod admission;
 mod cards;
 mod close_both;
 mod congestion;

@@ -1,5 +1,6 @@
 //! The scripts, by theme.
 
+mod admission;
 mod calls;
 mod close;
 mod congestion;
@@ -35,6 +36,7 @@ pub(crate) fn all() -> Vec<Entry> {
         calls::SCRIPTS,
         urgent::SCRIPTS,
         cookies::SCRIPTS,
+        admission::SCRIPTS,
         icmp::SCRIPTS,
         congestion::SCRIPTS,
         recovery::SCRIPTS,
