@@ -61,6 +61,30 @@ fn in_a_syn_flood_every_honest_connection_succeeds_and_memory_does_not_grow() {
     assert_eq!((summary.dropped("tcp_table_full"), summary.dropped("tcp_backlog_full")), (0, 0));
 }
 
+/// Limits that the flood is far beyond, and the honest, who all have one address, are not.
+#[test]
+fn limits_do_not_turn_a_flood_against_the_honest() {
+    let Some(world) = World::new() else { return };
+    let limits = ["tcp.syn_rate=50", "tcp.syn_rate_per_source=2K", "tcp.connections_per_source=2K"];
+    let mut arguments = vec!["-a", SERVER_CIDR, "echo:7"];
+    limits.iter().for_each(|limit| arguments.extend(["--set", limit]));
+    let server = Server::with(&world, &arguments);
+    let flood = Flood::start(&world, 6);
+    thread::sleep(Duration::from_millis(500));
+    let slowest = world.client.inside(|| honest(Duration::from_secs(4)));
+    let sent = flood.wait();
+    let summary = server.stop();
+    let half_open = summary.counter("tcp_accepted") - summary.counter("tcp_established");
+    println!("{sent} SYNs sent, {half_open} had a TCB, slowest honest connection {slowest:?}");
+    assert!(slowest <= PATIENCE, "{slowest:?}");
+    // Those of the first second at once, and what comes of the rate in seven.
+    assert!((50..=400).contains(&half_open), "{half_open}");
+    assert!(summary.happened("syn_cookie_accepted") >= HONEST as u64 / 2, "{}", summary.value());
+    for refused in ["tcp_source_syn_limited", "tcp_source_full", "tcp_syn_limited", "tcp_backlog_full"] {
+        assert_eq!(summary.dropped(refused), 0, "{refused}");
+    }
+}
+
 /// As many connections at once as the flood and the honest will hold: what a core reserves at its start is touched when it is first used.
 fn warm_up(world: &World) {
     crate::client::allow_many_descriptors(4096);

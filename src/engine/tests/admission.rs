@@ -175,7 +175,7 @@ fn the_books_are_exact_whatever_happens() {
             let irs = IRS + sent[n];
             match rng.next_u32() % 8 {
                 0..=2 => {
-                    if rng.next_u32() % 4 == 0 {
+                    if rng.next_u32().is_multiple_of(4) {
                         sent[n] += 100_000;
                     }
                     peer.segment_from(port, Flags::SYN, IRS + sent[n], SeqNum(0), Options::default(), &[]);

@@ -167,3 +167,30 @@ fn a_handshake_that_nobody_ends_holds_a_stop_up_for_a_second() {
     assert!(engine.service().events.is_empty(), "{:?}", engine.service().events);
     assert_eq!(engine.core.count_states(), (0, 0));
 }
+
+/// The look goes on from where it waited last, and once round.
+#[test]
+fn a_stop_waits_for_each_connection_wherever_it_lies() {
+    let (mut engine, mut peer, clock) = serve(Busy::default());
+    let accept = |engine: &mut Engine<MemoryDevice, Busy>, peer: &mut Peer, port| {
+        peer.segment_from(port, Flags::SYN, IRS, SeqNum(0), Options::default(), &[]);
+        engine.turn(&clock);
+        let iss = peer.segments()[0].1;
+        peer.segment_from(port, ACK, IRS + 1, iss + 1, Options::default(), &[]);
+        engine.turn(&clock);
+    };
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1]] {
+        (1001..1004).for_each(|port| accept(&mut engine, &mut peer, port));
+        let ids: Vec<_> = engine.core.flows.iter().map(|(id, _)| id).collect();
+        let mut remaining = engine.begin_drain();
+        for slot in order {
+            assert!(engine.core.holds_up_stop(&mut remaining), "{order:?}");
+            engine.core.remove_flow(ids[slot]);
+        }
+        assert!(!engine.core.holds_up_stop(&mut remaining), "{order:?}");
+        accept(&mut engine, &mut peer, 1004);
+        assert!(engine.core.holds_up_stop(&mut remaining), "one in a slot that was passed");
+        let id = engine.core.flows.iter().next().expect("it is there").0;
+        engine.core.remove_flow(id);
+    }
+}
