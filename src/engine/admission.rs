@@ -7,15 +7,13 @@
 use std::sync::Arc;
 
 use super::config::Config;
-use super::core::{Core, Lane};
+use super::core::Core;
 use super::flow::Counted;
 use super::run::Engine;
 use crate::demux::admission::{Limits, Most, Prefixes, Source, Syn};
 use crate::demux::{Address, FlowKey, SlotId};
 use crate::device::{Device, Drop};
-use crate::link::packet::Packet;
 use crate::service::Service;
-use crate::udp::Received;
 
 /// What is asked of who begins.
 #[derive(Debug)]
@@ -65,17 +63,17 @@ impl<D: Device, S: Service> Engine<D, S> {
 }
 
 impl<D: Device> Core<D> {
-    /// True when a datagram comes from somebody who is kept out, and not to an endpoint that asked him.
+    /// True when a datagram comes from somebody who is kept out, and not to an endpoint that asked him. It has not been checked yet.
     #[cold]
     #[inline(never)]
-    pub(super) fn denies_datagram(&self, at: Lane, bytes: &[u8], packet: &Packet) -> bool {
-        if self.admission.admits(packet.source) {
+    pub(super) fn denies_datagram(&self, source: Address, target: Address, datagram: Option<&[u8]>) -> bool {
+        if self.admission.admits(source) {
             return false;
         }
-        let groups = &self.link_of(at).interface.groups;
-        let received = Received::check(bytes, packet, &self.endpoints, at.interface, groups);
-        let endpoint = received.ok().and_then(|received| self.endpoints.at(received.meta.endpoint.0));
-        endpoint.is_none_or(|endpoint| endpoint.peer.is_none())
+        let Some(&[a, b, c, d, ..]) = datagram else { return true };
+        let (source_port, target_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let endpoint = self.endpoints.find(target, target_port).and_then(|endpoint| self.endpoints.at(endpoint));
+        endpoint.is_none_or(|endpoint| endpoint.peer != Some((source, source_port)))
     }
 
     /// What becomes of a SYN for a listener. One that `follows` a connection in TIME-WAIT would take its place.

@@ -27,7 +27,10 @@ use crate::wire::{reply, udp};
 impl<D: Device, S: Service> Engine<D, S> {
     #[inline(always)]
     pub(super) fn udp_path(&mut self, at: Lane, mut frame: D::Frame, packet: Packet) -> Verdict<D::Frame> {
-        if self.core.admission.has_lists() && self.core.denies_datagram(at, frame.bytes(), &packet) {
+        // Handed over piece by piece: a reference to the packet would cost everybody else its registers.
+        if self.core.admission.has_lists()
+            && self.core.denies_datagram(packet.source, packet.target, frame.bytes().get(packet.payload()))
+        {
             return Verdict::Drop(frame, Drop::UdpDenied);
         }
         let place = at.interface;
@@ -76,7 +79,8 @@ impl<D: Device, S: Service> Engine<D, S> {
     #[cold]
     #[inline(never)]
     pub(super) fn udp_whole(&mut self, at: Lane, packet: &Packet, whole: &mut [u8]) -> Result<(), Drop> {
-        if self.core.admission.has_lists() && self.core.denies_datagram(at, whole, packet) {
+        if self.core.admission.has_lists() && self.core.denies_datagram(packet.source, packet.target, whole.get(packet.payload()))
+        {
             return Err(Drop::UdpDenied);
         }
         let place = at.interface;
