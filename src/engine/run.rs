@@ -10,6 +10,7 @@ use super::clock::{Clock, MonotonicClock};
 use super::config::Config;
 use super::core::{Core, Port};
 use super::deliver::over;
+use super::drain::Remaining;
 use super::idle::{BUSY_POLL_FOR, Idle, Parker, SPIN_FOR};
 use super::mailbox::{Bell, Mailbox, Stop};
 use super::news::Follow;
@@ -193,10 +194,14 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// The system call that sleeps failed.
     pub fn drain(&mut self, clock: &impl Clock) -> io::Result<()> {
         self.core.stopping = true;
+        if self.core.siblings.is_some() && self.stop.asked() == 0 {
+            // They end together.
+            self.stop.ask();
+        }
         self.core.now = clock.now();
         let deadline = self.core.now + self.core.config.drain;
         let mut remaining = self.begin_drain();
-        while self.core.now < deadline && self.stop.asked() < 2 && self.core.holds_up_stop(&mut remaining) {
+        while self.core.now < deadline && self.stop.asked() < 2 && self.waits_for_end(&mut remaining) {
             if !self.turn(clock) {
                 self.rest(self.core.now)?;
             }
@@ -215,6 +220,11 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         self.core.let_go();
         Ok(())
+    }
+
+    /// True while a stop has to wait for a connection, of this core or of another, whose packets may arrive here.
+    fn waits_for_end(&mut self, remaining: &mut Remaining) -> bool {
+        self.core.holds_up_stop(remaining) || self.core.siblings.as_mut().is_some_and(|siblings| !siblings.all_have_ended())
     }
 
     /// What has been done so far.

@@ -165,6 +165,15 @@ impl<F: Frame> Siblings<F> {
         }
     }
 
+    /// A stop does not wait for this core any more; the others are woken to hear of it. True once it waits for none: until then their packets may
+    /// arrive here.
+    pub(super) fn all_have_ended(&mut self) -> bool {
+        if self.ports.ends(self.me) {
+            self.others().for_each(|(_, core)| core.bell.ring());
+        }
+        self.ports.ended() == self.all.len()
+    }
+
     const fn note(&mut self, core: u16) {
         self.left_for |= 1 << core;
     }

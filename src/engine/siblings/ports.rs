@@ -1,7 +1,7 @@
 //! On which cores a port is open.
 //!
 //! Written when a service opens a port, read by a core where a packet finds none. One word a port, a bit for each core; ports that were opened stay so.
-//! Also known to all: that SYNs were answered with cookies, wherever the acknowledgments arrive, and what is said once.
+//! Also known to all: that SYNs were answered with cookies, wherever the acknowledgments arrive, what is said once, and which cores a stop waits for.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -17,12 +17,20 @@ pub(super) struct OpenPorts {
     cookies: AtomicU64,
     /// It was said that a peer leaves checksums to others.
     said_unfilled: AtomicBool,
+    /// The cores that a stop does not wait for any more: a bit each.
+    ended: AtomicU64,
 }
 
 impl OpenPorts {
     pub(super) fn new() -> Self {
         let ports = || (0..=u16::MAX).map(|_| AtomicU64::new(0)).collect();
-        Self { tcp: ports(), udp: ports(), cookies: AtomicU64::new(0), said_unfilled: AtomicBool::new(false) }
+        Self {
+            tcp: ports(),
+            udp: ports(),
+            cookies: AtomicU64::new(0),
+            said_unfilled: AtomicBool::new(false),
+            ended: AtomicU64::new(0),
+        }
     }
 
     /// A core has opened a port.
@@ -51,6 +59,16 @@ impl OpenPorts {
     /// True for the first core that is to say that a peer leaves checksums to others.
     pub(super) fn may_say_unfilled(&self) -> bool {
         !self.said_unfilled.swap(true, Ordering::Relaxed)
+    }
+
+    /// A stop does not wait for a core any more. True when it did so far.
+    pub(super) fn ends(&self, core: u16) -> bool {
+        self.ended.fetch_or(1 << core, Ordering::Relaxed) >> core & 1 == 0
+    }
+
+    /// How many cores a stop does not wait for.
+    pub(super) fn ended(&self) -> usize {
+        self.ended.load(Ordering::Relaxed).count_ones() as usize
     }
 
     const fn of(&self, transport: Transport) -> &[AtomicU64] {

@@ -586,3 +586,19 @@ fn what_lies_in_the_rings_at_the_end_comes_home() {
     let census = net.cores[1].core.ports[0].device.frames();
     assert_eq!(census.outside(), 0, "{census:?}");
 }
+
+#[test]
+fn a_stop_waits_at_every_core_as_long_as_one_has_a_connection() {
+    let mut net =
+        Net::new(after_the_syn_elsewhere, Talker::new("10.0.0.2:7", bytes(3_000_000)), vec![Echo::default(), Echo::default()]);
+    net.start();
+    net.play(Duration::from_millis(1));
+    let siblings = |net: &mut Net<Talker, Echo>, core: usize| net.cores[core].core.siblings.as_mut().unwrap().all_have_ended();
+    // The second has nothing left, but the packets of the first arrive there.
+    assert!(!siblings(&mut net, 1));
+    assert!(!siblings(&mut net, 1), "said twice is said once");
+    assert!(siblings(&mut net, 0), "both have ended");
+    let [first, second] = [0, 1].map(|core| net.cores[core].stop());
+    first.ask();
+    assert_eq!(second.asked(), 1, "one switch for all");
+}
