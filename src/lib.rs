@@ -57,6 +57,7 @@
 //! - [`load`]: the load generator and the kernel-socket peer
 //! - `sim`: two ends over a bad network, from a seed, in tests only
 //! - [`metrics`]: counters, histograms, reports
+//! - [`show`]: live inspection of a running engine
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
 //! - [`cpu`]: the CPU time of a thread, and the core it keeps to

@@ -305,7 +305,6 @@ impl Device for MemoryDevice {
     }
 }
 
-/// A poisoned lock only says that the other thread panicked; the queues themselves are whole.
 /// Copies the packets that a queue is to have into its empty frames: each in all of its frames or not at all.
 fn deliver(peer: &mut Inbox, outgoing: &[MemoryFrame], is_for: impl Fn(&[u8]) -> bool) {
     let mut taken = true;
@@ -326,6 +325,7 @@ fn deliver(peer: &mut Inbox, outgoing: &[MemoryFrame], is_for: impl Fn(&[u8]) ->
     }
 }
 
+/// A poisoned lock only says that the other thread panicked; the queues themselves are whole.
 fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
     inbox.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -82,6 +82,13 @@ impl<F> Chains<F> {
     }
 }
 
+impl<F> Chains<F> {
+    /// True where packets may come in several frames.
+    pub(super) fn may_come(&self) -> bool {
+        self.incoming.capacity() > 0
+    }
+}
+
 impl<D: Device, S: Service> Engine<D, S> {
     /// Serves the packet of several frames that is next in a port's queue. False when it has not come whole yet.
     #[cold]

@@ -285,6 +285,8 @@ pub(super) struct Core<D: Device> {
     pub(super) siblings: Option<Box<Siblings<D::Frame>>>,
     /// How the frame in work has come here.
     pub(super) provenance: Provenance,
+    /// The queue it arrived on, if another core has handed it over.
+    pub(super) handed_queue: u32,
     /// What is in work was told by another core, which has answered it.
     pub(super) second_hand: bool,
 }
@@ -358,6 +360,7 @@ impl<D: Device> Core<D> {
             inquiries: Inquiries::default(),
             siblings: None,
             provenance: Provenance::Arrived,
+            handed_queue: 0,
             second_hand: false,
         }
     }

@@ -135,7 +135,10 @@ impl<D: Device, S: Service> Engine<D, S> {
 impl<D: Device> Core<D> {
     /// The core at which the fragments of a packet meet, if that is another. A NIC may spread them: only the first one shows ports.
     fn fragments_elsewhere(&self, at: Lane, frame: &[u8], packet: &Packet) -> Option<u16> {
-        self.siblings.as_ref()?;
+        if self.siblings.is_none() || self.chains.may_come() {
+            // Fragments of several frames are put together where they arrive; so are the others, then.
+            return None;
+        }
         let (source, target, identification) = Part::read(at.interface, packet, frame).ok()?.ends();
         let (high, low) = ((identification >> 16) as u16, identification as u16);
         let ends = FlowKey { local: target, remote: source, local_port: high, remote_port: low, link: Self::link_key(at) };

@@ -5,6 +5,7 @@
 
 use super::core::Core;
 use super::run::Engine;
+use super::siblings::Provenance;
 use crate::demux::{FlowKey, SlotId};
 use crate::device::Device;
 use crate::link::interface::Transport;
@@ -38,7 +39,11 @@ impl<D: Device> Core<D> {
     pub(super) fn check_first_reply(&mut self, id: SlotId) {
         // What others opened was not sent here by a port of our choice.
         let Some(flow) = self.flows.find(id).filter(|flow| flow.listener.is_none()) else { return };
-        let (reply, came_in) = (reply_to(&flow.key), self.ports[flow.lane.port()].queue);
+        let came_in = match self.provenance {
+            Provenance::Arrived => self.ports[flow.lane.port()].queue,
+            Provenance::HandedOver | Provenance::Withdrawn(_) => self.handed_queue,
+        };
+        let reply = reply_to(&flow.key);
         let nic = usize::from(self.nic(&flow.key));
         let Some(predictor) = &mut self.links[nic].predictor else { return };
         match predictor.check(&reply, came_in) {

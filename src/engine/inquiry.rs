@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::wire::ethernet::Mac;
 /// Asks one engine; any thread may have one.
 #[derive(Clone, Debug)]
 pub struct Inquirer {
-    questions: Arc<ArrayQueue<Question>>,
+    questions: Arc<Questions>,
     bell: Arc<Bell>,
     cards: Reader,
     clock: MonotonicClock,
@@ -132,19 +133,30 @@ impl Inquirer {
 
     fn ask<T>(&self, question: impl FnOnce(SyncSender<T>) -> Question) -> Result<T, Silent> {
         let (answer, answers): (_, Receiver<T>) = sync_channel(1);
-        self.questions.push(question(answer)).map_err(|_| Silent)?;
+        self.questions.queue.push(question(answer)).map_err(|_| Silent)?;
+        if self.questions.ended.load(Ordering::SeqCst) {
+            return Err(Silent);
+        }
         self.bell.ring();
         answers.recv_timeout(limits::INQUIRY_PATIENCE).map_err(|_| Silent)
     }
 }
 
+/// Those that wait.
+#[derive(Debug)]
+struct Questions {
+    queue: ArrayQueue<Question>,
+    /// Nobody answers any more.
+    ended: AtomicBool,
+}
+
 /// The engine's end.
 #[derive(Debug)]
-pub(super) struct Inquiries(Arc<ArrayQueue<Question>>);
+pub(super) struct Inquiries(Arc<Questions>);
 
 impl Default for Inquiries {
     fn default() -> Self {
-        Self(Arc::new(ArrayQueue::new(limits::INQUIRIES)))
+        Self(Arc::new(Questions { queue: ArrayQueue::new(limits::INQUIRIES), ended: AtomicBool::new(false) }))
     }
 }
 
@@ -152,7 +164,13 @@ impl Inquiries {
     /// True when somebody asks.
     #[inline]
     pub(super) fn wait(&self) -> bool {
-        !self.0.is_empty()
+        !self.0.queue.is_empty()
+    }
+
+    /// The engine ends: whoever waits hears it at once, and so does whoever asks later.
+    pub(super) fn end(&self) {
+        self.0.ended.store(true, Ordering::SeqCst);
+        while self.0.queue.pop().is_some() {}
     }
 }
 
@@ -171,7 +189,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     #[cold]
     #[inline(never)]
     pub(super) fn answer_question(&mut self) -> bool {
-        let Some(question) = self.core.inquiries.0.pop() else { return false };
+        let Some(question) = self.core.inquiries.0.queue.pop() else { return false };
         // Nobody may be waiting any more.
         let _ = match question {
             Question::Figures { of, answer } => answer.try_send(self.core.figures(&of)).is_ok(),

@@ -98,6 +98,13 @@ impl Stop {
         self.bells.iter().for_each(|bell| bell.ring());
     }
 
+    /// Asks for an end in order, unless somebody has asked already.
+    pub fn ask_once(&self) {
+        if self.asked.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.bells.iter().for_each(|bell| bell.ring());
+        }
+    }
+
     /// How often it was asked: 0, 1, or 2 for "at once".
     pub fn asked(&self) -> u8 {
         self.asked.load(Ordering::Relaxed)

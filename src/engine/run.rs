@@ -194,9 +194,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// The system call that sleeps failed.
     pub fn drain(&mut self, clock: &impl Clock) -> io::Result<()> {
         self.core.stopping = true;
-        if self.core.siblings.is_some() && self.stop.asked() == 0 {
+        if self.core.siblings.is_some() {
             // They end together.
-            self.stop.ask();
+            self.stop.ask_once();
         }
         self.core.now = clock.now();
         let deadline = self.core.now + self.core.config.drain;
@@ -348,6 +348,7 @@ impl<D: Device> Core<D> {
         while let Some(kept) = self.kept.remove_any() {
             self.release(Some(kept));
         }
+        self.inquiries.end();
         self.drop_handed();
         self.forget_neighbors();
         self.ports.iter_mut().for_each(|port| port.device.flush());

@@ -64,7 +64,8 @@ impl<D: Device, S: Service> Engine<D, S> {
             }
         };
         segment.ecn = packet.dscp_ecn & ECN_MASK;
-        self.core.counters.tcp_received += 1;
+        // One that was handed over was counted where it arrived.
+        self.core.counters.tcp_received += u64::from(self.core.provenance == Provenance::Arrived);
         let key = FlowKey {
             local: pseudo.target,
             remote: pseudo.source,
@@ -291,6 +292,9 @@ impl<D: Device> Core<D> {
             Whose::Unknown(why) => Answer::Drop(why),
         };
         self.remove_flow(id);
+        // As if it had not been.
+        self.counters.tcp_accepted -= 1;
+        self.counters.tcp_removed -= 1;
         Some(answer)
     }
 

@@ -82,7 +82,11 @@ impl<D: Device, S: Service> Engine<D, S> {
     fn turn_to_siblings(&mut self, clock: &impl Clock) -> bool {
         let Some(siblings) = &mut self.core.siblings else { return false };
         siblings.ring();
-        siblings.wait() && (self.receive_handed(clock) | self.read_siblings_news())
+        if !siblings.wait() {
+            return false;
+        }
+        self.core.now = clock.now();
+        self.receive_handed(clock) | self.read_siblings_news()
     }
 
     fn receive_burst(&mut self, port: usize, clock: &impl Clock) -> bool {

@@ -142,7 +142,8 @@ pub(super) fn open<S: Service + Send>(
     Engine::join(&mut engines).map_err(refused)?;
     if let Some(path) = &launch.control {
         let names = interfaces.iter().map(|interface| format!("{}{}", interface.name, interface.vlan.suffix())).collect();
-        held.show = Some(Show::start(path, engines.iter_mut().map(Engine::inquirer).collect(), names)?);
+        let place = allowed.map(|allowed| (allowed, cores.clone()));
+        held.show = Some(Show::start(path, engines.iter_mut().map(Engine::inquirer).collect(), names, place)?);
     }
     let feeds = engines.iter_mut().map(|engine| engine.follow(prepared.waker())).collect();
     held.control = Some(prepared.start(feeds, place)?);

@@ -3,11 +3,11 @@
 //! Called by [`super::Running`]. A single engine runs on the calling thread; several run on threads of their own, each kept on its core, while the calling
 //! thread waits for them. When one ends, for whatever reason, all end: asked in order when its service asked for it or it could not go on, at once
 //! when it panicked. What the launch took is given back only after the last of them, so no packet meets a queue that is gone, and no program stays
-//! behind.
+//! behind; only the queues of one that failed go with it.
 
 use std::any::Any;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,7 @@ fn run_several<S: Service + Send>(
     every: Duration,
     mut watch: impl FnMut(&Report),
 ) -> Result<Vec<Ended<S>>, SetupError> {
-    let shown: Vec<Mutex<Option<Report>>> = workers.iter().map(|_| Mutex::new(None)).collect();
+    let shown: Vec<Mutex<(u64, Option<Report>)>> = workers.iter().map(|_| Mutex::new((0, None))).collect();
     let stop = workers.first().map(|worker| worker.engine.stop());
     thread::scope(|scope| {
         let (ended, ends) = mpsc::channel();
@@ -79,7 +79,10 @@ fn run_several<S: Service + Send>(
             let run = move || {
                 // Dropped last, also when the worker panics.
                 let _guard = guard;
-                run_one(worker, every, |report| *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone()))
+                run_one(worker, every, |report| {
+                    let mut shown = lock(shown);
+                    *shown = (shown.0 + 1, Some(report.clone()));
+                })
             };
             match thread::Builder::new().name(format!("ringway-{number}")).spawn_scoped(scope, run) {
                 Ok(thread) => threads.push(thread),
@@ -94,6 +97,7 @@ fn run_several<S: Service + Send>(
         }
         drop(ended);
         let mut next = Instant::now().checked_add(every);
+        let mut intervals = 0;
         loop {
             let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
             match ends.recv_timeout(wait) {
@@ -102,8 +106,9 @@ fn run_several<S: Service + Send>(
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     next = next.and_then(|next| next.checked_add(every));
-                    let reports: Vec<Report> =
-                        shown.iter().filter_map(|report| report.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect();
+                    intervals += 1;
+                    wait_for(&shown, intervals);
+                    let reports: Vec<Report> = shown.iter().filter_map(|shown| lock(shown).1.clone()).collect();
                     if let Some(all) = Report::of_all(&reports) {
                         watch(&all);
                     }
@@ -120,6 +125,20 @@ fn run_several<S: Service + Send>(
         let ended = results.into_iter().collect::<Result<Vec<_>, _>>()?;
         refused.map_or_else(|| Ok(account(ended)), Err)
     })
+}
+
+/// Waits until each worker has told of an interval: one that sleeps tells up to a tenth of a second late.
+fn wait_for(shown: &[Mutex<(u64, Option<Report>)>], interval: u64) {
+    let until = Instant::now() + LATE;
+    while Instant::now() < until && shown.iter().any(|shown| lock(shown).0 < interval) {
+        thread::sleep(LATE / 50);
+    }
+}
+
+const LATE: Duration = Duration::from_millis(250);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the last have left for those that had ended before is taken back, and counted.
@@ -145,8 +164,8 @@ impl Drop for Guard {
             // Whatever it shares with the others may be half done: they end their connections at once.
             self.stop.ask();
             self.stop.ask();
-        } else if self.stop.asked() == 0 {
-            self.stop.ask();
+        } else {
+            self.stop.ask_once();
         }
         let _ = self.ended.send(());
     }

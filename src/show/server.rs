@@ -1,21 +1,25 @@
 //! The control socket: who connects asks one question and reads the answer.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::fs::Mode;
+use rustix::process::umask;
+use rustix::thread::CpuSet;
 
 use super::request::Request;
 use super::rows::{Event, Refused};
 use super::walk::Walk;
+use crate::cpu;
 use crate::engine::Inquirer;
 use crate::error::SetupError;
 use crate::limits;
@@ -34,7 +38,13 @@ impl Show {
     ///
     /// # Errors
     /// The path is in use by another process, or by something that is no socket, or cannot be written.
-    pub fn start(path: &Path, cores: Vec<Inquirer>, interfaces: Vec<String>) -> Result<Self, SetupError> {
+    /// The thread keeps off the cores that are `busy`, of those that are `allowed`, if that is known.
+    pub fn start(
+        path: &Path,
+        cores: Vec<Inquirer>,
+        interfaces: Vec<String>,
+        place: Option<(CpuSet, Vec<u32>)>,
+    ) -> Result<Self, SetupError> {
         let refused = |error: io::Error| {
             SetupError::environment(format!("cannot open the control socket {}", path.display()), error.to_string())
                 .mend("--control PATH, or --control off")
@@ -45,7 +55,13 @@ impl Show {
         let stop = Arc::new(AtomicBool::new(false));
         let mut server = Server { poll, listener, clients: Vec::new(), cores, interfaces, stop: Arc::clone(&stop) };
         server.poll.registry().register(&mut server.listener, LISTENER, Interest::READABLE).map_err(refused)?;
-        let thread = thread::Builder::new().name("ringway-show".to_owned()).spawn(move || server.run()).map_err(refused)?;
+        let thread = thread::Builder::new().name("ringway-show".to_owned()).spawn(move || {
+            if let Some((allowed, busy)) = place {
+                cpu::keep_off(&allowed, &busy);
+            }
+            server.run();
+        });
+        let thread = thread.map_err(refused)?;
         Ok(Self { path: path.to_owned(), stop, waker, thread: Some(thread) })
     }
 
@@ -77,9 +93,11 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
             Err(_) => fs::remove_file(path)?,
         }
     }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    Ok(listener)
+    // So that nobody else can connect at any moment.
+    let before = umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener
 }
 
 struct Server {
@@ -103,6 +121,8 @@ struct Client {
     complete: bool,
     /// It may be written to, as far as is known.
     writable: bool,
+    /// When it last asked or took something.
+    moved: Instant,
 }
 
 /// What becomes of a client.
@@ -122,7 +142,11 @@ impl Server {
         let mut next = FIRST_CLIENT;
         let mut busy = false;
         while !self.stop.load(Ordering::Relaxed) {
-            let wait = busy.then_some(Duration::ZERO);
+            let wait = match busy {
+                true => Some(Duration::ZERO),
+                // One that does nothing is looked at again.
+                false => (!self.clients.is_empty()).then_some(PATIENCE / 10),
+            };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     tracing::warn!("the control socket is not served any more: {error}");
@@ -136,12 +160,16 @@ impl Server {
                 }
             }
             self.accept(&mut next);
-            let (cores, interfaces) = (&self.cores, &self.interfaces);
+            let (cores, interfaces, stop) = (&self.cores, &self.interfaces, &self.stop);
             busy = false;
             self.clients.retain_mut(|client| {
+                if stop.load(Ordering::Relaxed) {
+                    return false;
+                }
                 let then = client.go_on(cores, interfaces);
-                busy |= then == Then::Again;
-                then != Then::End
+                // Where one has gone another may take its place.
+                busy |= then != Then::Wait;
+                then != Then::End && client.moved.elapsed() < PATIENCE
             });
         }
     }
@@ -154,7 +182,17 @@ impl Server {
             *next = next.wrapping_add(1).max(FIRST_CLIENT);
             if self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
                 let (request, out) = (Vec::new(), Vec::new());
-                self.clients.push(Client { token, stream, request, walk: None, out, taken: 0, complete: false, writable: true });
+                self.clients.push(Client {
+                    token,
+                    stream,
+                    request,
+                    walk: None,
+                    out,
+                    taken: 0,
+                    complete: false,
+                    writable: true,
+                    moved: Instant::now(),
+                });
             }
         }
     }
@@ -183,7 +221,10 @@ impl Client {
             }
             match self.stream.write(rest) {
                 Ok(0) => return Then::End,
-                Ok(count) => self.taken += count,
+                Ok(count) => {
+                    self.taken += count;
+                    self.moved = Instant::now();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Then::End,
@@ -230,6 +271,8 @@ impl Client {
     }
 }
 
+/// How long a client may take nothing of its answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
 const FIRST_CLIENT: usize = 2;

@@ -23,25 +23,28 @@ pub(super) struct Walk {
     /// The slot of its next card.
     slot: u32,
     rows: u64,
+    /// A row was left out because of the limit.
+    cut: bool,
 }
 
 impl Walk {
     pub(super) const fn new(request: Request) -> Self {
-        Self { request, worker: 0, slot: 0, rows: 0 }
+        Self { request, worker: 0, slot: 0, rows: 0, cut: false }
     }
 
     /// Adds the next piece to `out`, some rows or none. False once the answer is complete.
     pub(super) fn step(&mut self, cores: &[Inquirer], interfaces: &[String], out: &mut Vec<u8>) -> bool {
         let left = self.request.limit.unwrap_or(u64::MAX).saturating_sub(self.rows);
         let Some(core) = cores.get(self.worker) else {
-            Event::write("summary", Summary { rows: self.rows, more: false }, out);
+            Event::write("summary", Summary { rows: self.rows, more: self.cut }, out);
             return false;
         };
-        if left == 0 {
+        if left == 0 && (self.cut || self.request.show == What::Connections && self.another(core)) {
             Event::write("summary", Summary { rows: self.rows, more: true }, out);
             return false;
         }
         let made = match self.request.show {
+            What::Connections if left == 0 => Ok(()),
             What::Connections => self.connections(core, interfaces, left, out),
             _ => self.worker(core, interfaces, left, out),
         };
@@ -53,6 +56,15 @@ impl Walk {
                 false
             }
         }
+    }
+
+    /// True when the worker has one more connection that is asked for; else it is the next one's turn.
+    fn another(&mut self, core: &Inquirer) -> bool {
+        if core.cards_from(self.slot).any(|card| self.request.wants(&card)) {
+            return true;
+        }
+        (self.worker, self.slot) = (self.worker + 1, 0);
+        false
     }
 
     /// The next connections of a worker.
@@ -146,6 +158,7 @@ impl Walk {
                 }
             }
         }
+        self.cut |= rows > left;
         self.rows = before + rows.min(left);
         Ok(())
     }

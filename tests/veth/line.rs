@@ -33,7 +33,7 @@ impl Line {
             return None;
         }
         let end = |interface| format!("{interface} numtxqueues {queues} numrxqueues {queues}");
-        let line = Self { world: World { server: Netns::new("s"), client: Netns::new("c") }, middle: Netns::new("m") };
+        let line = Self { world: World::of(Netns::new("s"), Netns::new("c")), middle: Netns::new("m") };
         for (side, far) in [(&line.world.server, A), (&line.world.client, B)] {
             join((side, &end(INTERFACE)), (&line.middle, &end(far)));
             family::quiet(side, INTERFACE);
@@ -56,7 +56,7 @@ impl Line {
     /// The same with more queues at each end.
     pub(crate) fn between_kernels_with_queues(queues: u32) -> Option<Self> {
         let line = Self::with_queues(queues)?;
-        let World { server, client } = &line.world;
+        let World { server, client, .. } = &line.world;
         server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
         let shown = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
         let fix = |side: &Netns, address: &str, mac: [u8; 6]| {

@@ -1,6 +1,6 @@
 //! Two network namespaces joined by a veth pair, made for one test and removed with it.
 
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread;
 
 use crate::common::{Netns, join, root, run};
@@ -12,6 +12,8 @@ pub(crate) const INTERFACE: &str = "veth0";
 
 /// A client side and a server side.
 pub(crate) struct World {
+    /// What changes the queue all the time, if something does; it ends with its namespace.
+    changer: Option<Child>,
     pub(crate) server: Netns,
     pub(crate) client: Netns,
 }
@@ -23,7 +25,7 @@ impl World {
     /// `RINGWAY_TEST_QUEUES` makes it one of so many queues, and with `RINGWAY_TEST_WRONG_QUEUES=1` the client side changes the queue that it sends by all the
     /// time: then the packets of a connection arrive at every worker (scripts/cores.sh).
     pub(crate) fn new() -> Option<Self> {
-        let world = Self::with_queues(usual_queues())?;
+        let mut world = Self::with_queues(usual_queues())?;
         if std::env::var_os("RINGWAY_TEST_WRONG_QUEUES").is_some_and(|wrong| wrong == "1") {
             world.send_by_changing_queues();
         }
@@ -35,12 +37,17 @@ impl World {
         Self::with_queues(usual_queues())
     }
 
+    /// Two sides that others join.
+    pub(crate) const fn of(server: Netns, client: Netns) -> Self {
+        Self { changer: None, server, client }
+    }
+
     /// The same with more queues at each end.
     pub(crate) fn with_queues(queues: u32) -> Option<Self> {
         if !root() {
             return None;
         }
-        let world = Self { server: Netns::new("s"), client: Netns::new("c") };
+        let world = Self::of(Netns::new("s"), Netns::new("c"));
         let end = format!("{INTERFACE} numtxqueues {queues} numrxqueues {queues}");
         join((&world.server, &end), (&world.client, &end));
         for side in [&world.server, &world.client] {
@@ -70,12 +77,12 @@ impl World {
     }
 
     /// The same with the queue changed every few milliseconds, until the namespace goes.
-    fn send_by_changing_queues(&self) {
+    fn send_by_changing_queues(&mut self) {
         let set = |queue: u32, cores: &str| format!("echo {cores} > /sys/class/net/{INTERFACE}/queues/tx-{queue}/xps_cpus");
         let all = all_cores();
         let by = |queue: u32| format!("{}; {}; sleep 0.003", set(1 - queue, "0"), set(queue, &all));
         let script = format!("while true; do {}; {}; done", by(0), by(1));
-        self.client.command("sh").args(["-c", &script]).spawn().expect("ip starts");
+        self.changer = Some(self.client.command("sh").args(["-c", &script]).spawn().expect("ip starts"));
     }
 
     /// Asserts that nothing of Ringway is left on the server side: no XDP program, no held port.
@@ -106,6 +113,15 @@ impl World {
 /// How many queues a link has unless a test needs another number, and so how many workers serve it.
 pub(crate) fn usual_queues() -> u32 {
     std::env::var("RINGWAY_TEST_QUEUES").ok().map_or(1, |count| count.parse().expect("a number of queues"))
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(changer) = &mut self.changer {
+            let _ = changer.kill();
+            let _ = changer.wait();
+        }
+    }
 }
 
 /// The mask of the cores that there are, of the first 32.

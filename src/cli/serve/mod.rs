@@ -21,6 +21,7 @@ use ringway::service::catalog::{Catalog, Entry, Surroundings};
 use ringway::service::http::Boundaries;
 use ringway::settings::number;
 use ringway::show;
+use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
 use super::args::{ServeArgs, ServeStack};
@@ -96,6 +97,8 @@ fn control_socket(args: &ServeArgs) -> Option<PathBuf> {
         Some(path) => Some(path.clone()),
         None => {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(show::FOLDER);
+            // It may be there, and another's.
+            let made = made.and_then(|()| Ok(access(show::FOLDER, Access::WRITE_OK | Access::EXEC_OK)?));
             let said = |error: &std::io::Error| tracing::info!("no control socket for ringway show: {}: {error}", show::FOLDER);
             made.inspect_err(said).ok().map(|()| show::path_of(std::process::id()))
         }

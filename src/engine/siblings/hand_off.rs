@@ -19,8 +19,9 @@ use crate::service::Service;
 #[derive(Debug)]
 pub(in crate::engine) struct Handed<F> {
     frame: F,
-    /// The interface it arrived on.
+    /// The interface and the queue it arrived on.
     interface: u16,
+    queue: u32,
     /// The core it comes from had made its flow, and took it back.
     withdrawn: bool,
     /// The packet, when it is not what the frame holds.
@@ -82,7 +83,7 @@ impl<D: Device> Core<D> {
         let whole = whole.map(|(packet, bytes)| {
             Box::new(Whole { packet: *packet, bytes: bytes.get(..packet.end).unwrap_or_default().into() })
         });
-        let handed = Handed { frame, interface: at.interface, withdrawn, whole };
+        let handed = Handed { frame, interface: at.interface, queue: self.ports[at.port()].queue, withdrawn, whole };
         let Some(siblings) = &mut self.siblings else { return Verdict::Drop(handed.frame, Drop::HandOffFull) };
         match siblings.give(to, nic, handed) {
             Ok(()) => {
@@ -138,9 +139,10 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     fn receive_one_handed(&mut self, from: u16, handed: Handed<D::Frame>) {
-        let Handed { frame, interface, withdrawn, whole } = handed;
+        let Handed { frame, interface, queue, withdrawn, whole } = handed;
         // It was given to a core that has a queue of the NIC.
         let Some(lane) = self.core.port_of(interface) else { return };
+        self.core.handed_queue = queue;
         self.core.provenance = if withdrawn { Provenance::Withdrawn(from) } else { Provenance::HandedOver };
         let verdict = match whole {
             None => self.receive(self.core.first_lane(lane.port()), frame),
