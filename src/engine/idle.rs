@@ -137,6 +137,61 @@ mod tests {
         }
     }
 
+    /// Two threads that hand one thing to each other, over and over, and sleep until it comes. A wake-up is lost when a sleep ends by its time alone, the
+    /// thing is there, and no bell comes after it. `RINGWAY_PARKED` says how often the receiver has to have slept.
+    #[test]
+    fn no_hand_off_to_a_sleeper_is_slept_through() {
+        let wanted = std::env::var("RINGWAY_PARKED").map_or(2000, |text| text.parse().expect("a number"));
+        let [(mut near, near_bell, near_box), (mut far, far_bell, far_box)] = [(); 2].map(|()| {
+            let (parker, bell) = Parker::new(std::iter::empty()).unwrap();
+            let bell = Arc::new(bell);
+            (parker, Arc::clone(&bell), Mailbox::<bool>::new(bell))
+        });
+        let start = Instant::now();
+        let (slept, handed) = std::thread::scope(|scope| {
+            let (to_near, to_far) = (near_box.clone(), far_box.clone());
+            scope.spawn(move || {
+                while receive(&mut far, &far_bell, &far_box).0 {
+                    to_near.send(true).unwrap();
+                }
+            });
+            let (mut slept, mut handed) = (0_u64, 0_u64);
+            while slept < wanted {
+                to_far.send(true).unwrap();
+                slept += u64::from(receive(&mut near, &near_bell, &near_box).1);
+                handed += 2;
+            }
+            to_far.send(false).unwrap();
+            (slept, handed)
+        });
+        println!("{handed} handed over, {slept} of them to a near end that slept, in {:?}", start.elapsed());
+    }
+
+    /// Waits for the next thing; says whether it slept.
+    fn receive(parker: &mut Parker, bell: &Bell, mailbox: &Mailbox<bool>) -> (bool, bool) {
+        let mut slept = false;
+        loop {
+            if let Some(got) = mailbox.take() {
+                return (got, slept);
+            }
+            bell.announce();
+            if mailbox.is_empty() {
+                slept = true;
+                parker.sleep(LONGEST).unwrap();
+                let by_bell = |parker: &Parker| parker.events.iter().any(|event| event.token() == WAKER);
+                if !by_bell(parker) && !mailbox.is_empty() {
+                    // Left since the time was over, or slept through: then this takes its time too.
+                    let rung = (0..20).any(|_| {
+                        parker.sleep(LONGEST).unwrap();
+                        by_bell(parker)
+                    });
+                    assert!(rung, "slept through what was left");
+                }
+            }
+            bell.awake();
+        }
+    }
+
     #[test]
     fn the_second_request_is_urgent() {
         let (_parker, bell) = Parker::new(std::iter::empty()).unwrap();

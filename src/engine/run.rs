@@ -175,6 +175,11 @@ impl<D: Device, S: Service> Engine<D, S> {
         Ok(self.report_at(&clock, cpu_at_start))
     }
 
+    /// The longest way of a lookup in the directory of connections; walks all of it.
+    pub fn longest_probe(&self) -> usize {
+        self.core.directory.longest_probe()
+    }
+
     /// The service, when the engine is no longer needed.
     pub fn into_service(self) -> S {
         self.service

@@ -1,0 +1,249 @@
+//! The program of `scripts/scale.sh`: what many connections and several cores cost, over a device in memory.
+//!
+//!     scale [--quick] [SECTION...]
+//!     scale churn CONNECTS
+//!
+//! Sections are `segments`, `lookups`, `connects`, `cores`, `handed` and `readers`; all of them when none is named. Ends with 4 when a bound is
+//! missed; with `--quick`, whose figures are of fewer connections and rounds, bounds are only reported. `churn` opens and closes so many connections
+//! beside some that stay, and fails when anything of them is left in the end.
+
+#[path = "scale/churn.rs"]
+mod churn;
+#[path = "scale/cores.rs"]
+mod cores;
+#[path = "scale/figures.rs"]
+mod figures;
+#[path = "scale/lookups.rs"]
+mod lookups;
+#[path = "scale/peer.rs"]
+mod peer;
+#[path = "scale/world.rs"]
+mod world;
+
+use std::process::ExitCode;
+
+use cores::{Arrival, Team, Walker, work};
+use figures::{Rounds, Verdict, grouped};
+use lookups::{Chase, Flows};
+use ringway::cpu;
+use world::World;
+
+const SIZES: [usize; 4] = [1 << 10, 10_240, 102_400, 1 << 20];
+const SECTIONS: [&str; 6] = ["segments", "lookups", "connects", "cores", "handed", "readers"];
+
+struct Plan {
+    quick: bool,
+    sizes: &'static [usize],
+    verdict: Verdict,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [word, connects] = &words[..]
+        && word == "churn"
+        && let Ok(connects) = connects.parse()
+    {
+        return churn::run(connects);
+    }
+    let quick = words.iter().any(|word| word == "--quick");
+    let mut sections: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "--quick").collect();
+    if sections.iter().any(|word| !SECTIONS.contains(word)) {
+        eprintln!("usage: scale [--quick] [{}]...", SECTIONS.join("|"));
+        eprintln!("       scale churn CONNECTS");
+        return ExitCode::from(2);
+    }
+    if sections.is_empty() {
+        sections = SECTIONS.to_vec();
+    }
+    let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
+    if cores < 2 && sections.iter().any(|section| ["cores", "handed", "readers"].contains(section)) {
+        eprintln!("scale: two cores are needed, and there is one");
+        return ExitCode::from(3);
+    }
+    let mut plan = Plan { quick, sizes: if quick { &SIZES[..3] } else { &SIZES }, verdict: Verdict::default() };
+    let wants = |section: &str| sections.contains(&section);
+    cpu::pin(0).expect("there is a first core");
+    if wants("segments") || wants("connects") {
+        plan.worlds(wants("segments"), wants("connects"));
+    }
+    if wants("lookups") {
+        plan.lookups();
+    }
+    if wants("cores") || wants("handed") {
+        plan.cores(wants("cores"), wants("handed"));
+    }
+    if wants("readers") {
+        plan.readers();
+    }
+    match plan.verdict.missed() {
+        0 => ExitCode::SUCCESS,
+        missed => {
+            eprintln!("scale: {missed} bounds missed{}", if quick { "; reported only, as the run was a quick one" } else { "" });
+            ExitCode::from(if quick { 0 } else { 4 })
+        }
+    }
+}
+
+impl Plan {
+    fn rounds(&self, full: usize) -> usize {
+        if self.quick { full.div_ceil(3) } else { full }
+    }
+
+    /// What segments and connects cost among few and among many.
+    fn worlds(&mut self, segments: bool, connects: bool) {
+        let mut worlds: Vec<World> = self.sizes.iter().map(|&held| World::new(held)).collect();
+        if segments {
+            let mut costs = vec![(Rounds::default(), Rounds::default()); worlds.len()];
+            for _ in 0..self.rounds(15) {
+                for (world, (requests, acknowledgments)) in worlds.iter_mut().zip(&mut costs) {
+                    let (request, acknowledgment) = world.exchanges(65_536);
+                    requests.push(request);
+                    acknowledgments.push(acknowledgment);
+                }
+            }
+            println!(
+                "\nA request of 64 bytes and its answer, ns of the engine (bursts of 32, connections at random, IPv4, timestamps; 65,536 a round,"
+            );
+            println!("sizes by turns; table and directory for {} connections)", grouped(world::CAPACITY));
+            rows(self.sizes, costs.iter().map(|cost| &cost.0));
+            println!("The acknowledgment of the answer, in the burst after it");
+            rows(self.sizes, costs.iter().map(|cost| &cost.1));
+            if let [(few, _), .., (many, _)] = &costs[..] {
+                let growth = many.by(few).median();
+                self.verdict.hold(&format!("growth from {}", self.span()), growth, growth <= 2.0, "at most 2");
+            }
+        }
+        if connects {
+            let (mut few, mut many) = (Rounds::default(), Rounds::default());
+            let last = worlds.len() - 1;
+            for _ in 0..self.rounds(15) {
+                few.push(1e9 / worlds[0].connects(32_768));
+                many.push(1e9 / worlds[last].connects(32_768));
+            }
+            println!(
+                "\nConnects a second of engine time (handshake, one request, close by the peer; bursts of 32; 32,768 a round)"
+            );
+            rows(&[self.sizes[0], self.sizes[last]], [&few, &many].into_iter());
+            let ratio = many.by(&few).median();
+            self.verdict.hold(&format!("rate from {}", self.span()), ratio, ratio >= 0.75, "at least 0.75");
+        }
+    }
+
+    /// What a lookup costs among few and among many.
+    fn lookups(&mut self) {
+        let mut flows: Vec<(Flows, Chase)> = self.sizes.iter().map(|&count| (Flows::new(count), Chase::new(count))).collect();
+        let mut costs = vec![[const { Vec::new() }; 4].map(|_: Vec<f64>| Rounds::default()); flows.len()];
+        for _ in 0..self.rounds(9) {
+            for ((flows, chase), [serial, apart, foreign, miss]) in flows.iter_mut().zip(&mut costs) {
+                let cost = flows.measure();
+                serial.push(cost.serial);
+                apart.push(cost.apart);
+                foreign.push(cost.foreign);
+                miss.push(chase.measure());
+            }
+        }
+        println!(
+            "\nA lookup in the directory, ns (hash known, key confirmed in a table; at random, each waits for the one before; sizes by turns)"
+        );
+        rows(self.sizes, costs.iter().map(|cost| &cost[0]));
+        println!("The same, none waits for another");
+        rows(self.sizes, costs.iter().map(|cost| &cost[1]));
+        println!("By a reader of another core, which reads the whole card, each waits");
+        rows(self.sizes, costs.iter().map(|cost| &cost[2]));
+        println!(
+            "One load that waits for the one before, among as many cache lines as the lookups touch (index and key, one each)"
+        );
+        rows(self.sizes, costs.iter().map(|cost| &cost[3]));
+        if let [few, .., many] = &costs[..] {
+            let growth = many[0].by(&few[0]).median();
+            self.verdict.hold(&format!("growth from {}", self.span()), growth, growth <= 5.0, "at most 5");
+        }
+    }
+
+    /// What two cores do, and what a frame costs that arrives at the wrong one.
+    fn cores(&mut self, two: bool, handed: bool) {
+        let requests = if self.quick { 131_072 } else { 524_288 };
+        let (mut alone, mut joined) = (Team::new(1), Team::new(2));
+        let [mut one, mut both, mut wrong, mut right_by_turns, mut wrong_by_turns] =
+            [const { Vec::new() }; 5].map(|_: Vec<f64>| Rounds::default());
+        for _ in 0..self.rounds(11) {
+            if two {
+                one.push(alone.at_once(Arrival::Owner, requests));
+            }
+            both.push(joined.at_once(Arrival::Owner, requests));
+            if handed {
+                wrong.push(joined.at_once(Arrival::Other, requests));
+                right_by_turns.push(joined.by_turns(Arrival::Owner, requests / 512));
+                wrong_by_turns.push(joined.by_turns(Arrival::Other, requests / 512));
+            }
+        }
+        if two {
+            println!(
+                "\nA request and its answer, ns of a core, peer included (4,096 connections a core; one engine alone, two siblings on two threads, by turns)"
+            );
+            println!("  alone           {one}");
+            println!("  each of two     {both}");
+            // Each of the two does as many.
+            let ratio = one.by(&both).median() * 2.0;
+            self.verdict.hold("throughput of two by that of one", ratio, ratio >= 1.9, "at least 1.9");
+        }
+        if handed {
+            println!("\nA frame that is handed over, ns more than one that arrives at its owner ({} were)", joined.handed_over());
+            println!("  one thread turns both engines, engine time alone, requests and acknowledgments");
+            println!("    right core    {right_by_turns}");
+            println!("    wrong core    {wrong_by_turns}");
+            println!("    difference    {}", wrong_by_turns.less(&right_by_turns));
+            println!("  a thread and a core for each, peer included, requests that acknowledge the answers before");
+            println!("    right core    {both}");
+            println!("    wrong core    {wrong}");
+            println!("    difference    {}", wrong.less(&both));
+        }
+    }
+
+    /// What it costs a core that another reads its cards.
+    fn readers(&mut self) {
+        let (held, requests) = (SIZES[2], if self.quick { 32_768 } else { 65_536 });
+        let mut world = World::new(held);
+        let walker = Walker::new(world.engine.inquirer(), 1);
+        let [mut with, mut without, mut first, mut second] = [const { Vec::new() }; 4].map(|_: Vec<f64>| Rounds::default());
+        work(&mut world, requests);
+        let before = walker.cards();
+        for pair in 0..self.rounds(20) {
+            // What comes first takes turns.
+            for half in [pair % 2, 1 - pair % 2] {
+                walker.walk(half == 0);
+                if half == 0 { &mut with } else { &mut without }.push(work(&mut world, requests));
+            }
+            walker.walk(false);
+            first.push(work(&mut world, requests));
+            second.push(work(&mut world, requests));
+        }
+        let (ratio, same) = (with.by(&without), first.by(&second));
+        println!(
+            "\nA core whose cards another walks all the time, its time by that without ({} connections, {} requests and {} connects a",
+            grouped(held),
+            grouped(requests),
+            grouped(requests / 8)
+        );
+        println!(
+            "round, engine and peer on one core, reader on another; {} cards read)",
+            grouped((walker.cards() - before) as usize)
+        );
+        println!("  with by without {ratio}");
+        println!("  without twice   {same}");
+        let median = ratio.median();
+        self.verdict.hold("within the spread of without twice", median, median <= same.most(), "its most");
+        self.verdict.hold("median ratio", median, median < 1.03, "below 1.03");
+    }
+
+    fn span(&self) -> String {
+        let name = |size: usize| grouped(size);
+        format!("{} to {} open", name(self.sizes[0]), name(self.sizes[self.sizes.len() - 1]))
+    }
+}
+
+fn rows<'a>(sizes: &[usize], rounds: impl Iterator<Item = &'a Rounds>) {
+    for (size, rounds) in sizes.iter().zip(rounds) {
+        println!("  {:>9} {rounds}", grouped(*size));
+    }
+}
