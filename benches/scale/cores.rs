@@ -78,12 +78,12 @@ impl Team {
                     let peer = self.engines[core].device_mut(0);
                     order[from..from + BURST].iter().for_each(|&number| segment(peer, number, now));
                 }
-                let start = Instant::now();
+                let start = cpu::thread_ns();
                 // The first once more: the last has handed over to it.
                 for core in (0..count).chain([0]) {
                     self.engines[core].turn(&self.clock);
                 }
-                total += start.elapsed();
+                total += Duration::from_nanos(cpu::thread_ns() - start);
                 for core in 0..count {
                     assert_eq!(self.engines[core].device_mut(0).collect().answered, answers, "each request is answered");
                 }
@@ -92,14 +92,14 @@ impl Team {
         total.as_nanos() as f64 / (bursts * 2 * BURST * count) as f64
     }
 
-    /// A thread for each engine, which makes requests and takes answers too: how long `requests` of each take, in nanoseconds of one core for one request.
-    /// Requests acknowledge the answers before them.
-    pub(crate) fn at_once(&mut self, arrival: Arrival, requests: usize) -> f64 {
+    /// A thread for each engine, which makes requests and takes answers too: nanoseconds of one core for one request, by the clock and
+    /// of CPU time. Requests acknowledge the answers before them.
+    pub(crate) fn at_once(&mut self, arrival: Arrival, requests: usize) -> [f64; 2] {
         let count = self.engines.len();
         let answered: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
         let (begin, finished) = (Barrier::new(count), AtomicU64::new(0));
         let (orders, clock) = (&self.orders, &self.clock);
-        let mut took = Duration::ZERO;
+        let (mut took, mut cpu_ns) = (Duration::ZERO, 0);
         thread::scope(|scope| {
             let threads: Vec<_> = (self.engines.iter_mut().enumerate())
                 .map(|(core, engine)| {
@@ -110,7 +110,7 @@ impl Team {
                     scope.spawn(move || {
                         cpu::pin(core).expect("two cores");
                         begin.wait();
-                        let start = Instant::now();
+                        let (start, cpu_at_start) = (Instant::now(), cpu::thread_ns());
                         let mut sent = 0_u64;
                         let mut done = false;
                         while finished.load(Ordering::Relaxed) < count as u64 {
@@ -132,15 +132,17 @@ impl Team {
                             }
                             assert!(start.elapsed() < Duration::from_secs(60), "every request is answered");
                         }
-                        start.elapsed()
+                        (start.elapsed(), cpu::thread_ns() - cpu_at_start)
                     })
                 })
                 .collect();
             for thread in threads {
-                took = took.max(thread.join().expect("no panic"));
+                let (wall, cpu) = thread.join().expect("no panic");
+                took = took.max(wall);
+                cpu_ns += cpu;
             }
         });
-        took.as_nanos() as f64 / requests as f64
+        [took.as_nanos() as f64 / requests as f64, cpu_ns as f64 / (requests * count) as f64]
     }
 
     /// Frames that were handed over so far.
@@ -215,10 +217,11 @@ impl Drop for Walker {
     }
 }
 
-/// One round of the owner's work: requests, and connections that come and go, which write cards. Nanoseconds.
-pub(crate) fn work(world: &mut World, requests: usize) -> f64 {
-    let start = Instant::now();
+/// One round of the owner's work: requests, and connections that come and go, which write cards. CPU time of each, nanoseconds.
+pub(crate) fn work(world: &mut World, requests: usize) -> [f64; 2] {
+    let start = cpu::thread_ns();
     world.exchanges(requests);
+    let middle = cpu::thread_ns();
     world.connects(requests / 8);
-    start.elapsed().as_nanos() as f64
+    [(middle - start) as f64, (cpu::thread_ns() - middle) as f64]
 }
