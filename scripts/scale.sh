@@ -84,7 +84,7 @@ import json, sys
 
 rows = [json.loads(line) for line in open(sys.argv[1])]
 row = next(row for row in rows if row["event"] == "row")
-print(f'{row["per_second"]:.1f}')
+print(f'{row["rate_per_s"]:.1f}')
 PYTHON
 }
 
