@@ -102,7 +102,7 @@ impl Plan {
                 }
             }
             println!(
-                "\nA request of 64 bytes and its answer, ns of the engine (bursts of 32, connections at random, IPv4, timestamps; 65,536 a round,"
+                "\nA request of 64 bytes and its answer, ns of CPU time of the engine (bursts of 32, connections at random, IPv4, timestamps; 65,536 a round,"
             );
             println!("sizes by turns; table and directory for {} connections)", grouped(world::CAPACITY));
             rows(self.sizes, costs.iter().map(|cost| &cost.0));
