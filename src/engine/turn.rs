@@ -86,7 +86,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             return false;
         }
         self.core.now = clock.now();
-        self.receive_handed(clock) | self.read_siblings_news()
+        self.receive_handed() | self.read_siblings_news()
     }
 
     fn receive_burst(&mut self, port: usize, clock: &impl Clock) -> bool {

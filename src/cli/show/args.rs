@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ringway::error::SetupError;
 use ringway::show::{Request, What};
 use ringway::tcp::State;
@@ -12,8 +12,8 @@ use ringway::tcp::State;
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
     /// connections|listeners|counters|queues|neighbors|routes
-    #[arg(value_enum, value_name = "WHAT", hide_possible_values = true)]
-    pub(crate) what: WhatWord,
+    #[arg(value_name = "WHAT", value_parser = what)]
+    pub(crate) what: What,
 
     /// At most so many rows
     #[arg(long, value_name = "N")]
@@ -44,30 +44,6 @@ pub(crate) struct ShowArgs {
     pub(crate) socket: Option<PathBuf>,
 }
 
-/// What may be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WhatWord {
-    Connections,
-    Listeners,
-    Counters,
-    Queues,
-    Neighbors,
-    Routes,
-}
-
-impl From<WhatWord> for What {
-    fn from(word: WhatWord) -> Self {
-        match word {
-            WhatWord::Connections => Self::Connections,
-            WhatWord::Listeners => Self::Listeners,
-            WhatWord::Counters => Self::Counters,
-            WhatWord::Queues => Self::Queues,
-            WhatWord::Neighbors => Self::Neighbors,
-            WhatWord::Routes => Self::Routes,
-        }
-    }
-}
-
 impl ShowArgs {
     /// What is asked of the process.
     pub(crate) fn request(&self) -> Request {
@@ -77,9 +53,18 @@ impl ShowArgs {
             port: self.port,
             state: self.state.clone(),
             brief: self.brief,
-            ..Request::new(self.what.into())
+            ..Request::new(self.what)
         }
     }
+}
+
+/// What is to be shown, by its name.
+fn what(text: &str) -> Result<What, SetupError> {
+    What::ALL.into_iter().find_map(|(name, what)| (name == text).then_some(what)).ok_or_else(|| {
+        let names = What::ALL.map(|(name, _)| name).join(", ");
+        SetupError::usage(format!("cannot show '{text}'"), format!("what can be shown is {names}"))
+            .mend("ringway show connections")
+    })
 }
 
 /// A state by its name, in letters of either case.

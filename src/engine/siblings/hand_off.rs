@@ -7,7 +7,6 @@
 
 use super::Siblings;
 use crate::device::{Device, Drop, Frame};
-use crate::engine::clock::Clock;
 use crate::engine::core::{Core, Lane};
 use crate::engine::run::Engine;
 use crate::engine::settle::Verdict;
@@ -119,14 +118,13 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// Works on the frames that other cores have handed over. True when there were some.
     #[cold]
     #[inline(never)]
-    pub(in crate::engine) fn receive_handed(&mut self, clock: &impl Clock) -> bool {
+    pub(in crate::engine) fn receive_handed(&mut self) -> bool {
         let mut worked = false;
         let count = self.core.siblings.as_ref().map_or(0, |siblings| siblings.count());
         for from in 0..count {
             if !self.core.siblings.as_ref().is_some_and(|siblings| siblings.has_left(from)) {
                 continue;
             }
-            self.core.now = clock.now();
             for _ in 0..limits::BURST {
                 let Some(handed) = self.core.siblings.as_ref().and_then(|siblings| siblings.take(from)) else { break };
                 worked = true;
