@@ -8,6 +8,7 @@
 //! The engine runs over a device in memory that hands it prepared packets and takes back what it sends; nothing else is in the
 //! loop but the writing of the next request. Two runs with different repetitions give the cost of one.
 
+mod common;
 #[path = "count/timers.rs"]
 mod timers;
 
@@ -16,30 +17,19 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use common::{Echo, IP_PAYLOAD_AT, OUR_MAC, PAYLOAD, SERVICE, headers, interface};
 use ringway::device::{Device, DeviceStats, Frame, FrameCensus};
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
-use ringway::link::groups::Groups;
-use ringway::link::interface::{Claim, Interface};
-use ringway::link::routes::Routes;
-use ringway::service::{Answer, Connection, Context, Datagram, Listen, Service};
 use ringway::tcp::seq::SeqNum;
 use ringway::time::Instant;
-use ringway::wire::checksum::PseudoHeader;
-use ringway::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
-use ringway::wire::ipv4::{self, Ipv4};
+use ringway::wire::ethernet::Mac;
+use ringway::wire::ipv4;
 use ringway::wire::tcp::{self, Flags, Header, Options};
 use ringway::wire::udp;
-use ringway::wire::vlan::Vlan;
 
-const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
-const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const SERVICE: u16 = 7;
-const PAYLOAD: [u8; 64] = [0x5a; 64];
-/// Ethernet, IPv4 and UDP headers; Ethernet and IPv4 headers.
-const UDP_AT: usize = 42;
-const IP_PAYLOAD_AT: usize = 34;
+/// Where the payload of a datagram begins.
+const UDP_AT: usize = IP_PAYLOAD_AT + udp::HEADER_LEN;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -79,7 +69,7 @@ fn udp_echo(repetitions: u32) -> u32 {
     let mut world = World::new(repetitions);
     let mut datagram = [0; UDP_AT + PAYLOAD.len()];
     datagram[UDP_AT..].copy_from_slice(&PAYLOAD);
-    let pseudo = headers(&mut datagram, ipv4::PROTOCOL_UDP);
+    let pseudo = headers(&mut datagram, PEER, ipv4::PROTOCOL_UDP);
     udp::emit(&mut datagram[IP_PAYLOAD_AT..], 5000, SERVICE, &pseudo);
     (0..repetitions).filter(|_| world.exchange(&datagram)[UDP_AT..] == PAYLOAD).count() as u32
 }
@@ -128,23 +118,13 @@ impl World {
     }
 
     fn with_backlog(connections: u32, backlog: usize) -> Self {
-        let interface = Interface {
-            name: "replay".into(),
-            mac: OUR_MAC,
-            mtu: 1500,
-            vlan: Vlan::NONE,
-            claim: Claim::Addresses(vec!["10.0.0.2/24".parse().expect("an address")]),
-            routes: Routes::default(),
-            withheld: Vec::new(),
-            groups: Groups::new(),
-        };
         let mut config = Config::new(Secrets::fixed());
         config.tcp.connections = connections as usize + 16;
         config.tcp.backlog = backlog;
         // The handshake must not be repeated while the next are counted.
         config.tcp.rto_initial = Duration::from_secs(60);
         let clock = Steps(Cell::new(0));
-        let mut engine = Engine::new(config, vec![interface], vec![Port::new(Replay::new(), 0, 0)], Echo).expect("an engine");
+        let mut engine = Engine::new(config, vec![interface()], vec![Port::new(Replay::new(), 0, 0)], Echo).expect("an engine");
         engine.start(&clock);
         Self { engine, clock }
     }
@@ -174,7 +154,7 @@ impl World {
         let mut frame = [0; 256];
         let frame = &mut frame[..at + payload.len()];
         frame[at..].copy_from_slice(payload);
-        let pseudo = headers(frame, ipv4::PROTOCOL_TCP);
+        let pseudo = headers(frame, PEER, ipv4::PROTOCOL_TCP);
         tcp::emit(&mut frame[IP_PAYLOAD_AT..], &header, payload.len(), &pseudo);
         let back = self.exchange(frame);
         let number = back.get(IP_PAYLOAD_AT + 4..IP_PAYLOAD_AT + 8).and_then(|bytes| bytes.first_chunk::<4>());
@@ -184,33 +164,6 @@ impl World {
             flags: back.get(IP_PAYLOAD_AT + 13).copied().unwrap_or(0),
             len: back.len().saturating_sub(IP_PAYLOAD_AT + offset),
         }
-    }
-}
-
-/// Writes Ethernet and IPv4 headers to the front of a frame.
-fn headers(frame: &mut [u8], protocol: u8) -> PseudoHeader {
-    let total = frame.len() - 14;
-    ethernet::emit(frame, &Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 });
-    ipv4::emit(&mut frame[14..], &Ipv4::outgoing(PEER, OURS, protocol, total - ipv4::HEADER_LEN));
-    PseudoHeader { source: PEER.into(), target: OURS.into(), protocol }
-}
-
-struct Echo;
-
-impl Service for Echo {
-    type Message = ();
-
-    fn start(&mut self, cx: &mut impl Context) {
-        cx.listen(SERVICE.into(), Listen::default()).expect("a free port");
-        cx.open_udp(SERVICE.into()).expect("a free port");
-    }
-
-    fn datagram(&mut self, _: &mut impl Context, datagram: &mut Datagram<'_>) -> Answer {
-        Answer::Reply { len: datagram.payload().len() }
-    }
-
-    fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
-        cx.send(connection, bytes)
     }
 }
 

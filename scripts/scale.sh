@@ -12,7 +12,7 @@
 # core, and what it costs a core that another reads its connections: over a device in memory, each as a median with its
 # spread. Then, on a veth pair in namespaces of its own (needs root), connects a second while a million connections are held,
 # and how many of them `ringway show` tells while that goes on. Ends with 4 when a bound is missed. Wants a quiet machine
-# with two cores, and 12 GiB of memory for a million connections on veth.
+# with two cores, and 2 GiB of memory for a million connections on veth.
 
 source "$(dirname "$0")/common.sh"
 

@@ -16,6 +16,8 @@ source "$(dirname "$0")/common.sh"
 step_limit=20m
 # A snapshot that differs is a failure, not a file to be looked at later.
 export INSTA_UPDATE=no
+# The same cases every time: a commit passes or fails by what it is. scripts/soak.sh searches among others, and many more.
+export PROPTEST_RNG_SEED=9293
 passed=0
 failed=0
 failures=()

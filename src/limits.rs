@@ -7,6 +7,11 @@ use std::time::Duration;
 
 /// Frames taken from a ring in one burst. 64 covers a NAPI budget; a longer burst would delay the replies of its head.
 pub const BURST: usize = 64;
+
+/// Connections of a core whose TCBs are thought to lie in its caches: only among more is what comes next fetched ahead, and are timers cancelled that nothing
+/// needs any more.
+pub const FLOWS_IN_CACHE: usize = 1024;
+
 /// Frames of one packet at most: a packet of the kernel has one linear part and MAX_SKB_FRAGS (17) further ones.
 pub const CHAIN_PIECES: usize = 18;
 /// Packets of several frames taken from a ring in one turn.
@@ -33,6 +38,10 @@ pub const LOOPED: usize = 64;
 pub const ENDPOINTS: usize = 4096;
 /// Timers that services may have armed on one core.
 pub const SERVICE_TIMERS: usize = 65_536;
+/// Timers that are served in one turn, and as many looks at connections; some may send. The others have their turn in the next: a burst of frames waits for no more than these.
+pub const TIMERS_PER_TURN: usize = 256;
+/// Timers that move from one level of the wheel to lower ones in a turn, some tens of nanoseconds each.
+pub const TIMER_MOVES_PER_TURN: usize = 1024;
 /// Messages that wait in the mailbox of one core.
 pub const MAILBOX: usize = 1024;
 /// Cores of one process: a bit of a word each.
@@ -55,6 +64,8 @@ pub const INQUIRY_PATIENCE: Duration = Duration::from_secs(2);
 pub const SHOW_CLIENTS: usize = 8;
 /// Bytes of a request to the control socket.
 pub const SHOW_REQUEST: usize = 4096;
+/// Entries of the folder of control sockets that are looked at for those of killed processes.
+pub const SOCKETS_SWEPT: usize = 1024;
 /// Wishes of an engine that wait for the control thread; a lost one is wished again.
 pub const WISHES: usize = 256;
 /// Separate blocks of out-of-order data kept for one connection.

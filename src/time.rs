@@ -92,6 +92,12 @@ pub const fn span_ns(span: Duration) -> u64 {
     span.as_secs().saturating_mul(1_000_000_000).saturating_add(span.subsec_nanos() as u64)
 }
 
+/// Milliseconds of a span, rounded up; at most 49 days.
+pub const fn span_ms(span: Duration) -> u32 {
+    let ms = span_ns(span).div_ceil(1_000_000);
+    if ms < u32::MAX as u64 { ms as u32 } else { u32::MAX }
+}
+
 /// Nanoseconds of a time of the kernel; a negative one is 0.
 pub(crate) fn kernel_ns(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -107,6 +113,19 @@ mod tests {
         assert_eq!(Instant::NEVER + Duration::from_secs(1), Instant::NEVER);
         assert_eq!(Instant::ZERO - Duration::from_secs(1), Instant::ZERO);
         assert_eq!(Instant::ZERO.since(Instant::NEVER), Duration::ZERO);
+    }
+
+    #[test]
+    fn milliseconds_of_a_span_are_rounded_up_and_bounded() {
+        let ms = [
+            Duration::ZERO,
+            Duration::from_nanos(1),
+            Duration::from_millis(7),
+            Duration::from_millis(7) + Duration::from_nanos(1),
+        ]
+        .map(span_ms);
+        assert_eq!(ms, [0, 1, 7, 8]);
+        assert_eq!([Duration::from_secs(50 * 86_400), Duration::MAX].map(span_ms), [u32::MAX; 2]);
     }
 
     #[test]

@@ -89,12 +89,46 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "serve -i veth0 -a 10.0.0.2/24 stream:5004,file=/nonesuch=239.1.2.3",
         "steer",
     ];
+    insta::assert_snapshot!(refusals(&lines));
+}
+
+/// What is said about lines that cannot be run, behind each.
+fn refusals(lines: &[&str]) -> String {
     let mut shown = String::new();
     for line in lines {
         let output = ringway(line);
         assert_eq!(output.status.code(), Some(2), "{line}: {}", text(&output.stderr));
         assert!(output.stdout.is_empty(), "{line}");
         shown.push_str(&format!("$ ringway {line}\n{}", text(&output.stderr)));
+    }
+    shown
+}
+
+#[test]
+fn what_is_mistyped_is_named_and_mended() {
+    let serve =
+        ["--allow foo", "--allow 10.0.0.0/33", "--deny 10.0.0/8", "--deny 10.0.0.0/8,fd00::/8", "--allow", "--alow 10.0.0.0/8"]
+            .into_iter()
+            .chain(["--drain fast", "--drain 1h", "--drain 5sec", "--drain -1s", "--drain 61m"])
+            .map(|words| format!("serve -i lo -a 10.0.0.2/24 {words} echo:7"));
+    let raw = ["--allow 10.0.0.0/8 reflect", "--drain 5s reflect", "reflect:7"]
+        .map(|words| format!("serve -i lo -a 10.0.0.2/24 --stack raw {words}"));
+    let load = ["--ramp 0", "--ramp 50KB", "--ramp -5", "--ramp 1K --hold 0s", "--ramp 1K --hold 1h", "--hold 5s", "--active 1%"]
+        .into_iter()
+        .chain(["--ramp 1K --active 101%", "--ramp 1K --active 1%%", "--ramp 1K --churn", "10.0.0.1:7"])
+        .chain(["--sources 0", "--sources 100K", "--sources 2.5", "--sources many", "--sources 300", "--rampp 5K"])
+        .map(|words| format!("load tcp --to 10.0.0.1:7 -i lo -a 10.0.0.2/24 {words}"));
+    let udp = "load udp --to 10.0.0.1:7 -i lo -a 10.0.0.2/24 --ramp 1K".to_owned();
+    let show = ["", "connection", "counters queues", "connections --limit some", "connections --address 10.0.0.0/8"]
+        .into_iter()
+        .chain(["connections --port http", "connections --port 0", "connections --pid ringway", "connections --state open"])
+        .chain(["connections --pid 1 --socket /tmp/x", "counters --state LISTEN", "queues --address 10.0.0.1", "routes --port 7"])
+        .chain(["listeners --brief", "connections --adress 10.0.0.1"])
+        .map(|words| format!("show {words}"));
+    let lines: Vec<_> = serve.chain(raw).chain(load).chain([udp]).chain(show).collect();
+    let shown = refusals(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    for (line, said) in lines.iter().zip(shown.split("$ ringway ").skip(1)) {
+        assert!(said.contains("\n  try: "), "{line}: nothing mends it: {said}");
     }
     insta::assert_snapshot!(shown);
 }
@@ -122,9 +156,17 @@ fn json_takes_no_value() {
 
 #[test]
 fn help_fits_80_columns_and_has_examples() {
-    for line in
-        ["--help", "serve --help", "load --help", "compare --help", "cable --help", "listen --help", "steer --help", "serve -h"]
-    {
+    for line in [
+        "--help",
+        "serve --help",
+        "load --help",
+        "compare --help",
+        "cable --help",
+        "listen --help",
+        "show --help",
+        "steer --help",
+        "serve -h",
+    ] {
         let output = ringway(line);
         assert_eq!(output.status.code(), Some(0), "{line}");
         let help = text(&output.stdout);

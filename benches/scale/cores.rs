@@ -6,11 +6,13 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam::utils::CachePadded;
 use ringway::cpu;
 use ringway::engine::{Clock as _, Engine, Inquirer, MonotonicClock};
 
+use crate::common::Echo;
 use crate::peer::{Peer, lines};
-use crate::world::{BURST, Echo, World, engine, shuffled};
+use crate::world::{BURST, World, engine, shuffled};
 
 /// Connections of each core.
 const EACH: usize = 4096;
@@ -26,7 +28,7 @@ pub(crate) enum Arrival {
     Other,
 }
 
-/// Engines that are siblings when there are two, with connections of their own.
+/// Engines with connections of their own: siblings, or strangers that have nothing in common but the machine.
 pub(crate) struct Team {
     engines: Vec<Engine<Peer, Echo>>,
     /// The machine's, as siblings have it: the peers' timestamps must not go back when another thread makes them.
@@ -35,10 +37,20 @@ pub(crate) struct Team {
 }
 
 impl Team {
-    pub(crate) fn new(count: usize) -> Self {
+    pub(crate) fn siblings(count: usize) -> Self {
         let lines = lines(EACH * count);
         let mut engines: Vec<_> = Peer::queues(count, &lines).into_iter().map(|peer| engine(peer, true)).collect();
         Engine::join(&mut engines).expect("they are alike");
+        Self::started(engines)
+    }
+
+    pub(crate) fn strangers(count: usize) -> Self {
+        let peer = || Peer::queues(1, &lines(EACH * count)).pop().expect("one queue");
+        Self::started((0..count).map(|_| engine(peer(), true)).collect())
+    }
+
+    fn started(mut engines: Vec<Engine<Peer, Echo>>) -> Self {
+        let count = engines.len();
         let clock = engines[0].clock();
         for engine in &mut engines {
             engine.turn(&clock);
@@ -96,7 +108,7 @@ impl Team {
     /// of CPU time. Requests acknowledge the answers before them.
     pub(crate) fn at_once(&mut self, arrival: Arrival, requests: usize) -> [f64; 2] {
         let count = self.engines.len();
-        let answered: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
+        let answered: Vec<CachePadded<AtomicU64>> = (0..count).map(|_| CachePadded::default()).collect();
         let (begin, finished) = (Barrier::new(count), AtomicU64::new(0));
         let (orders, clock) = (&self.orders, &self.clock);
         let (mut took, mut cpu_ns) = (Duration::ZERO, 0);

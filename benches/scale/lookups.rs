@@ -11,7 +11,8 @@ use ringway::tcp::State;
 use crate::world::{CAPACITY, shuffled};
 
 const LOOKUPS: usize = 1 << 18;
-const LINE: usize = 64;
+/// A number and what fills a cache line, together with what a table keeps of each.
+type Line = [u32; 14];
 
 /// A directory with so many flows, and the table of their keys that confirms what it finds.
 pub(crate) struct Flows {
@@ -69,23 +70,28 @@ impl Flows {
 }
 
 /// A walk from cache line to cache line, at random, through as many as the lookups touch: one of the index and one of the keys for each flow.
+/// They lie in a table as the keys do, in the same kind of pages.
 pub(crate) struct Chase {
-    lines: Vec<[u32; LINE / 4]>,
+    lines: Slab<Line>,
     at: u32,
 }
 
 impl Chase {
     pub(crate) fn new(flows: usize) -> Self {
         let order = shuffled(0, flows * 2);
-        let mut lines = vec![[0; LINE / 4]; order.len()];
+        let mut next = vec![0; order.len()];
         for (nth, &line) in order.iter().enumerate() {
-            lines[line as usize][0] = order[(nth + 1) % order.len()];
+            next[line as usize] = order[(nth + 1) % order.len()];
+        }
+        let mut lines = Slab::with_capacity(next.len());
+        for next in next {
+            lines.insert([next; 14]).expect("there is room");
         }
         Self { lines, at: 0 }
     }
 
     pub(crate) fn measure(&mut self) -> f64 {
-        each(|| self.at = self.lines[self.at as usize][0])
+        each(|| self.at = self.lines.at(self.at).map_or(0, |(_, line)| line[0]))
     }
 }
 

@@ -10,22 +10,16 @@ use ringway::device::{Device, DeviceStats, Frame, FrameCensus};
 use ringway::tcp::seq::SeqNum;
 use ringway::time::Instant;
 use ringway::wire::checksum::PseudoHeader;
-use ringway::wire::ethernet::{self, ETHERTYPE_IPV4, Ethernet, Mac};
-use ringway::wire::ipv4::{self, Ipv4, PROTOCOL_TCP};
+use ringway::wire::ethernet::Mac;
+use ringway::wire::ipv4::PROTOCOL_TCP;
 use ringway::wire::tcp::{self, Flags, Header, Options};
-use ringway::wire::vlan::Vlan;
 
-pub(crate) const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
-pub(crate) const SERVICE: u16 = 7;
-pub(crate) const PAYLOAD: [u8; 64] = [0x5a; 64];
-const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+use crate::common::{IP_AT, IP_PAYLOAD_AT, OUR_MAC, PAYLOAD, SERVICE, headers};
+
 const FIRST_PEER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
-const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 /// Source ports of one address of the peer.
 const PORTS: u32 = 60_000;
 const FRAMES: usize = 4096;
-const IP_AT: usize = ethernet::HEADER_LEN;
-const TCP_AT: usize = IP_AT + ipv4::HEADER_LEN;
 
 /// What the peer knows of a connection. Of two threads one writes `seq` and the other the rest.
 #[derive(Debug, Default)]
@@ -110,7 +104,8 @@ impl Peer {
     fn read(&self, frame: &[u8], back: &mut Back) {
         let address =
             |at: usize| frame.get(at..at + 4).and_then(|octets| octets.first_chunk::<4>()).map(|octets| Ipv4Addr::from(*octets));
-        let (Some(source), Some(target), Some(bytes)) = (address(IP_AT + 12), address(IP_AT + 16), frame.get(TCP_AT..)) else {
+        let (Some(source), Some(target), Some(bytes)) = (address(IP_AT + 12), address(IP_AT + 16), frame.get(IP_PAYLOAD_AT..))
+        else {
             return;
         };
         let pseudo = PseudoHeader { source: source.into(), target: target.into(), protocol: PROTOCOL_TCP };
@@ -152,14 +147,12 @@ impl Peer {
         };
         let len = tcp::header_len(&header.options) + payload.len();
         let source = Ipv4Addr::from_bits(FIRST_PEER.to_bits() + number / PORTS);
-        frame.set_len(TCP_AT + len);
+        frame.set_len(IP_PAYLOAD_AT + len);
         let bytes = frame.bytes_mut();
-        ethernet::emit(bytes, &Ethernet { target: OUR_MAC, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 });
-        ipv4::emit(&mut bytes[IP_AT..], &Ipv4::outgoing(source, OURS, PROTOCOL_TCP, len));
         let end = bytes.len() - payload.len();
         bytes[end..].copy_from_slice(payload);
-        let pseudo = PseudoHeader { source: source.into(), target: OURS.into(), protocol: PROTOCOL_TCP };
-        tcp::emit(&mut bytes[TCP_AT..], &header, payload.len(), &pseudo);
+        let pseudo = headers(bytes, source, PROTOCOL_TCP);
+        tcp::emit(&mut bytes[IP_PAYLOAD_AT..], &header, payload.len(), &pseudo);
         self.arriving.push_back(frame);
     }
 

@@ -6,15 +6,11 @@ use std::time::Duration;
 
 use ringway::cpu;
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
-use ringway::link::groups::Groups;
-use ringway::link::interface::{Claim, Interface};
-use ringway::link::routes::Routes;
 use ringway::rng::Rng;
-use ringway::service::{Connection, Context, Listen, Service};
 use ringway::time::Instant;
-use ringway::wire::vlan::Vlan;
 
-use crate::peer::{Back, Line, OUR_MAC, Peer, SERVICE, lines};
+use crate::common::{Echo, interface};
+use crate::peer::{Back, Line, Peer, lines};
 
 /// Segments handed to the engine at once.
 pub(crate) const BURST: usize = 32;
@@ -22,20 +18,6 @@ pub(crate) const BURST: usize = 32;
 pub(crate) const CAPACITY: usize = 1 << 20;
 /// Connections that come and go beside those that stay.
 pub(crate) const PASSING: usize = 1 << 14;
-
-pub(crate) struct Echo;
-
-impl Service for Echo {
-    type Message = ();
-
-    fn start(&mut self, cx: &mut impl Context) {
-        cx.listen(SERVICE.into(), Listen::default()).expect("a free port");
-    }
-
-    fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
-        cx.send(connection, bytes)
-    }
-}
 
 /// A clock that goes on by 10 us a turn: about what a core that is busy with such bursts takes.
 pub(crate) struct Steps(Cell<u64>);
@@ -58,16 +40,6 @@ impl Clock for Steps {
 
 /// An engine over such a queue. `patient` ones repeat nothing that is not acknowledged for a minute.
 pub(crate) fn engine(peer: Peer, patient: bool) -> Engine<Peer, Echo> {
-    let interface = Interface {
-        name: "memory".into(),
-        mac: OUR_MAC,
-        mtu: 1500,
-        vlan: Vlan::NONE,
-        claim: Claim::Addresses(vec!["10.0.0.2/8".parse().expect("an address")]),
-        routes: Routes::default(),
-        withheld: Vec::new(),
-        groups: Groups::new(),
-    };
     let mut config = Config::new(Secrets::fixed());
     // Some more than are open, as the README advises: the last places are for acknowledged cookies.
     config.tcp.connections = CAPACITY + CAPACITY / 8;
@@ -76,7 +48,7 @@ pub(crate) fn engine(peer: Peer, patient: bool) -> Engine<Peer, Echo> {
         config.tcp.rto_initial = Duration::from_secs(60);
         config.tcp.probe_min = Duration::from_secs(60);
     }
-    Engine::new(config, vec![interface], vec![Port::new(peer, 0, 0)], Echo).expect("an engine")
+    Engine::new(config, vec![interface()], vec![Port::new(peer, 0, 0)], Echo).expect("an engine")
 }
 
 /// One engine, and connections `0..held` open.

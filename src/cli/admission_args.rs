@@ -51,7 +51,13 @@ fn prefix(text: &str) -> Result<Cidr, SetupError> {
         Ok(address) => Cidr { address, prefix: if address.is_ipv4() { 32 } else { 128 } },
         Err(_) => match text.parse::<Cidr>() {
             Ok(cidr) => cidr,
-            Err(error) => return refuse(error.why(), "10.0.0.0/8, fd00::/8 or 10.0.0.7".to_owned()),
+            Err(_) if text.contains(',') => {
+                return refuse(
+                    "it takes one network; each has an option of its own",
+                    "10.0.0.0/8 (and the option again for the next)".to_owned(),
+                );
+            }
+            Err(error) => return refuse(error.why(), "10.0.0.0/8 (or fd00::/8, or 10.0.0.7)".to_owned()),
         },
     };
     let Cidr { address, prefix } = cidr;
@@ -113,8 +119,9 @@ mod tests {
             ("fd00::1/64", "fd00::/64, or fd00::1 for the one address"),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
             ("::ffff:10.0.0.7", "10.0.0.7/32"),
-            ("10.0.0.0/33", "10.0.0.0/8, fd00::/8 or 10.0.0.7"),
-            ("example.org", "10.0.0.0/8, fd00::/8 or 10.0.0.7"),
+            ("10.0.0.0/33", "10.0.0.0/8 (or fd00::/8, or 10.0.0.7)"),
+            ("example.org", "10.0.0.0/8 (or fd00::/8, or 10.0.0.7)"),
+            ("10.0.0.0/8,fd00::/8", "10.0.0.0/8 (and the option again for the next)"),
         ] {
             assert_eq!(prefix(text).unwrap_err().remedy(), Some(remedy), "{text}");
         }

@@ -315,7 +315,11 @@ fn target(text: &str) -> Result<SocketAddr, SetupError> {
 fn whole(text: &str, what: &str, least: u32, most: u32) -> Result<u32, SetupError> {
     match number::count(text)?.try_into() {
         Ok(count) if (least..=most).contains(&count) => Ok(count),
-        _ => Err(SetupError::usage(format!("cannot take {text} as {what}"), format!("it must lie between {least} and {most}"))),
+        other => {
+            let why = format!("it must lie between {least} and {most}");
+            let nearest = if other.is_ok_and(|count| count < least) { least } else { most };
+            Err(SetupError::usage(format!("cannot take {text} as {what}"), why).mend(nearest.to_string()))
+        }
     }
 }
 
@@ -365,7 +369,7 @@ fn congestion(text: &str) -> Result<Algorithm, SetupError> {
 fn run_time(text: &str) -> Result<Duration, SetupError> {
     let span = number::duration(text)?;
     if span.is_zero() {
-        return Err(SetupError::usage(format!("cannot measure for {text}"), "the measured time is above 0").mend("-t 5s"));
+        return Err(SetupError::usage(format!("cannot measure for {text}"), "the measured time is above 0").mend("5s"));
     }
     Ok(span)
 }

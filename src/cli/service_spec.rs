@@ -277,7 +277,12 @@ fn address(text: &str) -> Result<(IpAddr, Option<&str>), String> {
 }
 
 fn unknown(name: &str, rest: &str) -> SetupError {
-    let words: Vec<_> = Name::ALL.iter().map(|known| known.as_str()).chain(["reflect", "xdp-tx"]).collect();
+    const WITHOUT_A_PORT: [&str; 2] = ["reflect", "xdp-tx"];
+    if WITHOUT_A_PORT.contains(&name) {
+        let why = "it sends back every frame, whatever the port";
+        return SetupError::usage(format!("cannot read the service '{name}{rest}'"), why).mend(name);
+    }
+    let words: Vec<_> = Name::ALL.iter().map(|known| known.as_str()).chain(WITHOUT_A_PORT).collect();
     let why = format!("there is no service '{name}'; there are {}", words.join(", "));
     let error = SetupError::usage(format!("cannot read the service '{name}{rest}'"), why);
     let nearest = words.iter().map(|word| (strsim::jaro_winkler(word, name), word)).max_by(|a, b| a.0.total_cmp(&b.0));

@@ -17,6 +17,9 @@ pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> SetupError
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     let help = format!("{command} --help");
     match error.kind() {
+        ErrorKind::UnknownArgument if !argument.starts_with('-') => {
+            SetupError::usage(format!("cannot use '{argument}'"), format!("{command} takes no such word here")).mend(help)
+        }
         ErrorKind::UnknownArgument => {
             let suggested = text(ContextKind::SuggestedArg);
             SetupError::usage(format!("cannot use '{argument}'"), format!("{command} has no such option"))
@@ -73,11 +76,17 @@ pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> SetupError
     }
 }
 
-/// An address is mended as one of `-a`; where it was given to another option, that one is named.
+/// Names the option that a value was given to: a parser that serves several knows none of them. An address is mended as one of `-a`; where it was
+/// given to another option, that one is named.
 fn with_its_option(own: &SetupError, error: &clap::Error) -> SetupError {
     let argument = error.get(ContextKind::InvalidArg).map(show).unwrap_or_default();
-    match (own.remedy().and_then(|remedy| remedy.strip_prefix("-a ")), option(&argument)) {
-        (Some(word), given) if given.ends_with("-address") && given != "--address" => own.clone().mend(format!("{given} {word}")),
+    let given = option(&argument);
+    let remedy = own.remedy().unwrap_or_default();
+    match remedy.strip_prefix("-a ") {
+        Some(word) if given.ends_with("-address") && given != "--address" => own.clone().mend(format!("{given} {word}")),
+        None if given.starts_with('-') && !remedy.is_empty() && !remedy.starts_with('-') => {
+            own.clone().mend(format!("{given} {remedy}"))
+        }
         _ => own.clone(),
     }
 }
@@ -89,7 +98,7 @@ pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
 
 /// `ringway serve` for the arguments of serve.
 fn command_of(arguments: &[OsString]) -> String {
-    let commands = ["serve", "load", "compare", "cable", "listen", "steer"];
+    let commands = ["serve", "load", "compare", "cable", "listen", "show", "steer"];
     match arguments.iter().skip(1).find_map(|word| commands.into_iter().find(|command| word == command)) {
         Some(command) => format!("ringway {command}"),
         None => "ringway".to_owned(),

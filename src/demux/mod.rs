@@ -5,12 +5,14 @@
 //! panics on what a peer sends, and the hash is keyed, so that a peer cannot choose collisions.
 
 pub mod admission;
+pub mod chunked;
 pub mod directory;
 pub mod hash;
 pub mod key;
 pub mod ports;
 pub mod slab;
 
+pub use chunked::Chunked;
 pub use directory::Directory;
 pub use hash::KeyedHash;
 pub use key::{Address, FlowKey, Link};

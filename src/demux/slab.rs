@@ -3,6 +3,8 @@
 //! The generation changes whenever a slot is emptied, so an id that outlives its value finds nothing instead of somebody else's
 //! value. Memory for all slots is reserved at the start and touched as it is first used.
 
+use crate::arch;
+
 /// Names a value: the slot it is in and the generation of that slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotId {
@@ -28,15 +30,25 @@ struct Slot<T> {
 }
 
 impl<T> Slab<T> {
+    /// What a value takes with its slot.
+    pub const SLOT_BYTES: usize = size_of::<Slot<T>>();
+
     /// An empty table for at most `capacity` values (at most 2^32 - 1).
     pub fn with_capacity(capacity: usize) -> Self {
         let capacity = capacity.min(u32::MAX as usize);
-        Self { slots: Vec::with_capacity(capacity), free: Vec::with_capacity(capacity), capacity, len: 0 }
+        let mut slots = Vec::with_capacity(capacity);
+        arch::huge_pages_behind(slots.spare_capacity_mut());
+        Self { slots, free: Vec::with_capacity(capacity), capacity, len: 0 }
     }
 
     /// Values in the table.
     pub const fn len(&self) -> usize {
         self.len
+    }
+
+    /// The most values it takes.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Slots that were ever used: every value lies in one below this.
@@ -60,9 +72,12 @@ impl<T> Slab<T> {
     /// The value itself, when the table is full.
     #[inline]
     pub fn insert(&mut self, value: T) -> Result<SlotId, T> {
-        if self.is_full() {
-            return Err(value);
-        }
+        if self.is_full() { Err(value) } else { Ok(self.put(value)) }
+    }
+
+    /// The same where there is known to be room.
+    #[inline]
+    pub(super) fn put(&mut self, value: T) -> SlotId {
         self.len += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
             // Empty at first: the value, which may be large, is moved once, to where it stays.
@@ -71,7 +86,7 @@ impl<T> Slab<T> {
         });
         let entry = &mut self.slots[slot as usize];
         entry.value = Some(value);
-        Ok(SlotId { slot, generation: entry.generation })
+        SlotId { slot, generation: entry.generation }
     }
 
     /// Takes a value out; ids that name it are stale from now on.
@@ -82,6 +97,16 @@ impl<T> Slab<T> {
         self.free.push(id.slot);
         self.len -= 1;
         Some(value)
+    }
+
+    /// Drops the value in a slot where it lies, whatever its generation. False when there is none.
+    pub fn discard(&mut self, slot: u32) -> bool {
+        let Some(entry) = self.slots.get_mut(slot as usize).filter(|entry| entry.value.is_some()) else { return false };
+        entry.value = None;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(slot);
+        self.len -= 1;
+        true
     }
 
     /// The value of an id, unless the id is stale.
@@ -107,6 +132,14 @@ impl<T> Slab<T> {
         entry.value.as_mut().map(|value| (SlotId { slot, generation }, value))
     }
 
+    /// Fetches the first `bytes` of a slot, and does not wait for them.
+    #[inline]
+    pub(crate) fn fetch(&self, slot: u32, bytes: usize) {
+        if let Some(entry) = self.slots.get(slot as usize) {
+            arch::prefetch(entry, bytes);
+        }
+    }
+
     /// All values with their ids, in the order of the slots.
     pub fn iter(&self) -> impl Iterator<Item = (SlotId, &T)> {
         (0..self.slots.len() as u32).filter_map(|slot| self.at(slot))
@@ -126,7 +159,11 @@ mod tests {
         let second = slab.insert('c').unwrap();
         assert_eq!(second.slot, first.slot);
         assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.at(second.slot), Some((second, &'c')));
         assert_eq!((slab.find(first), slab.find(second)), (None, Some(&'c')));
+        assert!(slab.discard(second.slot) && !slab.discard(second.slot) && !slab.discard(1));
+        assert_eq!((slab.find(second), slab.len()), (None, 0));
+        assert_eq!(slab.insert('d').map(|id| id.slot), Ok(0));
     }
 
     #[test]

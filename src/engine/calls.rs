@@ -186,8 +186,7 @@ impl<D: Device> Context for Core<D> {
     }
 
     fn info(&self, connection: Connection) -> Option<Info> {
-        let flow = self.flows.find(connection.into()).filter(|flow| flow.alive())?;
-        Some(Info {
+        let info = |flow: &Flow| Info {
             local: flow.key.local_socket(),
             remote: flow.key.remote_socket(),
             state: flow.tcb.state(),
@@ -201,22 +200,23 @@ impl<D: Device> Context for Core<D> {
             retransmitted: flow.tcb.retransmitted(),
             congestion: flow.tcb.algorithm(),
             congestion_window: flow.tcb.congestion_window(),
-        })
+        };
+        self.flows.with(connection.into(), |flow| flow.alive().then(|| info(flow)))?
     }
 
     fn set_timer(&mut self, at: Instant, token: u64) -> Result<TimerId, CallError> {
         // The wheel has room for the timers of all connections beside these; a service must not take theirs.
-        if self.service_timers >= limits::SERVICE_TIMERS {
+        let kept = self.tokens.insert(token).map_err(|_| CallError::TableFull)?;
+        let Some(handle) = self.wheel.arm(at, Timer::Service { at: kept.slot }) else {
+            self.tokens.remove(kept);
             return Err(CallError::TableFull);
-        }
-        let handle = self.wheel.arm(at, Timer::Service { token }).ok_or(CallError::TableFull)?;
-        self.service_timers += 1;
+        };
         Ok(TimerId { slot: handle.slot, generation: handle.generation })
     }
 
     fn cancel_timer(&mut self, timer: TimerId) {
-        if self.wheel.cancel(SlotId { slot: timer.slot, generation: timer.generation }).is_some() {
-            self.service_timers -= 1;
+        if let Some(Timer::Service { at }) = self.wheel.cancel(SlotId { slot: timer.slot, generation: timer.generation }) {
+            self.take_token(at);
         }
     }
 

@@ -13,7 +13,9 @@ use super::clock::MonotonicClock;
 use super::config::Config;
 use super::counters::Counters;
 use super::flow::{Counted, Flow, Listener};
+use super::flows::{Flows, Glance};
 use super::inquiry::Inquiries;
+use super::looks::Looks;
 use super::news::Follow;
 use super::routers::Advertised;
 use super::siblings::{Provenance, Siblings};
@@ -90,8 +92,11 @@ impl Lane {
 /// What a timer of the wheel is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Timer {
-    /// The earliest deadline of a TCB.
-    Flow(SlotId),
+    /// The earliest deadline of the TCB in a slot, or a look whether it is at rest. It is cancelled when the TCB goes.
+    Flow {
+        /// The slot.
+        slot: u32,
+    },
     /// A claimed address is to be probed for, used or announced.
     Address {
         /// The interface.
@@ -106,10 +111,13 @@ pub(super) enum Timer {
     },
     /// A service asked for it.
     Service {
-        /// The service's own number.
-        token: u64,
+        /// Where the service's own number is kept ([`Core::tokens`]).
+        at: u32,
     },
 }
+
+// What each connection costs, beside its card and its two slots of the index.
+const _: () = assert!(Wheel::<Timer>::TIMER_BYTES == 32 && Flows::SLOT_BYTES == 144);
 
 /// An interface and what the core knows of its neighbours.
 #[derive(Debug)]
@@ -220,8 +228,8 @@ pub(super) struct Core<D: Device> {
     pub(super) links: Vec<Link<D::Frame>>,
     pub(super) hash: KeyedHash,
     pub(super) directory: Directory,
-    pub(super) flows: Slab<Flow>,
-    /// The flow whose segment came last; stale when that has ended.
+    pub(super) flows: Flows,
+    /// The flow whose segment came last, or is thought to come next; stale when that has ended.
     pub(super) recent: SlotId,
     pub(super) listeners: PortTable<Listener>,
     pub(super) endpoints: Endpoints,
@@ -229,8 +237,12 @@ pub(super) struct Core<D: Device> {
     /// The slot that is looked at next for memory to take back.
     pub(super) prune_at: u32,
     pub(super) wheel: Wheel<Timer>,
-    /// How many of the timers are services'.
-    pub(super) service_timers: usize,
+    /// Flows that are looked at again.
+    pub(super) looks: Looks,
+    /// How many connections count as few ([`limits::FLOWS_IN_CACHE`]): none in unit tests, so that they take the way of many; runs of the simulator take either.
+    pub(super) flows_in_cache: usize,
+    /// The numbers that services have given their timers.
+    pub(super) tokens: Slab<u64>,
     /// Flows that may have something to send, a timer to arm, or an end to meet: each once (`Flow::queued`).
     pub(super) ready: VecDeque<SlotId>,
     /// Flows whose unread bytes are to be offered again (`Flow::offered_again`).
@@ -270,6 +282,8 @@ pub(super) struct Core<D: Device> {
     pub(super) serving: bool,
     /// Set once a stop began: no new connections.
     pub(super) stopping: bool,
+    /// The first slot whose connection has not been told of the stop yet.
+    pub(super) drain_told: u32,
     /// The claimed addresses are on their way.
     pub(super) addresses_begun: bool,
     /// Claimed addresses that turned out to be others', and nobody was told yet.
@@ -308,6 +322,8 @@ impl<D: Device> Core<D> {
         let nics: Vec<u16> = interfaces.iter().map(nic).collect();
         let frame_bytes = ports.iter().map(|port| port.device.frame_bytes()).min().unwrap_or(usize::MAX);
         let frames: usize = ports.iter().map(|port| port.device.frames().total).sum();
+        let directory = Directory::new(owner, connections);
+        let flows = Flows::with_capacity(connections, directory.keys(), config.tcp);
         Self {
             now: Instant::ZERO,
             clock: None,
@@ -319,8 +335,8 @@ impl<D: Device> Core<D> {
                 .map(|(interface, nic)| Link::new(interface, nic, frame_bytes, &config))
                 .collect(),
             hash: KeyedHash::new(&config.secrets.directory),
-            directory: Directory::new(owner, connections),
-            flows: Slab::with_capacity(connections),
+            directory,
+            flows,
             recent: SlotId { slot: u32::MAX, generation: 0 },
             listeners: PortTable::with_capacity(limits::LISTENERS),
             endpoints: PortTable::with_capacity(limits::ENDPOINTS),
@@ -328,7 +344,9 @@ impl<D: Device> Core<D> {
             prune_at: 0,
             // One timer a connection, those of services, one an address, and one a link to ask for routers.
             wheel: Wheel::with_capacity(connections + limits::SERVICE_TIMERS + addresses + advertised),
-            service_timers: 0,
+            looks: Looks::with_capacity(connections),
+            flows_in_cache: if cfg!(test) { 0 } else { limits::FLOWS_IN_CACHE },
+            tokens: Slab::with_capacity(limits::SERVICE_TIMERS),
             ready: VecDeque::with_capacity(connections),
             offers: VecDeque::with_capacity(connections),
             waiting: Vec::with_capacity(limits::NEIGHBOR_QUEUE),
@@ -352,6 +370,7 @@ impl<D: Device> Core<D> {
             admission: Admission::new(&config),
             serving: false,
             stopping: false,
+            drain_told: 0,
             addresses_begun: false,
             duplicates: Vec::new(),
             stop_asked: false,
@@ -365,13 +384,13 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// The flow of a received segment. Segments of one flow come in rows: the one found last is compared before anything is hashed.
+    /// The flow of a received segment. Segments of one flow come in rows: the one found last, or guessed, is compared before anything is hashed.
     ///
     /// # Errors
     /// Without a flow the hash of the key.
     #[inline(always)]
     pub(super) fn find_flow_again(&mut self, key: &FlowKey) -> Result<SlotId, u64> {
-        if self.flows.find(self.recent).is_some_and(|flow| flow.key == *key) {
+        if self.flows.has_key(self.recent, key) {
             return Ok(self.recent);
         }
         let hash = self.hash.of(key);
@@ -386,22 +405,20 @@ impl<D: Device> Core<D> {
     }
 
     fn find_hashed(&self, key: &FlowKey, hash: u64) -> Option<SlotId> {
-        let slot = self.directory.find(hash, |slot| self.flows.at(slot).is_some_and(|(_, flow)| flow.key == *key))?;
-        self.flows.at(slot).map(|(id, _)| id)
+        let slot = self.directory.find(hash, |slot| self.flows.is_key(slot, key))?;
+        self.flows.id_at(slot)
     }
 
     /// Puts a new flow into the slab and the directory. `None` when the table is full.
     #[inline]
     pub(super) fn insert_flow(&mut self, mut flow: Flow) -> Option<SlotId> {
-        flow.queued = true;
+        (flow.queued, flow.stirred) = (true, true);
         let (hash, key, state) = (flow.hash, flow.key, flow.shown);
-        let id = match self.flows.insert(flow) {
-            Ok(id) => id,
-            Err(mut refused) => {
-                refused.tcb.release(&mut self.pool);
-                return None;
-            }
-        };
+        if self.flows.is_full() {
+            flow.tcb.release(&mut self.pool);
+            return None;
+        }
+        let id = self.flows.insert(flow)?;
         // The directory has room for as many entries as the slab has slots.
         let inserted = self.directory.insert(hash, id, &key, state, self.now);
         debug_assert!(inserted, "directory and slab have the same capacity");
@@ -457,9 +474,9 @@ impl<D: Device> Core<D> {
         if self.time_waits.len() == self.time_waits.capacity() {
             // Only those left behind one that its peer keeps alive can be that many; at least half of them have gone.
             let flows = &self.flows;
-            self.time_waits.retain(|&id| flows.find(id).is_some_and(Flow::time_wait));
+            self.time_waits.retain(|&id| flows.glance(id).is_some_and(|flow| flow.time_wait()));
         }
-        if self.flows.find(id).is_some_and(Flow::time_wait) {
+        if self.flows.glance(id).is_some_and(|flow| flow.time_wait()) {
             self.time_waits.push_back(id);
         }
     }
@@ -467,7 +484,7 @@ impl<D: Device> Core<D> {
     /// Drops entries at the front whose flows have gone.
     fn forget_time_waits(&mut self) {
         while let Some(&id) = self.time_waits.front()
-            && !self.flows.find(id).is_some_and(Flow::time_wait)
+            && !self.flows.glance(id).is_some_and(|flow| flow.time_wait())
         {
             self.time_waits.pop_front();
         }
@@ -496,8 +513,8 @@ impl<D: Device> Core<D> {
         self.forget_time_waits();
         for _ in 0..limits::TIME_WAITS_LOOKED_AT {
             let &id = self.time_waits.front()?;
-            match self.flows.find(id).filter(|flow| flow.time_wait()) {
-                Some(flow) if !flow.alive() => return Some(id),
+            match self.flows.glance(id).filter(Glance::time_wait) {
+                Some(flow) if !flow.alive => return Some(id),
                 // Its service has not read everything yet.
                 Some(_) => self.time_waits.rotate_left(1),
                 None => {
@@ -517,11 +534,12 @@ impl<D: Device> Core<D> {
 
     /// Has the output step look at a flow: after every event that may have changed what it sends or when it wakes.
     pub(super) fn touch(&mut self, id: SlotId) {
-        if let Some(flow) = self.flows.find_mut(id)
-            && !flow.queued
-        {
-            flow.queued = true;
-            self.ready.push_back(id);
+        if let Some(flow) = self.flows.find_mut(id) {
+            flow.stirred = true;
+            if !flow.queued {
+                flow.queued = true;
+                self.ready.push_back(id);
+            }
         }
     }
 
@@ -533,6 +551,12 @@ impl<D: Device> Core<D> {
             flow.offered_again = true;
             self.offers.push_back(id);
         }
+    }
+
+    /// The number of a service's timer that is no longer armed.
+    pub(super) fn take_token(&mut self, at: u32) -> Option<u64> {
+        let (id, _) = self.tokens.at(at)?;
+        self.tokens.remove(id)
     }
 
     /// Counts a drop.
@@ -547,7 +571,7 @@ impl<D: Device> Core<D> {
 
     /// How many connections are in each state; TIME-WAIT apart.
     pub(super) fn count_states(&self) -> (usize, usize) {
-        let waiting = self.flows.iter().filter(|(_, flow)| flow.tcb.state() == State::TimeWait).count();
+        let waiting = self.flows.glances().filter(Glance::time_wait).count();
         (self.flows.len() - waiting, waiting)
     }
 }

@@ -101,9 +101,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         if flow.alive() && !flow.told.connected {
             flow.told.connected = true;
             self.service.connected(&mut self.core, id.into());
-            if self.core.stopping {
-                self.tell_drain(id);
-            }
+            self.drain_late(id);
         }
     }
 

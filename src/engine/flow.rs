@@ -2,50 +2,59 @@
 //!
 //! Made by the TCP path and by connect, kept in the core's table. Values only.
 
+use std::mem::offset_of;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::core::Lane;
+use super::looks::QUIET_NS;
 use super::wheel;
-use crate::demux::FlowKey;
+use crate::demux::{Address, FlowKey, Link};
 use crate::service::ListenerId;
 use crate::tcp::congestion::Algorithm;
-use crate::tcp::{State, Tcb};
+use crate::tcp::{Config, State, Tcb};
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
 
 /// A TCP connection of this core.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Flow {
+    // What a timer or a look asks for, before the TCB, whose first lines hold its deadlines.
     pub(super) key: FlowKey,
     /// Hash of the key.
     pub(super) hash: u64,
-    pub(super) tcb: Tcb,
-    /// The state that its card tells; of a TCB that has come to CLOSED, the one before.
-    pub(super) shown: State,
-    /// Of its packets, over IPv6 (RFC 6437): the same for all.
-    pub(super) flow_label: u32,
-    /// The lane that the peer's segments last came in by; ours leave there.
-    pub(super) lane: Lane,
-    pub(super) hop: Hop,
-    /// The peer has acknowledged something since the hop was looked up: the neighbour carries our packets.
-    pub(super) progress: bool,
-    /// The listener that accepted it.
-    pub(super) listener: Option<ListenerId>,
-    /// The tag of the listener or the connect call.
-    pub(super) tag: u64,
     /// The armed timer and its deadline, which may lie before the TCB's (it is armed anew when it fires early).
     pub(super) timer: Option<(wheel::Handle, Instant)>,
     /// In the ready list.
     pub(super) queued: bool,
+    /// It is to be looked at again.
+    pub(super) watched: bool,
+    /// Something has happened to it since the look was asked for.
+    pub(super) stirred: bool,
     /// In the list of offers.
     pub(super) offered_again: bool,
     /// The service has paused reading.
     pub(super) paused: bool,
     /// Counted in its listener's backlog.
     pub(super) in_backlog: bool,
+    /// The peer has acknowledged something since the hop was looked up: the neighbour carries our packets.
+    pub(super) progress: bool,
+    /// The state that its card tells; of a TCB that has come to CLOSED, the one before.
+    pub(super) shown: State,
+    pub(super) tcb: Tcb,
+    /// The lane that the peer's segments last came in by; ours leave there.
+    pub(super) lane: Lane,
+    pub(super) hop: Hop,
+    /// Of its packets, over IPv6 (RFC 6437): the same for all.
+    pub(super) flow_label: u32,
+    pub(super) told: Told,
     /// How it is counted among the connections of its source.
     pub(super) counted: Counted,
-    pub(super) told: Told,
+    /// The listener that accepted it.
+    pub(super) listener: Option<ListenerId>,
+    /// The tag of the listener or the connect call.
+    pub(super) tag: u64,
 }
 
 /// How a connection is counted among those of its source.
@@ -123,6 +132,28 @@ impl Listener {
 const COOKIES_TAKEN: Duration = Duration::from_secs(128);
 
 impl Flow {
+    /// Octets from the beginning that say which deadline is next.
+    pub(super) const HEAD_BYTES: usize = offset_of!(Self, tcb) + Tcb::HEAD_BYTES;
+
+    /// One that says nothing yet, for a connection that gets up.
+    #[cold]
+    pub(super) fn blank(config: &Config) -> Self {
+        let nowhere = Address::from(Ipv4Addr::UNSPECIFIED);
+        let key = FlowKey { local: nowhere, remote: nowhere, local_port: 0, remote_port: 0, link: Link { interface: 0 } };
+        let lane = Lane { port: 0, interface: 0 };
+        Self::new(key, 0, 0, Tcb::blank(config), lane, Hop::Routed { mac: None, until: Instant::ZERO })
+    }
+
+    /// True when no text was sent for a while: whether it rests is worth a question. Asks for no more than the head.
+    pub(super) fn may_rest(&self, now: Instant) -> bool {
+        self.tcb.may_rest(now, QUIET_NS)
+    }
+
+    /// True when nothing has happened since the look was asked for, or when no text has gone for a while and none is under way.
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+        !self.stirred || self.tcb.is_quiet(now, QUIET_NS)
+    }
+
     /// A connection as it begins: nobody's, and with nothing told.
     pub(super) fn new(key: FlowKey, hash: u64, flow_label: u32, tcb: Tcb, lane: Lane, hop: Hop) -> Self {
         Self {
@@ -138,6 +169,8 @@ impl Flow {
             tag: 0,
             timer: None,
             queued: false,
+            watched: false,
+            stirred: false,
             offered_again: false,
             paused: false,
             in_backlog: false,
@@ -154,10 +187,5 @@ impl Flow {
     /// True while the service may still use the connection.
     pub(super) fn alive(&self) -> bool {
         !self.told.ended
-    }
-
-    /// True when the TCB is only waiting for old segments to die out.
-    pub(super) fn time_wait(&self) -> bool {
-        self.tcb.state() == State::TimeWait
     }
 }

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::core::{Core, Lane, Link};
+use super::flow::Flow;
 use super::news::{Feed, News, Wish};
 use super::run::Engine;
 use super::settle::Verdict;
-use crate::demux::SlotId;
+use crate::demux::{Address, SlotId};
 use crate::device::{Device, Drop};
 use crate::limits;
 use crate::link::arp::{self, Outcome};
@@ -191,28 +192,35 @@ impl<D: Device> Core<D> {
         // A NIC has room for one tag beside its MTU.
         let mtu = mtu.saturating_sub(interface.vlan.tag_bytes().saturating_sub(TAG_LEN));
         interface.mtu = mtu;
-        self.tell_link_mtu(at);
+        self.link_mtu_changed(at, |_| true);
     }
 
     /// Routers allow so much on the link, over IPv6 alone.
     fn told_mtu_v6(&mut self, at: Lane, mtu: usize) {
         self.link_mut(at).mtu_v6 = mtu;
         self.path_mtus.limit_links(self.links.iter().map(|link| link.mtu_v6).min().unwrap_or(usize::MAX));
-        self.tell_link_mtu(at);
+        self.link_mtu_changed(at, |remote| remote.v4().is_none());
     }
 
-    /// Tells every connection over a link what it carries.
-    fn tell_link_mtu(&mut self, at: Lane) {
-        let over: Vec<SlotId> =
-            self.flows.iter().filter(|(_, flow)| flow.lane.interface == at.interface).map(|(id, _)| id).collect();
-        for id in over {
-            let Self { config, now, flows, links, .. } = self;
-            let Some(flow) = flows.find_mut(id) else { continue };
-            let mtu = links[at.link()].mtu_to(flow.key.remote).min(usize::from(u16::MAX)) as u16;
-            if flow.tcb.on_link_mtu(&config.tcp, *now, mtu) {
+    /// Tells the connections over a link whose peers it concerns what it carries. Those at rest hear it when they get up.
+    fn link_mtu_changed(&mut self, at: Lane, concerns: fn(Address) -> bool) {
+        for slot in 0..self.flows.slots() as u32 {
+            let over = |flow: &mut Flow| flow.lane.interface == at.interface && concerns(flow.key.remote);
+            if self.flows.whole_at_mut(slot).is_some_and(over)
+                && let Some(id) = self.flows.id_at(slot)
+                && self.tell_link_mtu(id)
+            {
                 self.touch(id);
             }
         }
+    }
+
+    /// Tells a flow what its link carries. True when it has something to send again.
+    pub(super) fn tell_link_mtu(&mut self, id: SlotId) -> bool {
+        let Self { config, now, flows, links, .. } = self;
+        let Some(flow) = flows.find_mut(id) else { return false };
+        let mtu = links[flow.lane.link()].mtu_to(flow.key.remote).min(usize::from(u16::MAX)) as u16;
+        flow.tcb.on_link_mtu(&config.tcp, *now, mtu)
     }
 
     /// ARP between others: a neighbour that is known may say that its Ethernet address is another now.

@@ -206,6 +206,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         let tcp = TcpReport {
             open: self.core.flows.len(),
             time_wait: 0,
+            resting: self.core.flows.len() - self.core.flows.whole(),
             buffered_bytes: self.core.pool.in_use(),
             buffer_bytes: self.core.pool.allocated(),
         };
@@ -216,7 +217,7 @@ impl<D: Device, S: Service> Engine<D, S> {
 impl<D: Device> Core<D> {
     fn figures(&self, of: &[SlotId]) -> Vec<(SlotId, Figures)> {
         let some = of.iter().take(limits::INQUIRED_PER_TURN);
-        some.filter_map(|&id| Some((id, self.flows.find(id)?.tcb.figures(&self.config.tcp)))).collect()
+        some.filter_map(|&id| Some((id, self.flows.with(id, |flow| flow.tcb.figures(&self.config.tcp))?))).collect()
     }
 
     fn listener_figures(&self) -> Vec<ListenerFigures> {

@@ -7,7 +7,7 @@ use crate::demux::directory::Lookup;
 use crate::device::Device;
 use crate::device::drop::DropCounters;
 use crate::service::Service;
-use crate::tcp::Tcb;
+use crate::tcp::inspect::View;
 use crate::tcp::tally::Tally;
 use crate::time::Instant;
 
@@ -23,8 +23,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     }
 
     /// The connections there are.
-    pub(crate) fn connections(&self) -> impl Iterator<Item = (&FlowKey, &Tcb)> {
-        self.core.flows.iter().map(|(_, flow)| (&flow.key, &flow.tcb))
+    pub(crate) fn connections(&self) -> impl Iterator<Item = (FlowKey, View)> {
+        let flows = &self.core.flows;
+        flows.glances().filter_map(|flow| Some((flow.key, flows.with(flow.id, |flow| flow.tcb.view())?)))
     }
 
     /// What was counted.
@@ -36,11 +37,12 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub(crate) fn lying_card(&self) -> Option<String> {
         let core = &self.core;
         let reader = core.directory.reader();
-        for (id, flow) in core.flows.iter() {
-            let found = reader.find(flow.hash, &flow.key);
+        for flow in core.flows.glances() {
+            let found = reader.find(core.hash.of(&flow.key), &flow.key);
+            let queued = core.flows.find(flow.id).is_some_and(|flow| flow.queued);
             match found {
-                Lookup::Found(card) if card.id == id && (flow.queued || card.state == flow.tcb.state()) => {}
-                _ => return Some(format!("the card of {:?} in {}: {found:?}", flow.key, flow.tcb.state())),
+                Lookup::Found(card) if card.id == flow.id && (queued || card.state == flow.state) => {}
+                _ => return Some(format!("the card of {:?} in {}: {found:?}", flow.key, flow.state)),
             }
         }
         let (cards, flows) = (reader.cards().count(), core.flows.len());
@@ -56,7 +58,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             ("TCBs", core.flows.len()),
             ("entries of the directory", usize::from(!core.directory.is_empty())),
             ("timers", core.wheel.len()),
-            ("timers of services", core.service_timers),
+            ("timers of services", core.tokens.len()),
             ("bytes of stream buffers", core.pool.in_use()),
             ("flows that want to send", core.ready.len()),
             ("flows with unread bytes", core.offers.len()),

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod admission;
+mod ahead;
 mod calls;
 mod chain_path;
 pub mod clock;
@@ -17,6 +18,7 @@ mod discovery;
 mod drain;
 mod emit;
 mod flow;
+mod flows;
 mod follow;
 mod fragment_path;
 mod homing;
@@ -25,6 +27,7 @@ pub mod inquiry;
 #[cfg(test)]
 mod inspect;
 mod link_path;
+mod looks;
 pub mod mailbox;
 pub mod news;
 mod output;

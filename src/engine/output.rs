@@ -5,8 +5,10 @@
 
 use super::core::{Core, Lane, Timer};
 use super::emit::{self, Delivery, LinkHeader};
-use super::flow::{HOP_BELIEVED, Hop};
+use super::flow::{Flow, HOP_BELIEVED, Hop};
+use super::looks::LOOK_NS;
 use super::settle::Verdict;
+use super::wheel::Wheel;
 use crate::demux::SlotId;
 use crate::device::{Device, Drop, Frame};
 use crate::limits;
@@ -30,6 +32,9 @@ impl<D: Device> Core<D> {
     /// Serves the ready list once. True when a segment was sent.
     pub(super) fn send_ready(&mut self) -> bool {
         let sent_before = self.counters.tcp_sent;
+        while let Some(id) = self.flows.take_woken() {
+            self.catch_up(id);
+        }
         for _ in 0..self.ready.len() {
             let Some(id) = self.ready.pop_front() else { break };
             let Some(flow) = self.flows.find_mut(id) else { continue };
@@ -44,7 +49,20 @@ impl<D: Device> Core<D> {
             }
             self.arm(id);
         }
+        if self.ready.is_empty() {
+            // From the beginning again, so that no more of the memory is ever touched than the longest list needed.
+            self.ready.clear();
+        }
         self.counters.tcp_sent != sent_before
+    }
+
+    /// A flow got up, before it sends anything: it hears what its link and its path carry now.
+    #[cold]
+    #[inline(never)]
+    fn catch_up(&mut self, id: SlotId) {
+        self.tell_link_mtu(id);
+        self.tell_path_mtu(id);
+        self.touch(id);
     }
 
     fn send_segments(&mut self, id: SlotId) -> Stopped {
@@ -205,23 +223,62 @@ impl<D: Device> Core<D> {
         self.settle(at, verdict);
     }
 
-    /// Arms the wheel for a TCB's earliest deadline. A timer that is armed for an earlier time stays: it finds nothing due
-    /// when it fires and is armed anew then, which is cheaper than moving it with every segment.
-    fn arm(&mut self, id: SlotId) {
-        let Some(flow) = self.flows.find_mut(id) else { return };
+    /// Has a flow looked at again, and arms the wheel for its TCB's earliest deadline if that comes first. Among few connections a timer that is armed for
+    /// an earlier time stays: it finds nothing due when it fires, which is cheaper than moving it with every segment. Among many the next segment is
+    /// further away than most timers, and a flow has left the caches by the time that one fires: it goes when nothing needs it.
+    pub(super) fn arm(&mut self, id: SlotId) {
+        let many = self.has_many_flows();
+        let Self { flows, wheel, looks, now, .. } = self;
+        let Some(flow) = flows.find_mut(id) else { return };
         #[cfg(test)]
         if planted::is(Bug::TimerNotRearmed) && flow.tcb.retransmitted() > 0 {
             return;
         }
-        let deadline = flow.tcb.poll_timeout();
-        match flow.timer {
-            Some((_, armed)) if armed <= deadline => {}
-            Some((handle, _)) => {
-                self.wheel.cancel(handle);
-                flow.timer = self.wheel.arm(deadline, Timer::Flow(id)).map(|handle| (handle, deadline));
-            }
-            None if deadline == Instant::NEVER => {}
-            None => flow.timer = self.wheel.arm(deadline, Timer::Flow(id)).map(|handle| (handle, deadline)),
+        let look = now.after_ns(LOOK_NS);
+        if !flow.watched {
+            flow.watched = looks.add(id, *now);
+            flow.stirred = false;
         }
+        let deadline = flow.tcb.poll_timeout();
+        // Without a look to come the timer stands for it.
+        let at = if flow.watched { deadline } else { deadline.min(look) };
+        if flow.watched && deadline >= look {
+            if many && let Some((handle, _)) = flow.timer.take() {
+                wheel.cancel(handle);
+            }
+            return;
+        }
+        if flow.timer.is_some_and(|(_, armed)| armed <= at) {
+            return;
+        }
+        set_timer(wheel, id.slot, flow, at);
     }
+
+    /// Lays a quiet flow down; one that cannot be yet gets a timer for its deadline or its rest.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn lay_down(&mut self, id: SlotId) {
+        let Self { flows, wheel, now, .. } = self;
+        if flows.lay_down(id, *now, |flow| set_timer(wheel, id.slot, flow, flow.tcb.poll_timeout())) {
+            return;
+        }
+        // If time alone does not bring it to rest, the next look follows the next event.
+        let Some(flow) = flows.find_mut(id) else { return };
+        let at = flow.tcb.poll_timeout().min(flow.tcb.rests_at(*now));
+        set_timer(wheel, id.slot, flow, at);
+    }
+}
+
+/// Arms the timer of the flow in a slot for another time.
+#[inline]
+fn set_timer(wheel: &mut Wheel<Timer>, slot: u32, flow: &mut Flow, at: Instant) {
+    match flow.timer {
+        Some((_, armed)) if armed == at && at != Instant::NEVER => return,
+        Some((handle, _)) => {
+            wheel.cancel(handle);
+        }
+        None => {}
+    }
+    let handle = if at == Instant::NEVER { None } else { wheel.arm(at, Timer::Flow { slot }) };
+    flow.timer = handle.map(|handle| (handle, at));
 }

@@ -51,24 +51,26 @@ impl<D: Device> Core<D> {
         if !sure {
             return;
         }
-        let leads_there = |flow: &Flow| flow.key.remote == path.target && flow.key.link.interface == path.interface;
-        let concerned: Vec<SlotId> = self.flows.iter().filter(|(_, flow)| leads_there(flow)).map(|(id, _)| id).collect();
-        for id in concerned {
-            if let Some(flow) = self.flows.find_mut(id) {
+        // Those at rest hear it when they get up.
+        for slot in 0..self.flows.slots() as u32 {
+            let leads_there = |flow: &&mut Flow| flow.key.remote == path.target && flow.key.link.interface == path.interface;
+            if let Some(flow) = self.flows.whole_at_mut(slot).filter(leads_there) {
                 flow.tcb.on_path_mtu(mtu, until);
-                self.touch(id);
+                if let Some(id) = self.flows.id_at(slot) {
+                    self.touch(id);
+                }
             }
         }
     }
 
-    /// A new connection hears what is known of its path.
+    /// A connection that is new, or gets up, hears what is known of its path.
     #[inline]
     pub(super) fn tell_path_mtu(&mut self, id: SlotId) {
         let Some(flow) = self.flows.find_mut(id) else { return };
         if usize::from(flow.tcb.path_mtu()) > self.path_mtus.narrowest() {
             let path = Path { interface: flow.key.link.interface, target: flow.key.remote };
             if let Some(PathMtu { mtu, until }) = self.path_mtus.find(self.now, path, true) {
-                flow.tcb.on_path_mtu(mtu, until);
+                flow.tcb.on_known_path_mtu(mtu, until);
             }
         }
     }

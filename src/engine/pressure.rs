@@ -18,7 +18,7 @@ impl<D: Device> Core<D> {
         for _ in 0..limits::PRUNED_PER_TURN {
             let at = self.prune_at % slots;
             self.prune_at = at + 1;
-            if let Some((_, flow)) = self.flows.at_mut(at)
+            if let Some(flow) = self.flows.whole_at_mut(at)
                 && flow.tcb.prune(&mut self.pool)
             {
                 self.tally.count_all(flow.tcb.take_noted());

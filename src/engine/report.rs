@@ -47,6 +47,7 @@ impl Report {
         }
         self.tcp.open += other.tcp.open;
         self.tcp.time_wait += other.tcp.time_wait;
+        self.tcp.resting += other.tcp.resting;
         self.tcp.buffered_bytes += other.tcp.buffered_bytes;
         self.tcp.buffer_bytes += other.tcp.buffer_bytes;
         self.queues.extend_from_slice(&other.queues);
@@ -76,6 +77,8 @@ pub struct TcpReport {
     pub open: usize,
     /// TCBs in TIME-WAIT.
     pub time_wait: usize,
+    /// Those of both that are at rest: their TCBs are folded.
+    pub resting: usize,
     /// Bytes of stream buffers in use.
     pub buffered_bytes: usize,
     /// Bytes of stream buffers that were made, as many as were in use at most.

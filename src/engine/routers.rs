@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::core::{Core, Lane, Link, Timer};
-use super::flow::{Flow, Hop};
+use super::flows::Glance;
 use super::news::Wish;
 use super::wheel::Handle;
 use crate::demux::SlotId;
@@ -18,7 +18,6 @@ use crate::link::dad::{Candidate, Plan};
 use crate::link::interface::{Cidr, Claim};
 use crate::link::nd::{Outgoing, Router};
 use crate::link::route;
-use crate::time::Instant;
 use crate::wire::ethernet::Mac;
 
 /// A link whose routers are followed.
@@ -137,12 +136,10 @@ impl<D: Device> Core<D> {
             link.neighbors.note_router(link.hop(hop));
         }
         self.counters.redirects_followed += 1;
-        let concerned = |flow: &Flow| flow.lane.interface == at.interface && flow.key.remote.ip() == destination;
-        let concerned: Vec<SlotId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
+        let concerned = |flow: &Glance| flow.lane.interface == at.interface && flow.key.remote.ip() == destination;
+        let concerned: Vec<SlotId> = self.flows.glances().filter(concerned).map(|flow| flow.id).collect();
         for id in concerned {
-            if let Some(flow) = self.flows.find_mut(id) {
-                flow.hop = Hop::Routed { mac: None, until: Instant::ZERO };
-            }
+            self.flows.forget_hop(id);
         }
         true
     }

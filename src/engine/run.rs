@@ -6,10 +6,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ahead::Guesses;
 use super::clock::{Clock, MonotonicClock};
 use super::config::Config;
 use super::core::{Core, Port};
-use super::deliver::over;
 use super::drain::Remaining;
 use super::idle::{BUSY_POLL_FOR, Idle, Parker, SPIN_FOR};
 use super::mailbox::{Bell, Mailbox, Stop};
@@ -20,7 +20,7 @@ use crate::demux::SlotId;
 use crate::device::Device;
 use crate::limits;
 use crate::link::interface::Interface;
-use crate::service::{ResetReason, Service};
+use crate::service::Service;
 use crate::time::Instant;
 
 /// One core: its queues, its protocol state, its service.
@@ -62,6 +62,7 @@ pub struct Engine<D: Device, S: Service> {
     pub(super) service: S,
     /// The frames of the burst in work; empty between bursts.
     pub(super) burst: Vec<D::Frame>,
+    pub(super) guesses: Guesses,
     /// Frames received in this turn.
     pub(super) frames_in_turn: usize,
     mailbox: Mailbox<S::Message>,
@@ -85,12 +86,19 @@ impl<D: Device, S: Service> Engine<D, S> {
             core: Core::new(config, interfaces, ports),
             service,
             burst: Vec::with_capacity(limits::BURST),
+            guesses: Guesses::new(),
             frames_in_turn: 0,
             mailbox: Mailbox::new(Arc::clone(&bell)),
             stop: Stop::new([Arc::clone(&bell)]),
             bell,
             parker,
         })
+    }
+
+    /// So many connections count as few.
+    #[cfg(test)]
+    pub(crate) const fn think_cached(&mut self, flows: usize) {
+        self.core.flows_in_cache = flows;
     }
 
     /// The sending end of the service's mailbox.
@@ -206,16 +214,17 @@ impl<D: Device, S: Service> Engine<D, S> {
         self.core.now = clock.now();
         let deadline = self.core.now + self.core.config.drain;
         let mut remaining = self.begin_drain();
-        while self.core.now < deadline && self.stop.asked() < 2 && self.waits_for_end(&mut remaining) {
-            if !self.turn(clock) {
+        loop {
+            let more = self.go_on_draining();
+            let is_late = self.core.now >= deadline || self.stop.asked() >= 2;
+            if !more && (is_late || !self.waits_for_end(&mut remaining)) {
+                break;
+            }
+            if !self.turn(clock) && !more {
                 self.rest(self.core.now)?;
             }
         }
-        for id in self.flow_ids() {
-            self.core.abort_for_stop(id);
-            // Also where nothing is left to abort but the service has not read, and so not been told, everything.
-            self.tell_reset(id, ResetReason::Aborted);
-        }
+        self.abort_for_stop(clock);
         // What is queued leaves; a ring that stays full, or a silent neighbour, must not hold up the end.
         for _ in 0..LAST_TURNS {
             self.turn(clock);
@@ -236,13 +245,18 @@ impl<D: Device, S: Service> Engine<D, S> {
     pub fn report(&mut self) -> Report {
         let (open, time_wait) = self.core.count_states();
         // What a TCB notes while it sends is otherwise counted with its next event.
-        for id in self.flow_ids() {
-            if let Some(flow) = self.core.flows.find_mut(id) {
+        for slot in 0..self.core.flows.slots() as u32 {
+            if let Some(flow) = self.core.flows.whole_at_mut(slot) {
                 self.core.tally.count_all(flow.tcb.take_noted());
             }
         }
-        let tcp =
-            TcpReport { open, time_wait, buffered_bytes: self.core.pool.in_use(), buffer_bytes: self.core.pool.allocated() };
+        let tcp = TcpReport {
+            open,
+            time_wait,
+            resting: self.core.flows.len() - self.core.flows.whole(),
+            buffered_bytes: self.core.pool.in_use(),
+            buffer_bytes: self.core.pool.allocated(),
+        };
         self.report_with(tcp)
     }
 
@@ -325,10 +339,6 @@ impl<D: Device, S: Service> Engine<D, S> {
         self.bell.awake();
         result
     }
-
-    fn flow_ids(&self) -> Vec<SlotId> {
-        self.core.flows.iter().map(|(id, _)| id).collect()
-    }
 }
 
 /// Turns without work between two looks at the clock: a timer is seen late by about this many times 50 ns.
@@ -337,18 +347,9 @@ const TURNS_PER_CLOCK_READ: u32 = 8;
 const LAST_TURNS: usize = 64;
 
 impl<D: Device> Core<D> {
-    fn abort_for_stop(&mut self, id: SlotId) {
-        if let Some(flow) = self.flows.find_mut(id)
-            && !over(flow.tcb.state())
-        {
-            flow.tcb.abort();
-            self.touch(id);
-        }
-    }
-
     /// Removes what is left, TIME-WAIT included, and takes kept and waiting frames back.
     fn let_go(&mut self) {
-        let ids: Vec<SlotId> = self.flows.iter().filter(|(_, flow)| !flow.time_wait()).map(|(id, _)| id).collect();
+        let ids: Vec<SlotId> = self.flows.glances().filter(|flow| !flow.time_wait()).map(|flow| flow.id).collect();
         ids.into_iter().for_each(|id| self.remove_flow(id));
         while let Some(kept) = self.kept.remove_any() {
             self.release(Some(kept));
@@ -370,6 +371,6 @@ impl<D: Device> Core<D> {
 
     pub(super) fn next_deadline(&self) -> Instant {
         let neighbors = self.links.iter().map(|link| link.neighbors.deadline()).min().unwrap_or(Instant::NEVER);
-        self.wheel.next_deadline().min(neighbors).min(self.reassembly.deadline())
+        self.wheel.next_deadline().min(self.looks.deadline()).min(neighbors).min(self.reassembly.deadline())
     }
 }

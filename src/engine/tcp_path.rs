@@ -240,7 +240,8 @@ impl<D: Device> Core<D> {
         };
         let cookies = self.config.tcp.syn_cookies;
         // One that follows another in TIME-WAIT has to begin after it, which a cookie does not know; it has its predecessor's place.
-        let scarce = iss_after.is_none() && self.is_scarce(cookies);
+        // Where stream buffers run short nothing is kept of a SYN either, before it is known to be meant.
+        let scarce = iss_after.is_none() && (self.is_scarce(cookies) || self.pool.is_pressed());
         if self.flows.is_full() && self.who_gives_way().is_none() {
             return Err(Drop::TcpTableFull);
         }

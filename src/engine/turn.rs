@@ -2,7 +2,8 @@
 //!
 //! Take a burst from each queue; for each frame: parse, then the TCP, UDP or link path, which gives a verdict; settle it. Then what other
 //! cores have handed over or told, messages of other threads, what has changed in the kernel, copies of what was sent to groups of our own, expired timers, unread bytes that are to be offered again, memory when it runs short; then what TCP wants to send, and one flush per
-//! queue: one kick per turn, not per packet. Nothing on the path of a packet allocates, locks or waits.
+//! queue: one kick per turn, not per packet. Nothing on the path of a packet allocates, locks or waits, but that two tables grow with the connections
+//! in use and shrink with them, whole ones and those that are to be looked at again, and that CUBIC remembers the window before a loss.
 
 use super::clock::Clock;
 use super::core::Lane;
@@ -59,7 +60,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         self.offer_unread();
         self.core.relieve_pressure();
-        if !self.core.ready.is_empty() {
+        if !self.core.ready.is_empty() || self.core.flows.has_woken() {
             // Segments are stamped as late as possible: a burst and its callbacks take time. A short one takes less than a microsecond.
             if self.frames_in_turn > SHORT_TURN {
                 self.core.now = clock.now();
@@ -96,7 +97,11 @@ impl<D: Device, S: Service> Engine<D, S> {
             self.core.now = clock.now();
         }
         let at = self.core.first_lane(port);
-        for frame in burst.drain(..) {
+        let guessed = self.look_ahead(at, &burst);
+        for (nth, frame) in burst.drain(..).enumerate() {
+            if guessed && let Some(flow) = self.guesses.flow(nth) {
+                self.core.recent = flow;
+            }
             let verdict = self.receive(at, frame);
             self.core.settle(at, verdict);
         }
@@ -121,7 +126,8 @@ impl<D: Device, S: Service> Engine<D, S> {
         worked
     }
 
-    /// One frame, from the Ethernet header to the path it takes.
+    /// One frame, from the Ethernet header to the path it takes. A part of its caller: a frame is not to be moved for a call.
+    #[inline(always)]
     pub(super) fn receive(&mut self, mut at: Lane, frame: D::Frame) -> Verdict<D::Frame> {
         let header = match self.core.accept_ethernet(&mut at, frame.bytes()) {
             Ok(header) => header,

@@ -10,7 +10,7 @@ use super::exchanges::{Exchanges, Step};
 use super::outcome::RunError;
 use super::pattern::Corrupt;
 use super::plan::Churn;
-use crate::service::{CallError, Connect, Connection, Context, ResetReason, Service};
+use crate::service::{CallError, Connection, Context, ResetReason, Service};
 use crate::time::Instant;
 
 /// The churning load service.
@@ -31,29 +31,18 @@ impl ChurnLoad {
         (Self { client, kind, exchanges: None, numbers, course }, receiver)
     }
 
-    fn fail(&mut self, cx: &mut impl Context, why: RunError) {
-        self.course.fail(why);
-        cx.stop();
-    }
-
     /// Begins the exchanges that are due: each slot once at most, so that refusals cannot hold the turn.
     fn begin_due(&mut self, cx: &mut impl Context) {
         let now = cx.now();
         let Some(exchanges) = &mut self.exchanges else { return };
         for _ in 0..self.client.plan.connections {
             let Some(slot) = exchanges.begin(now) else { break };
-            let options = Connect {
-                source: self.client.source(slot),
-                tag: u64::from(slot),
-                congestion: self.client.plan.congestion,
-                ..Connect::default()
-            };
-            match cx.connect(self.client.plan.target, options) {
+            match self.client.connect(cx, slot) {
                 Ok(connection) => self.numbers.insert(slot, connection),
                 Err(CallError::WouldBlock) => exchanges.failed(slot, "no_frame"),
                 Err(error) => {
                     let why = cannot(format!("cannot connect to {}", self.client.plan.target), error);
-                    return self.fail(cx, why);
+                    return self.course.give_up(cx, why);
                 }
             }
         }
@@ -128,9 +117,7 @@ impl ChurnLoad {
             }
         }
         self.begin_due(cx);
-        if !self.course.is_over() && !self.course.housekeeping(cx) {
-            self.fail(cx, cannot("cannot set a timer", CallError::TableFull));
-        }
+        self.course.housekeeping(cx);
     }
 
     fn conclude(&mut self, cx: &mut impl Context) {

@@ -13,9 +13,10 @@ use std::time::Duration;
 use super::meter::{Live, Meter};
 use super::outcome::{Outcome, RunError, Window};
 use super::plan::Plan;
+use super::streams::Streams;
 use super::turns::Turns;
 use crate::error::SetupError;
-use crate::service::{CallError, Connection, Context, TimerId};
+use crate::service::{CallError, Connect, Connection, Context, TimerId};
 use crate::time::Instant;
 
 /// A load run over the engine.
@@ -62,6 +63,22 @@ impl EngineClient {
     pub(super) fn source(&self, connection: u32) -> Option<IpAddr> {
         let count = self.sources.len();
         if count == 0 { None } else { self.sources.get(connection as usize % count).copied() }
+    }
+
+    /// Begins a connection, which will have this number.
+    pub(super) fn connect(&self, cx: &mut impl Context, number: u32) -> Result<Connection, CallError> {
+        let options = Connect {
+            source: self.source(number),
+            tag: u64::from(number),
+            congestion: self.plan.congestion,
+            ..Connect::default()
+        };
+        cx.connect(self.plan.target, options)
+    }
+
+    /// What the error says could not be done, of such a connection.
+    pub(super) fn connecting(&self, number: u32) -> String {
+        format!("cannot connect to {} (connection {})", self.plan.target, number + 1)
     }
 }
 
@@ -131,9 +148,13 @@ impl Course {
         self.armed = cx.set_timer(wanted, PACE).ok().map(|timer| (wanted, timer));
     }
 
-    /// Asks for the next housekeeping; false when the engine has no timer left.
-    pub(super) fn housekeeping(&mut self, cx: &mut impl Context) -> bool {
-        cx.set_timer(cx.now() + TICK, HOUSEKEEPING).is_ok()
+    /// Asks for the next housekeeping, while the run goes on. It cannot go on when the engine has no timer left.
+    pub(super) fn housekeeping(&mut self, cx: &mut impl Context) {
+        if !self.is_over()
+            && let Err(error) = cx.set_timer(cx.now() + TICK, HOUSEKEEPING)
+        {
+            self.give_up(cx, cannot("cannot set a timer", error));
+        }
     }
 
     /// Reports what was measured. Only the first report counts.
@@ -147,6 +168,12 @@ impl Course {
     /// Reports why the run could not be carried out.
     pub(super) fn fail(&mut self, why: RunError) {
         self.report(Err(why));
+    }
+
+    /// The same, and stops the engine.
+    pub(super) fn give_up(&mut self, cx: &mut impl Context, why: RunError) {
+        self.fail(why);
+        cx.stop();
     }
 
     fn report(&mut self, report: Report) {
@@ -203,6 +230,21 @@ impl Numbers {
 
     pub(super) fn remove(&mut self, number: u32) -> Option<Connection> {
         self.connections.get_mut(number as usize).and_then(Option::take)
+    }
+}
+
+/// Hands over what one stream has to send. What does not fit follows when [`crate::service::Service::writable`] says so.
+pub(super) fn pump(cx: &mut impl Context, connection: Connection, streams: &mut Streams, number: u32) {
+    let now = cx.now();
+    while let Some(chunk) = streams.chunk(number, now) {
+        let len = chunk.len();
+        // As late as a message can be stamped: what went before is this generator's own work.
+        let leaving = cx.read_clock();
+        let taken = cx.send(connection, chunk);
+        streams.wrote(number, taken, leaving);
+        if taken < len {
+            return;
+        }
     }
 }
 

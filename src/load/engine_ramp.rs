@@ -6,13 +6,13 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use super::engine_client::{Command, Course, Due, EngineClient, Numbers, RETRY, Report, cannot};
-use super::outcome::{Outcome, RunError, Window};
+use super::engine_client::{Command, Course, Due, EngineClient, Numbers, RETRY, Report, cannot, pump};
+use super::outcome::{Outcome, Window};
 use super::plan::{Plan, Ramp};
 use super::ramp::{Books, Lost};
 use super::streams::Streams;
 use crate::limits;
-use crate::service::{CallError, Connect, Connection, Context, ResetReason, Service};
+use crate::service::{CallError, Connection, Context, ResetReason, Service};
 use crate::time::Instant;
 
 /// The ramping load service.
@@ -89,11 +89,6 @@ impl RampLoad {
         (service, receiver)
     }
 
-    fn fail(&mut self, cx: &mut impl Context, why: RunError) {
-        self.course.fail(why);
-        cx.stop();
-    }
-
     /// Does what is due. A burst at most of connections is begun or closed in a turn, so that answers are heard between them.
     fn go_on(&mut self, cx: &mut impl Context) {
         let wanted = match self.stage {
@@ -111,18 +106,11 @@ impl RampLoad {
         let now = cx.now();
         for _ in 0..limits::BURST {
             let Some(number) = self.books.begin(now) else { break };
-            let options = Connect {
-                source: self.client.source(number),
-                tag: u64::from(number),
-                congestion: self.client.plan.congestion,
-                ..Connect::default()
-            };
-            match cx.connect(self.client.plan.target, options) {
+            match self.client.connect(cx, number) {
                 Ok(connection) => self.numbers.insert(number, connection),
                 Err(CallError::WouldBlock) => self.books.lose(number, Lost::Other, now),
                 Err(error) => {
-                    let why = cannot(format!("cannot connect to {} (connection {})", self.client.plan.target, number + 1), error);
-                    self.fail(cx, why);
+                    self.course.give_up(cx, cannot(self.client.connecting(number), error));
                     return Instant::NEVER;
                 }
             }
@@ -153,22 +141,10 @@ impl RampLoad {
         self.talk.as_ref().map_or(Instant::NEVER, |talk| talk.streams.schedule.next_due())
     }
 
-    /// Hands over what one stream has to send. What does not fit follows when [`Service::writable`] says so.
     fn pump(&mut self, cx: &mut impl Context, stream: u32) {
         let Some(talk) = &mut self.talk else { return };
-        let Some(connection) = talk.numbers.get(stream as usize).and_then(|&number| self.numbers.connection(number)) else {
-            return;
-        };
-        let now = cx.now();
-        while let Some(chunk) = talk.streams.chunk(stream, now) {
-            let len = chunk.len();
-            // As late as a message can be stamped: what went before is this generator's own work.
-            let leaving = cx.read_clock();
-            let taken = cx.send(connection, chunk);
-            talk.streams.wrote(stream, taken, leaving);
-            if taken < len {
-                return;
-            }
+        if let Some(connection) = talk.numbers.get(stream as usize).and_then(|&number| self.numbers.connection(number)) {
+            pump(cx, connection, &mut talk.streams, stream);
         }
     }
 
@@ -239,9 +215,7 @@ impl RampLoad {
             }
             Stage::Ramping | Stage::Closing => self.go_on(cx),
         }
-        if !self.course.is_over() && !self.course.housekeeping(cx) {
-            self.fail(cx, cannot("cannot set a timer", CallError::TableFull));
-        }
+        self.course.housekeeping(cx);
     }
 
     fn conclude(&mut self, cx: &mut impl Context) {

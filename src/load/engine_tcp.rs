@@ -6,11 +6,11 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::engine_client::{Command, Course, Due, EngineClient, Numbers, Report, cannot};
+use super::engine_client::{Command, Course, Due, EngineClient, Numbers, Report, cannot, pump};
 use super::outcome::RunError;
 use super::streams::Streams;
 use crate::metrics::histogram::Recorder;
-use crate::service::{CallError, Connect, Connection, Context, ResetReason, Service};
+use crate::service::{Connection, Context, ResetReason, Service};
 use crate::time::Instant;
 
 /// The load service over TCP.
@@ -59,30 +59,12 @@ impl TcpLoad {
         (service, receiver)
     }
 
-    fn fail(&mut self, cx: &mut impl Context, why: RunError) {
-        self.course.fail(why);
-        cx.stop();
-    }
-
     fn connect(&mut self, cx: &mut impl Context, number: u32) {
-        let options = Connect {
-            source: self.client.source(number),
-            tag: u64::from(number),
-            congestion: self.client.plan.congestion,
-            ..Connect::default()
-        };
         self.stage = Stage::Connecting { number, planned: cx.now() };
-        match cx.connect(self.client.plan.target, options) {
+        match self.client.connect(cx, number) {
             Ok(connection) => self.numbers.insert(number, connection),
-            Err(error) => {
-                let why = cannot(self.connecting(number), error);
-                self.fail(cx, why);
-            }
+            Err(error) => self.course.give_up(cx, cannot(self.client.connecting(number), error)),
         }
-    }
-
-    fn connecting(&self, number: u32) -> String {
-        format!("cannot connect to {} (connection {})", self.client.plan.target, number + 1)
     }
 
     /// All connections stand: the first message is due.
@@ -106,19 +88,9 @@ impl TcpLoad {
         self.course.arm(cx, self.streams.schedule.next_due());
     }
 
-    /// Hands over what one connection has to send. What does not fit follows when [`Service::writable`] says so.
     fn pump(&mut self, cx: &mut impl Context, number: u32) {
-        let Some(connection) = self.numbers.connection(number) else { return };
-        let now = cx.now();
-        while let Some(chunk) = self.streams.chunk(number, now) {
-            let len = chunk.len();
-            // As late as a message can be stamped: what went before is this generator's own work.
-            let leaving = cx.read_clock();
-            let taken = cx.send(connection, chunk);
-            self.streams.wrote(number, taken, leaving);
-            if taken < len {
-                return;
-            }
+        if let Some(connection) = self.numbers.connection(number) {
+            pump(cx, connection, &mut self.streams, number);
         }
     }
 
@@ -135,8 +107,8 @@ impl TcpLoad {
                 if let Some(connection) = self.numbers.remove(number) {
                     cx.abort(connection);
                 }
-                let why = RunError::Failed(format!("{}: no answer", self.connecting(number)));
-                return self.fail(cx, why);
+                let why = RunError::Failed(format!("{}: no answer", self.client.connecting(number)));
+                return self.course.give_up(cx, why);
             }
             Stage::Connecting { .. } => {}
             Stage::Running => {
@@ -156,9 +128,7 @@ impl TcpLoad {
             }
             Stage::Closing { .. } => {}
         }
-        if !self.course.is_over() && !self.course.housekeeping(cx) {
-            self.fail(cx, cannot("cannot set a timer", CallError::TableFull));
-        }
+        self.course.housekeeping(cx);
     }
 
     /// Half-closes the next connection that stands; after the last, the run is over.
@@ -200,9 +170,7 @@ impl Service for TcpLoad {
     fn start(&mut self, cx: &mut impl Context) {
         self.course.turn(cx.now());
         self.connect(cx, 0);
-        if !self.course.is_over() && !self.course.housekeeping(cx) {
-            self.fail(cx, cannot("cannot set a timer", CallError::TableFull));
-        }
+        self.course.housekeeping(cx);
     }
 
     fn connected(&mut self, cx: &mut impl Context, connection: Connection) {
@@ -262,8 +230,8 @@ impl Service for TcpLoad {
         let Some(number) = self.numbers.of(connection).filter(|_| !self.course.is_over()) else { return };
         match self.stage {
             Stage::Connecting { .. } => {
-                let why = RunError::Failed(format!("{}: {}", self.connecting(number), why.name()));
-                self.fail(cx, why);
+                let why = RunError::Failed(format!("{}: {}", self.client.connecting(number), why.name()));
+                self.course.give_up(cx, why);
             }
             stage => {
                 self.end(number, why.name());

@@ -58,11 +58,6 @@ impl UdpLoad {
         Ok(())
     }
 
-    fn fail(&mut self, cx: &mut impl Context, why: RunError) {
-        self.course.fail(why);
-        cx.stop();
-    }
-
     /// Everything is in place and the target answers: the first message is due.
     fn begin(&mut self, cx: &mut impl Context) {
         let datagrams = Datagrams::new(&self.client.plan, cx.now(), self.client.seed);
@@ -89,7 +84,7 @@ impl UdpLoad {
                     }
                     Err(error) => {
                         let why = cannot(format!("cannot send to {}", self.client.plan.target), error);
-                        return self.fail(cx, why);
+                        return self.course.give_up(cx, why);
                     }
                 }
             }
@@ -104,7 +99,7 @@ impl UdpLoad {
         match &mut self.datagrams {
             None if now.since(self.probing_since) > PROBE_WITHIN => {
                 let why = format!("{} does not answer", self.client.plan.target);
-                return self.fail(cx, RunError::Failed(why));
+                return self.course.give_up(cx, RunError::Failed(why));
             }
             None => self.send_probe(cx),
             Some(datagrams) => {
@@ -116,9 +111,7 @@ impl UdpLoad {
                 self.send_due(cx);
             }
         }
-        if !self.course.is_over() && !self.course.housekeeping(cx) {
-            self.fail(cx, cannot("cannot set a timer", CallError::TableFull));
-        }
+        self.course.housekeeping(cx);
     }
 
     fn send_probe(&mut self, cx: &mut impl Context) {
@@ -127,7 +120,7 @@ impl UdpLoad {
             Ok(()) | Err(CallError::WouldBlock) => {}
             Err(error) => {
                 let why = cannot(format!("cannot send to {}", self.client.plan.target), error);
-                self.fail(cx, why);
+                self.course.give_up(cx, why);
             }
         }
     }
@@ -154,7 +147,7 @@ impl Service for UdpLoad {
         self.probing_since = cx.now();
         if let Err(error) = self.open(cx) {
             let why = cannot(format!("cannot open {} UDP endpoints", self.client.plan.connections), error);
-            return self.fail(cx, why);
+            return self.course.give_up(cx, why);
         }
         self.housekeeping(cx);
     }

@@ -99,6 +99,7 @@ impl Plan {
     /// A usage error that names the option.
     pub fn check(&self) -> Result<(), SetupError> {
         let refuse = |what: &str, why: String| Err(SetupError::usage(what, why));
+        let of_tcp = |what: &str, why: &str| Err(SetupError::usage(what, why).mend("ringway load tcp"));
         let most = if self.carrier == Carrier::Tcp && self.churn.is_none() { CONNECTIONS } else { SOCKETS };
         if self.connections == 0 || self.connections > most {
             return refuse("bad --connections", format!("it must be between 1 and {most}, not {}", self.connections));
@@ -117,13 +118,13 @@ impl Plan {
                 return refuse("bad --size", format!("a datagram has at most {DATAGRAM_BYTES} bytes"));
             }
             Carrier::Udp | Carrier::Raw if self.churn.is_some() => {
-                return refuse("bad --churn", "only TCP connections come and go".into());
+                return of_tcp("bad --churn", "only TCP connections come and go");
             }
             Carrier::Udp | Carrier::Raw if self.congestion.is_some() => {
-                return refuse("bad --congestion", "only TCP controls its congestion".into());
+                return of_tcp("bad --congestion", "only TCP controls its congestion");
             }
             Carrier::Udp | Carrier::Raw if self.ramp.is_some() => {
-                return refuse("bad --ramp", "only TCP connections are opened".into());
+                return of_tcp("bad --ramp", "only TCP connections are opened");
             }
             _ => {}
         }

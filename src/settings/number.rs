@@ -12,7 +12,7 @@ use crate::error::SetupError;
 /// # Errors
 /// Not a whole number, or above `u64::MAX`.
 pub fn count(text: &str) -> Result<u64, SetupError> {
-    let bad = |why: String| SetupError::usage(format!("cannot read the count '{text}'"), why);
+    let bad = |why: String| SetupError::usage(format!("cannot read the count '{text}'"), why).mend("32 or 10K");
     scaled(text, 1000).map_err(|why| bad(why.explain("a whole number, with K, M or G for thousands, millions and billions")))
 }
 
@@ -48,7 +48,7 @@ pub fn rate(text: &str) -> Result<f64, SetupError> {
 /// # Errors
 /// No number, no unit or an unknown one, finer than a nanosecond, or above 584 years.
 pub fn duration(text: &str) -> Result<Duration, SetupError> {
-    let bad = |why: &str| SetupError::usage(format!("cannot read the duration '{text}'"), why);
+    let bad = |why: &str| SetupError::usage(format!("cannot read the duration '{text}'"), why).mend("500ms, 10s or 2m");
     let (digits, unit) = split(text);
     let unit_ns: u64 = match unit {
         "us" => 1_000,
@@ -69,15 +69,17 @@ pub fn duration(text: &str) -> Result<Duration, SetupError> {
 /// # Errors
 /// No number, no sign, above 100 %, or finer than a part of 10^9.
 pub fn percent(text: &str) -> Result<u32, SetupError> {
-    let bad = |why: &str| SetupError::usage(format!("cannot read the share '{text}'"), why);
+    let bad = |why: &str| SetupError::usage(format!("cannot read the share '{text}'"), why).mend("1%");
     let (digits, unit) = split(text);
     match unit {
         "%" => {}
         "" if !digits.is_empty() => return Err(bad("the percent sign is missing").mend(format!("{digits}%"))),
-        _ => return Err(bad("a share is a number with % behind it").mend("1%")),
+        _ => return Err(bad("a share is a number with % behind it")),
     }
     match decimal(digits, u64::from(WHOLE / 100)) {
-        Ok(parts) => u32::try_from(parts).ok().filter(|&parts| parts <= WHOLE).ok_or_else(|| bad("it is above 100%")),
+        Ok(parts) => {
+            u32::try_from(parts).ok().filter(|&parts| parts <= WHOLE).ok_or_else(|| bad("it is above 100%").mend("100%"))
+        }
         Err(why) => Err(bad(&why.explain("a number with % behind it"))),
     }
 }

@@ -4,23 +4,15 @@
 //! `"event":"summary"`, which says that nothing is missing. Connections come from the cards, which are read without the engines; their windows and timers are asked
 //! from the owners, at most 64 of them a turn. Answers are made as fast as the client takes them and are never held whole.
 //!
-//! `request` is what may be asked, `rows` what an answer consists of, `walk` makes it piece by piece, `server` is the socket. Started by `launch`; nothing here
-//! panics on what a client sends.
+//! `request` is what may be asked, `rows` what an answer consists of, `walk` makes it piece by piece, `socket` is the place that `server` answers at.
+//! Started by `launch`; nothing here panics on what a client sends.
 
 mod request;
 mod rows;
 mod server;
+mod socket;
 mod walk;
 
 pub use request::{Request, What};
 pub use server::Show;
-
-use std::path::{Path, PathBuf};
-
-/// Where sockets are when nothing else is said; made with mode 0700.
-pub const FOLDER: &str = "/run/ringway";
-
-/// The socket of a process.
-pub fn path_of(process: u32) -> PathBuf {
-    Path::new(FOLDER).join(format!("{process}.sock"))
-}
+pub use socket::{FOLDER, path_of};

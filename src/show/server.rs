@@ -1,9 +1,7 @@
 //! The control socket: who connects asks one question and reads the answer.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
-use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use rustix::fs::Mode;
-use rustix::process::umask;
 use rustix::thread::CpuSet;
 
 use super::request::Request;
 use super::rows::{Event, Refused};
+use super::socket;
 use super::walk::Walk;
 use crate::cpu;
 use crate::engine::Inquirer;
@@ -49,7 +46,7 @@ impl Show {
             SetupError::environment(format!("cannot open the control socket {}", path.display()), error.to_string())
                 .mend("--control PATH, or --control off")
         };
-        let listener = bind(path).map_err(refused)?;
+        let listener = socket::bind(path).map_err(refused)?;
         let poll = Poll::new().map_err(refused)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(refused)?);
         let stop = Arc::new(AtomicBool::new(false));
@@ -80,24 +77,6 @@ impl Drop for Show {
         }
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// Binds the socket so that nobody else can open it. One that a process left behind which was killed gives way.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    if fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
-        match StdStream::connect(path) {
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there")),
-            Err(_) => fs::remove_file(path)?,
-        }
-    }
-    // So that nobody else can connect at any moment.
-    let before = umask(Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    umask(before);
-    listener
 }
 
 struct Server {

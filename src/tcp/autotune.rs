@@ -12,6 +12,7 @@
 //! Called for each segment by `arrives`; nothing here panics.
 
 use super::config::Config;
+use super::folded::Form;
 use super::pool::BufferPool;
 use super::seq::SeqNum;
 use super::tally::Happening;
@@ -53,6 +54,11 @@ impl Autotune {
         self.quick = config.quick_acks as u8;
     }
 
+    /// When data last came.
+    pub(super) const fn data_at(&self) -> Instant {
+        self.data_at
+    }
+
     /// In-order data came, `len` bytes from `seq` on. True when it is one of those that are acknowledged at once.
     pub(super) fn on_data(&mut self, config: &Config, now: Instant, seq: SeqNum, len: u32) -> bool {
         // A round begins with its first data: a pause before it says nothing of the peer's speed.
@@ -91,6 +97,36 @@ impl Autotune {
     /// The payload of a full-sized segment, at most `most`: a peer with a smaller path than ours sends smaller ones.
     pub(super) fn full_segment(&self, most: u32) -> u32 {
         u32::from(self.largest).clamp(FULL_SEGMENT_MIN.min(most), most)
+    }
+
+    /// What a rest leaves: if the next data comes after a pause, it is acknowledged at once, as it would be.
+    pub(super) fn rest(&mut self, config: &Config, heard: Instant, now: Instant) {
+        if now.ns_since(self.data_at) > span_ns(config.rto_min) {
+            self.hurry(config);
+            self.data_at = heard;
+        }
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, config: &Config, rcv_nxt: SeqNum, heard: Instant) {
+        form.near(&mut self.largest, 0);
+        let rested = Self {
+            from: rcv_nxt,
+            rtt_us: 0,
+            began: heard,
+            data_at: heard,
+            largest: self.largest,
+            quick: config.quick_acks as u8,
+        };
+        if form.same(self, rested) {
+            return;
+        }
+        let Self { from, rtt_us, began, data_at, largest: _, quick } = self;
+        form.near(from, rcv_nxt);
+        form.near(rtt_us, 0);
+        form.near(data_at, heard);
+        form.near(began, *data_at);
+        form.near(quick, config.quick_acks as u8);
     }
 }
 

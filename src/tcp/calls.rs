@@ -127,7 +127,7 @@ impl Tcb {
             return;
         }
         let over = matches!(self.state(), State::TimeWait | State::Closed);
-        if self.linger == Some(Duration::ZERO) && !over {
+        if self.linger_ms == Some(0) && !over {
             self.abort();
             return;
         }

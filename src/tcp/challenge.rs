@@ -4,6 +4,7 @@
 //! used. The same limit keeps two ends that disagree from answering each other's ACKs for ever. Asked by the checks of an arriving segment before
 //! they answer it; it counts, and sends nothing. Nothing panics.
 
+use super::folded::Form;
 use crate::limits::{CHALLENGE_ACKS_PER_SECOND, DUPLICATE_ACKS_PER_SECOND};
 use crate::time::Instant;
 
@@ -42,6 +43,24 @@ impl ChallengeLimit {
         let second = (now.as_ns() / 1_000_000_000) as u32;
         if second != self.second {
             *self = Self { second, sent: 0, duplicates: 0 };
+        }
+    }
+
+    /// Forgets a second that is over.
+    pub(super) const fn rest(&mut self, now: Instant) {
+        self.turn_to(now);
+        if self.sent == 0 && self.duplicates == 0 {
+            self.second = 0;
+        }
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        if !form.same(self, Self::default()) {
+            let Self { second, sent, duplicates } = self;
+            form.near(second, 0);
+            form.near(sent, 0);
+            form.near(duplicates, 0);
         }
     }
 }

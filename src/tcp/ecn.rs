@@ -6,6 +6,7 @@
 
 use super::config::Config;
 use super::congestion::{Congestion, Signal};
+use super::folded::Form;
 use super::seq::SeqNum;
 use super::tally::Happening;
 use super::tcb::Tcb;
@@ -148,6 +149,20 @@ impl Ecn {
     /// An acknowledgment without an echo: marks are not all there is.
     pub(super) const fn heard_clean(&mut self) {
         self.never_clean = CLEAN;
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, config: &Config, una: SeqNum) {
+        if form.same(self, Self::new(config)) {
+            return;
+        }
+        let Self { wanted, asked, fell_back, peer_asks, echoes, agreed, echoing, answered, never_clean, broken } = self;
+        form.choice(wanted, &[Use::Off, Use::Passive, Use::On]);
+        for flag in [asked, fell_back, peer_asks, echoes, agreed, echoing, broken] {
+            form.flag(flag);
+        }
+        form.optional(answered, una, |form, seq| form.near(seq, una));
+        form.near(never_clean, 0);
     }
 }
 

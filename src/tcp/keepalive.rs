@@ -2,16 +2,19 @@
 //!
 //! Off unless a service or a setting asks for them. The timers call [`Tcb::on_keepalive`]; `output` sends the probe. Nothing panics.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::config::Config;
 use super::event::{Events, Transmit};
+use super::folded::Form;
 use super::state::{Cause, State};
 use super::tally::Happening;
 use super::tcb::Tcb;
-use crate::time::Instant;
+use crate::time::{Instant, span_ms};
 use crate::wire::tcp::Flags;
 
-/// When an idle connection is probed, and when its peer is given up.
+/// When an idle connection is probed, and when its peer is given up. Times count in milliseconds, up to 49 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// Silence before the first probe.
@@ -30,10 +33,36 @@ impl Default for Keepalive {
     }
 }
 
+/// [`Keepalive`] as a TCB keeps it, in a third of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plan {
+    idle_ms: u32,
+    interval_ms: u32,
+    probes: NonZeroU32,
+}
+
+impl Plan {
+    const fn of(keepalive: &Keepalive) -> Self {
+        let probes = match NonZeroU32::new(keepalive.probes) {
+            Some(probes) => probes,
+            None => NonZeroU32::MIN,
+        };
+        Self { idle_ms: span_ms(keepalive.idle), interval_ms: span_ms(keepalive.interval), probes }
+    }
+
+    const fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms as u64)
+    }
+
+    const fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms as u64)
+    }
+}
+
 /// What one connection does of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeepaliveState {
-    plan: Option<Keepalive>,
+    plan: Option<Plan>,
     /// When to look again; [`Instant::NEVER`] when off.
     pub(super) at: Instant,
     /// When the peer was last heard.
@@ -47,7 +76,39 @@ pub(super) struct KeepaliveState {
 
 impl KeepaliveState {
     pub(super) const fn new(plan: Option<Keepalive>, now: Instant) -> Self {
+        let plan = match plan {
+            Some(keepalive) => Some(Plan::of(&keepalive)),
+            None => None,
+        };
         Self { plan, at: Instant::NEVER, heard: now, probed: Instant::ZERO, unanswered: 0, probe: false }
+    }
+
+    /// Looks again when there may be something to do, and not before: as it would at the next look.
+    pub(super) fn rest(&mut self) {
+        let Some(plan) = self.plan.filter(|_| self.at != Instant::NEVER && self.heard >= self.probed) else { return };
+        self.unanswered = 0;
+        self.probed = Instant::ZERO;
+        self.at = self.at.max(self.heard + plan.idle());
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, config: &Config) {
+        let Self { plan, at, heard, probed, unanswered, probe } = self;
+        form.near(heard, Instant::ZERO);
+        let usual = Plan::of(&config.keepalive_plan());
+        if !form.same(plan, config.keepalive.then_some(usual)) {
+            form.optional(plan, usual, |form, Plan { idle_ms, interval_ms, probes }| {
+                form.near(idle_ms, 0);
+                form.near(interval_ms, *idle_ms);
+                let mut count = probes.get();
+                form.near(&mut count, 0);
+                *probes = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+            });
+        }
+        form.near(at, plan.map_or(Instant::NEVER, |plan| *heard + plan.idle()));
+        form.near(probed, Instant::ZERO);
+        form.near(unanswered, 0);
+        form.flag(probe);
     }
 }
 
@@ -56,7 +117,7 @@ impl Tcb {
     pub(super) fn set_keepalive(&mut self, plan: Option<Keepalive>, now: Instant) {
         //= rfc9293#3.8.4
         //# If keep-alives are included, the application MUST be able to turn them on or off for each TCP connection (MUST-24)
-        self.keepalive = KeepaliveState { plan, heard: self.keepalive.heard, ..KeepaliveState::new(plan, now) };
+        self.keepalive = KeepaliveState { heard: self.keepalive.heard, ..KeepaliveState::new(plan, now) };
         if !matches!(self.state(), State::SynSent | State::SynReceived) {
             self.start_keepalive();
         }
@@ -66,7 +127,7 @@ impl Tcb {
     /// The handshake is complete.
     pub(super) fn start_keepalive(&mut self) {
         if let Some(plan) = self.keepalive.plan {
-            self.keepalive.at = self.keepalive.heard + plan.idle;
+            self.keepalive.at = self.keepalive.heard + plan.idle();
             self.settle_patience();
         }
     }
@@ -87,19 +148,19 @@ impl Tcb {
             // The interval after a probe may be longer than the silence before one: an answer counts however long it lies back.
             keepalive.unanswered = 0;
         }
-        if now < silent_since + plan.idle {
-            keepalive.at = silent_since + plan.idle;
+        if now < silent_since + plan.idle() {
+            keepalive.at = silent_since + plan.idle();
             return Events::NONE;
         }
         if self.snd.outstanding() > 0 || self.queue.len() > 0 {
             // Whether the peer is there is found out by what is outstanding.
-            keepalive.at = now + plan.idle;
+            keepalive.at = now + plan.idle();
             return Events::NONE;
         }
         //= rfc9293#3.8.4
         //# Consequently, if a keep-alive mechanism is implemented it MUST NOT interpret failure to respond to any specific probe as a
         //# dead connection (MUST-29).
-        if keepalive.unanswered >= plan.probes.max(2) {
+        if keepalive.unanswered >= plan.probes.get().max(2) {
             self.timers.stop();
             // If the peer is there and only its answers are lost, it learns that the connection is over.
             self.reset_pending = Some(self.snd.nxt);
@@ -109,7 +170,7 @@ impl Tcb {
         keepalive.unanswered += 1;
         keepalive.probed = now;
         keepalive.probe = true;
-        keepalive.at = now + plan.interval;
+        keepalive.at = now + plan.interval();
         self.noted.note(Happening::KeepaliveProbe);
         Events::NONE
     }

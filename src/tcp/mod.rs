@@ -14,6 +14,7 @@
 //! timers           timers.rs deadlines; keepalive.rs, user_timeout.rs patience with the peer
 //! losses           recovery/ what was lost and is sent again; rtt.rs, rto.rs round trip; rate.rs how fast data is delivered
 //! how much         congestion/ how much may be in flight; path_mtu.rs how large a packet may be, path_search.rs where nobody tells
+//! at rest          folded.rs a TCB in as few octets as it takes
 //! memory           pool.rs, ring.rs, send_queue.rs, receive_queue.rs, ranges.rs the streams, and what lies beyond a hole
 //! from outside     figures.rs what an inspection shows
 //! strangers        isn.rs initial numbers; cookie.rs SYN cookies; challenge.rs the limit on challenge ACKs; timestamps.rs PAWS
@@ -33,6 +34,7 @@ pub mod cookie;
 pub mod ecn;
 pub mod event;
 pub mod figures;
+mod folded;
 #[cfg(test)]
 pub(crate) mod inspect;
 pub mod isn;
@@ -67,6 +69,7 @@ mod tests;
 
 pub use config::Config;
 pub use event::{Arrival, Disposition, Events, IpVersion, Opening, Reset, Transmit};
+pub use folded::Folded;
 pub use keepalive::Keepalive;
 pub use output::Next;
 pub use pool::BufferPool;

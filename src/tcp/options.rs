@@ -5,6 +5,7 @@
 
 use super::config::Config;
 use super::congestion::Congestion;
+use super::folded::Form;
 use super::ranges::SACK_BLOCKS;
 use super::tally::Happening;
 use super::tcb::Tcb;
@@ -170,6 +171,14 @@ impl Offers {
             //# If the data receiver has not received a SACK-Permitted option for a given connection, it MUST NOT send SACK options on
             //# that connection.
             sack: self.sack && options.sack_permitted,
+        }
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        let Self { window_scale, timestamps, sack } = self;
+        for flag in [window_scale, timestamps, sack] {
+            form.flag(flag);
         }
     }
 }

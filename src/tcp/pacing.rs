@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::folded::Form;
 use crate::time::Instant;
 
 /// A rate, and how much of it may leave at once.
@@ -48,6 +49,17 @@ impl Pace {
     pub fn burst(&self) -> u32 {
         u32::try_from(u128::from(self.burst_ns) * u128::from(self.bytes_per_second) / 1_000_000_000).unwrap_or(u32::MAX)
     }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        let Self { bytes_per_second, byte_span, burst_ns } = self;
+        form.near(bytes_per_second, 0);
+        form.near(byte_span, (1_000_000_000 << FRACTION) / (*bytes_per_second).max(1));
+        form.near(burst_ns, 0);
+    }
+
+    /// Before [`Pace::pass`] reads one.
+    pub(super) const BLANK: Self = Self { bytes_per_second: 0, byte_span: 0, burst_ns: 0 };
 }
 
 /// When the next segment may leave.
@@ -56,16 +68,16 @@ pub(super) struct Pacer {
     /// When all that has left would have, one byte after the other.
     next: Instant,
     /// What may leave ahead of its time.
-    burst: Duration,
+    burst_ns: u64,
 }
 
 impl Pacer {
     /// Nothing held back.
-    pub(super) const NONE: Self = Self { next: Instant::ZERO, burst: Duration::ZERO };
+    pub(super) const NONE: Self = Self { next: Instant::ZERO, burst_ns: 0 };
 
     /// True when a segment may leave now.
     pub(super) fn allows(&self, now: Instant) -> bool {
-        self.next <= now + self.burst
+        self.next <= now.after_ns(self.burst_ns)
     }
 
     /// When a segment may leave that may not now; then a whole burst may.
@@ -79,12 +91,28 @@ impl Pacer {
         // A little unused time is a late wake-up, made good now; a pause earns no more than that.
         let late = Duration::from_nanos(pace.burst_ns.min(LATE_NS));
         self.next = self.next.max(now - late) + Duration::from_nanos(span_ns);
-        self.burst = Duration::from_nanos(pace.burst_ns.saturating_sub(span_ns));
+        self.burst_ns = pace.burst_ns.saturating_sub(span_ns);
     }
 
     /// A timer has said what must leave now: whatever the pace held back no longer is.
     pub(super) const fn release(&mut self) {
         *self = Self::NONE;
+    }
+
+    /// What is long past holds nothing back.
+    pub(super) fn rest(&mut self, now: Instant) {
+        if self.next.after_ns(LATE_NS) <= now {
+            *self = Self::NONE;
+        }
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, sent: Instant) {
+        if !form.same(self, Self::NONE) {
+            let Self { next, burst_ns } = self;
+            form.near(next, sent);
+            form.near(burst_ns, 0);
+        }
     }
 }
 

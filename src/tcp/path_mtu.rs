@@ -6,6 +6,7 @@
 use super::config::Config;
 use super::congestion::Congestion;
 use super::event::IpVersion;
+use super::folded::Form;
 use super::path_search::Search;
 use super::seq::SeqNum;
 use super::tally::Happening;
@@ -73,6 +74,23 @@ impl PathMtu {
     pub(super) const fn ip(&self) -> IpVersion {
         self.ip
     }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, una: SeqNum, mss: u16) {
+        let Self { ip, max_sent, max_sent_end, max_acked, pending, mss_max, limit, raise_at, search } = self;
+        *ip = if form.bit(*ip == IpVersion::V4) { IpVersion::V4 } else { IpVersion::V6 };
+        form.near(mss_max, mss);
+        form.near(max_sent, ip.mtu_min());
+        form.near(max_sent_end, una);
+        form.near(max_acked, *max_sent);
+        form.optional(pending, (una, 0), |form, (seq, size)| {
+            form.near(seq, una);
+            form.near(size, 0);
+        });
+        form.near(limit, u16::MAX);
+        form.near(raise_at, Instant::NEVER);
+        form.optional(search, Search::BLANK, |form, search| search.pass(form, una));
+    }
 }
 
 impl Tcb {
@@ -116,6 +134,13 @@ impl Tcb {
         path.limit = mtu;
         path.raise_at = until;
         self.limit_segments();
+    }
+
+    /// The same of what is not news, but was found at any time: what has got through since may be larger, and then it says nothing.
+    pub fn on_known_path_mtu(&mut self, mtu: u16, until: Instant) {
+        if mtu >= self.path_mtu.max_acked {
+            self.on_path_mtu(mtu, until);
+        }
     }
 
     /// The size of the packet of a segment with `len` bytes that leaves now.

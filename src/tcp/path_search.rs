@@ -7,6 +7,7 @@
 
 use super::config::Config;
 use super::congestion::Congestion;
+use super::folded::Form;
 use super::path_mtu::PathMtu;
 use super::recovery::Phase;
 use super::seq::SeqNum;
@@ -80,6 +81,20 @@ pub(super) enum Wish {
 impl Search {
     /// Nothing is known of larger packets.
     pub(super) const ABOVE: Self = Self { high: u16::MAX, probe: None };
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, una: SeqNum) {
+        let Self { high, probe } = self;
+        form.near(high, 0);
+        form.optional(probe, Probe { seq: una, end: una, size: 0 }, |form, Probe { seq, end, size }| {
+            form.near(seq, una);
+            form.near(end, *seq);
+            form.near(size, 0);
+        });
+    }
+
+    /// Before [`Search::pass`] reads one.
+    pub(super) const BLANK: Self = Self { high: 0, probe: None };
 }
 
 impl PathMtu {

@@ -5,6 +5,7 @@
 //! ACKs nor one of segments looks faster than the path is (Cardwell, Cheng, Yeganeh, Jacobson: BBR Congestion Control, "Delivery Rate
 //! Samples"). A sample over a time in which the application had nothing to send says so. Called by the scoreboard; nothing panics.
 
+use super::folded::Form;
 use crate::time::Instant;
 
 /// What a connection has delivered so far.
@@ -115,6 +116,27 @@ impl Rate {
             limited: stamp.limited,
         };
         (newly, (sample.interval_ns >= min_rtt_ns.max(1)).then_some(sample))
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, heard: Instant, sent: Instant) {
+        if form.same(self, Self::NONE) {
+            return;
+        }
+        let Self { delivered, delivered_at, first_sent, limited_until, chosen, newly } = self;
+        form.near(delivered, 0);
+        form.near(delivered_at, heard);
+        form.near(first_sent, sent);
+        form.optional(limited_until, *delivered, |form, until| form.near(until, delivered.wrapping_add(1)));
+        let blank = Stamp { delivered: 0, delivered_at: Instant::ZERO, first_sent: Instant::ZERO, limited: false };
+        form.optional(chosen, (blank, Instant::ZERO), |form, (stamp, at)| {
+            form.near(&mut stamp.delivered, *delivered);
+            form.near(&mut stamp.delivered_at, *delivered_at);
+            form.near(&mut stamp.first_sent, *first_sent);
+            form.flag(&mut stamp.limited);
+            form.near(at, *first_sent);
+        });
+        form.near(newly, 0);
     }
 }
 

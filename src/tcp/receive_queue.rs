@@ -33,6 +33,11 @@ impl ReceiveQueue {
         self.beyond.is_some()
     }
 
+    /// True when there is nothing to read, to join or to report, and no block.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.unread == 0 && !self.has_report() && self.ring.capacity() == 0
+    }
+
     /// The sequence number after the farthest byte beyond a hole.
     pub(super) fn farthest(&self) -> Option<SeqNum> {
         self.beyond.as_ref().and_then(|ranges| ranges.end())

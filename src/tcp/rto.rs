@@ -1,8 +1,7 @@
 //! The retransmission timeout (RFC 6298): clamped where it is made, so that every [`Rto`] is a legal one.
 
-use std::time::Duration;
-
 use super::config::Config;
+use super::folded::Form;
 use super::rtt::Rtt;
 use crate::time::span_ns;
 
@@ -37,12 +36,7 @@ impl Rto {
         Self::clamped(3_000_000_000, config)
     }
 
-    /// The timeout doubled `backoff` times, at most `rto_max`.
-    pub(super) fn backed_off(self, backoff: u8, config: &Config) -> Duration {
-        Duration::from_nanos(self.backed_off_ns(backoff, config))
-    }
-
-    /// The same in nanoseconds.
+    /// The timeout in nanoseconds, doubled `backoff` times, at most `rto_max`.
     pub(super) fn backed_off_ns(self, backoff: u8, config: &Config) -> u64 {
         //= rfc9293#3.8.2
         //# A TCP endpoint MUST implement the basic congestion control algorithms slow start, congestion avoidance, and exponential
@@ -61,6 +55,16 @@ impl Rto {
         let max = span_ns(config.rto_max);
         Self(ns.max(span_ns(config.rto_min)).min(max))
     }
+
+    /// Without any backoff.
+    pub(super) const fn ns(self) -> u64 {
+        self.0
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, rtt: &Rtt, config: &Config) {
+        form.near(&mut self.0, Self::from_rtt(rtt, config).0);
+    }
 }
 
 /// The clock granularity G: the tick of the engine's timer wheel at the worst.
@@ -68,7 +72,15 @@ const GRANULARITY_NS: u64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    impl Rto {
+        fn backed_off(self, backoff: u8, config: &Config) -> Duration {
+            Duration::from_nanos(self.backed_off_ns(backoff, config))
+        }
+    }
 
     #[test]
     fn it_is_clamped_at_both_ends() {

@@ -3,6 +3,8 @@
 //! Samples come from our own send times, in nanoseconds; over retransmissions, where those are ambiguous, from the echoed
 //! timestamp, in milliseconds.
 
+use super::folded::Form;
+
 /// SRTT and RTTVAR.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rtt {
@@ -51,6 +53,14 @@ impl Rtt {
             self.rttvar_ns = ns / 2;
             self.sampled = true;
         }
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        let Self { srtt_ns, rttvar_ns, sampled } = self;
+        form.flag(sampled);
+        form.near(srtt_ns, 0);
+        form.near(rttvar_ns, *srtt_ns / 2);
     }
 }
 

@@ -19,6 +19,11 @@ impl SendQueue {
         self.len
     }
 
+    /// True when it has neither bytes nor a block.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.len == 0 && self.ring.capacity() == 0
+    }
+
     /// Appends what fits below `limit` and the pool can hold, and returns how much that was.
     pub(super) fn push(&mut self, bytes: &[u8], limit: usize, pool: &mut BufferPool) -> usize {
         let held = self.len as usize;

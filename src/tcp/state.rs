@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::folded::Form;
+
 /// The state of a connection. LISTEN belongs to listeners and CLOSED to no TCB at all; both are here because reports name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -130,6 +132,13 @@ impl Current {
         #[cfg(test)]
         watch::note(self.0, to);
         self.0 = to;
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        if !form.same(&mut self.0, State::Established) {
+            form.choice(&mut self.0, &State::ALL);
+        }
     }
 }
 

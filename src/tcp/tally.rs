@@ -3,6 +3,8 @@
 //! A TCB notes what happens to it in a small set ([`Noted`]), which the engine takes after each event and counts per core ([`Tally`]); reports
 //! print the counts under the names here (`tcp_events`). Nothing depends on them but tests and people. Values only; nothing panics.
 
+use super::folded::Form;
+
 macro_rules! happenings {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// Something worth counting in the life of a connection.
@@ -149,6 +151,11 @@ impl Noted {
     /// True when the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        form.near(&mut self.0, 0);
     }
 }
 

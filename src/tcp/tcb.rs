@@ -5,7 +5,7 @@
 //! one holds the fields, birth and death. A TCB has no clock and no buffers but what it takes from the pool; nothing in it
 //! panics on what a peer sends.
 
-use std::time::Duration;
+use std::mem::offset_of;
 
 use super::autotune::Autotune;
 use super::challenge::ChallengeLimit;
@@ -42,54 +42,17 @@ use crate::wire::tcp::Segment;
 /// [`Tcb::next_transmit`] and [`Tcb::transmit`] until there is nothing more to send. Before a TCB is dropped, [`Tcb::release`] gives its memory back.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq))]
+#[repr(C)]
 pub struct Tcb {
-    state: Current,
+    // What every segment asks for, in the first cache lines.
     /// SND.UNA, SND.NXT, SND.WND, SND.WL1, SND.WL2.
     pub(super) snd: SendSpace,
     /// RCV.NXT, RCV.WND.
     pub(super) rcv: ReceiveSpace,
-    /// ISS
-    pub(super) iss: SeqNum,
-    /// IRS
-    pub(super) irs: SeqNum,
-    /// Sequence number of a FIN that arrived beyond a hole.
-    pub(super) fin_beyond: Option<SeqNum>,
-    /// Sequence number of a reset that is to be sent.
-    pub(super) reset_pending: Option<SeqNum>,
-
     pub(super) timestamps: Timestamps,
-    pub(super) rtt: Rtt,
-    pub(super) rto: Rto,
-    pub(super) timers: Timers,
-    pub(super) recovery: Recovery,
-    pub(super) flight: Flight,
-    pub(super) rate: Rate,
-    pub(super) congestion: Control,
-    pub(super) pacer: Pacer,
-    pub(super) ecn: Ecn,
-    pub(super) challenges: ChallengeLimit,
-    pub(super) path_mtu: PathMtu,
-    pub(super) urgent: Urgent,
+    pub(super) state: Current,
     /// The DiffServ code point of what is sent.
     pub(super) dscp: u8,
-    pub(super) keepalive: KeepaliveState,
-    pub(super) user_timeout: UserTimeout,
-    /// How long a CLOSE waits for the peer.
-    pub(super) linger: Option<Duration>,
-    /// When a closed connection is aborted.
-    pub(super) abort_at: Instant,
-    /// When data was last sent.
-    pub(super) last_sent: Instant,
-    /// Segments sent again.
-    pub(super) resent: u64,
-    /// What happened since the engine last asked.
-    pub(super) noted: Noted,
-
-    pub(super) queue: SendQueue,
-    pub(super) received: ReceiveQueue,
-    pub(super) autotune: Autotune,
-
-    pub(super) offers: Offers,
     /// Came from a listener (RFC 9293 MUST-11).
     pub(super) passive: bool,
     /// The peer's SYN is known.
@@ -114,9 +77,56 @@ pub struct Tcb {
     pub(super) override_avoidance: bool,
     /// The last SEND took less than it was given.
     pub(super) send_was_short: bool,
+    pub(super) offers: Offers,
+    /// When data was last sent.
+    pub(super) last_sent: Instant,
+    pub(super) timers: Timers,
+    pub(super) queue: SendQueue,
+    pub(super) received: ReceiveQueue,
+    pub(super) keepalive: KeepaliveState,
+    pub(super) autotune: Autotune,
+    /// What happened since the engine last asked.
+    pub(super) noted: Noted,
+    /// Segments sent again.
+    pub(super) resent: u64,
+    pub(super) flight: Flight,
+    pub(super) rtt: Rtt,
+    pub(super) rto: Rto,
+
+    // What acknowledgments of data ask for.
+    pub(super) rate: Rate,
+    pub(super) recovery: Recovery,
+    pub(super) congestion: Control,
+
+    // What few segments ask for.
+    /// ISS
+    pub(super) iss: SeqNum,
+    /// IRS
+    pub(super) irs: SeqNum,
+    /// Sequence number of a FIN that arrived beyond a hole.
+    pub(super) fin_beyond: Option<SeqNum>,
+    /// Sequence number of a reset that is to be sent.
+    pub(super) reset_pending: Option<SeqNum>,
+    pub(super) pacer: Pacer,
+    pub(super) ecn: Ecn,
+    pub(super) challenges: ChallengeLimit,
+    pub(super) path_mtu: PathMtu,
+    pub(super) urgent: Urgent,
+    pub(super) user_timeout: UserTimeout,
+    /// How long a CLOSE waits for the peer, in milliseconds.
+    pub(super) linger_ms: Option<u32>,
+    /// When a closed connection is aborted.
+    pub(super) abort_at: Instant,
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+const _: () = assert!(offset_of!(Tcb, last_sent) <= 2 * LINE && offset_of!(Tcb, rate) <= 7 * LINE);
+
 impl Tcb {
+    /// Leading octets that [`Tcb::poll_timeout`] and [`Tcb::may_rest`] read.
+    pub(crate) const HEAD_BYTES: usize = offset_of!(Self, timers) + size_of::<Timers>();
+
     /// An active open (RFC 9293 3.10.1): SYN-SENT, with the SYN still to be sent.
     pub fn open(config: &Config, opening: Opening, now: Instant) -> Self {
         let mut tcb = Self::new(config, opening, now, Current::CLOSED);
@@ -140,7 +150,7 @@ impl Tcb {
     }
 
     #[inline]
-    fn new(config: &Config, opening: Opening, now: Instant, state: Current) -> Self {
+    pub(super) fn new(config: &Config, opening: Opening, now: Instant, state: Current) -> Self {
         let iss = opening.iss;
         let mut path_mtu = PathMtu::new(iss, opening.ip, opening.mss);
         path_mtu.begin_search(config);
@@ -168,7 +178,7 @@ impl Tcb {
             dscp: 0,
             keepalive: KeepaliveState::new(config.keepalive.then(|| config.keepalive_plan()), now),
             user_timeout: UserTimeout::new(config, now),
-            linger: None,
+            linger_ms: None,
             abort_at: Instant::NEVER,
             last_sent: now,
             resent: 0,

@@ -9,6 +9,7 @@
 use super::config::Config;
 use super::congestion::Congestion;
 use super::event::Events;
+use super::folded::Form;
 use super::rto::Rto;
 use super::state::{Cause, State};
 use super::tally::Happening;
@@ -63,6 +64,21 @@ impl Timers {
     /// All off.
     pub(super) const fn stop(&mut self) {
         *self = Self::NONE;
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, keepalive_at: Instant) {
+        if form.same(self, Self { patience: keepalive_at, ..Self::NONE }) {
+            return;
+        }
+        let Self { send, tail, reordering, ack, time_wait, room, patience, pace, woken, backoff, unanswered } = self;
+        for timer in [send, tail, reordering, ack, time_wait, room, pace] {
+            form.near(timer, Instant::NEVER);
+        }
+        form.near(patience, keepalive_at);
+        form.near(woken, Instant::ZERO);
+        form.near(backoff, 0);
+        form.near(unanswered, 0);
     }
 }
 

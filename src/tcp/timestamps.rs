@@ -2,6 +2,7 @@
 //!
 //! Output stamps with it, arrivals are held against it, and recovery reads the echo. It has no clock: the time is an argument. Nothing panics.
 
+use super::folded::Form;
 use super::seq::SeqNum;
 #[cfg(test)]
 use crate::sim::planted::{self, Bug};
@@ -84,6 +85,17 @@ impl Timestamps {
     const fn record(&mut self, value: u32, now: Instant) {
         self.recent = value;
         self.recent_at_s = seconds(now);
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, heard: Instant) {
+        let Self { ok, offset, recent, recent_at_s } = self;
+        form.flag(ok);
+        form.word(offset);
+        if !form.same(recent, 0) {
+            form.word(recent);
+        }
+        form.near(recent_at_s, seconds(heard));
     }
 }
 

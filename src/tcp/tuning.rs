@@ -9,7 +9,7 @@ use super::event::Events;
 use super::keepalive::Keepalive;
 use super::state::State;
 use super::tcb::Tcb;
-use crate::time::Instant;
+use crate::time::{Instant, span_ms};
 
 /// One thing to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Tuning {
     /// How long data may stay unacknowledged (R2, RFC 9293 3.8.3); `None` counts retransmissions instead, [`Duration::MAX`] never gives up.
     UserTimeout(Option<Duration>),
     /// How long [`crate::service::Context::close`] lets the peer take what is queued before the connection is aborted: zero aborts at once, `None`
-    /// waits as long as the connection lives.
+    /// waits as long as the connection lives. In milliseconds, up to 49 days.
     Linger(Option<Duration>),
     //= rfc9293#3.9.2
     //# Generally, an application SHOULD NOT change the Diffserv field value during the course of a connection (SHLD-23).
@@ -44,7 +44,7 @@ impl Tcb {
             }
             Tuning::Keepalive(plan) => self.set_keepalive(plan, now),
             Tuning::UserTimeout(timeout) => self.set_user_timeout(timeout),
-            Tuning::Linger(span) => self.linger = span,
+            Tuning::Linger(span) => self.linger_ms = span.map(span_ms),
             //= rfc9293#3.9.1.9
             //# The application layer MUST be able to specify the Differentiated Services field for segments that are sent on a connection
             //# (MUST-48).
@@ -65,8 +65,8 @@ impl Tcb {
 
     /// CLOSE was called: from now on the peer's time to take what is queued is counted.
     pub(super) fn start_linger(&mut self, now: Instant) {
-        if let Some(span) = self.linger {
-            self.abort_at = now + span;
+        if let Some(span) = self.linger_ms {
+            self.abort_at = now + Duration::from_millis(span.into());
             self.settle_patience();
         }
     }

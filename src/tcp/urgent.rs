@@ -4,6 +4,7 @@
 //! sends SND.UP. Nothing panics.
 
 use super::config::Config;
+use super::folded::Form;
 use super::pool::BufferPool;
 use super::seq::SeqNum;
 use super::state::State;
@@ -19,6 +20,20 @@ pub(super) struct Urgent {
     receive: Option<SeqNum>,
     /// Bytes in order that lie in their frame and are not offered yet.
     unoffered: u32,
+}
+
+impl Urgent {
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        if form.same(self, Self::default()) {
+            return;
+        }
+        let Self { send, receive, unoffered } = self;
+        for pointer in [send, receive] {
+            form.optional(pointer, SeqNum(0), |form, seq| form.word(&mut seq.0));
+        }
+        form.near(unoffered, 0);
+    }
 }
 
 impl Tcb {

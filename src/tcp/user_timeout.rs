@@ -3,14 +3,16 @@
 //! Without one a connection ends after a number of retransmissions (`tcp.retries`). Set by a service or a setting; the timers call
 //! [`Tcb::on_user_timeout`]. Nothing panics.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::config::Config;
 use super::event::Events;
+use super::folded::Form;
 use super::state::{Cause, State};
 use super::tally::Happening;
 use super::tcb::Tcb;
-use crate::time::Instant;
+use crate::time::{Instant, span_ns};
 
 /// The variables of RFC 5482 3, of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +21,10 @@ pub(super) struct UserTimeout {
     enabled: bool,
     /// CHANGEABLE: the peer's option may change USER_TIMEOUT.
     changeable: bool,
-    /// USER_TIMEOUT; `None`: the count of retransmissions decides.
-    current: Option<Duration>,
-    /// ADV_UTO.
-    advertised: Duration,
+    /// USER_TIMEOUT in nanoseconds; `None`: the count of retransmissions decides.
+    current: Option<NonZeroU64>,
+    /// ADV_UTO, as the option tells it.
+    advertised: u16,
     /// The option goes out with the next segment.
     announce: bool,
     /// Since when what is outstanding has seen no acknowledgment.
@@ -33,25 +35,48 @@ pub(super) struct UserTimeout {
 
 impl UserTimeout {
     pub(super) const fn new(config: &Config, now: Instant) -> Self {
-        let current = if config.user_timeout.is_zero() { None } else { Some(config.user_timeout) };
-        let advertised = if config.user_timeout.is_zero() { DEFAULT } else { config.user_timeout };
+        let current = NonZeroU64::new(span_ns(config.user_timeout));
+        let advertised = encode(if config.user_timeout.is_zero() { DEFAULT } else { config.user_timeout });
         let enabled = config.user_timeout_option;
         Self { enabled, changeable: true, current, advertised, announce: enabled, since: now, at: Instant::NEVER }
     }
 
     /// The option of a SYN.
     pub(super) fn in_syn(&self) -> Option<u16> {
-        self.enabled.then(|| encode(self.advertised))
+        self.enabled.then_some(self.advertised)
     }
 
     /// The option of the next segment that is not a SYN.
     pub(super) fn in_segment(&self) -> Option<u16> {
-        self.announce.then(|| encode(self.advertised))
+        self.announce.then_some(self.advertised)
     }
 
     /// A segment with the option has left.
     pub(super) const fn announced(&mut self) {
         self.announce = false;
+    }
+
+    /// Nothing is outstanding, or to be sent: there is nothing to wait for.
+    pub(super) fn rest(&mut self, heard: Instant) {
+        self.since = heard;
+        self.at = Instant::NEVER;
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, config: &Config, heard: Instant) {
+        form.near(&mut self.since, heard);
+        if form.same(self, Self::new(config, self.since)) {
+            return;
+        }
+        let Self { enabled, changeable, current, advertised, announce, since: _, at } = self;
+        for flag in [enabled, changeable, announce] {
+            form.flag(flag);
+        }
+        form.near(advertised, encode(DEFAULT));
+        let mut ns = current.map_or(0, NonZeroU64::get);
+        form.near(&mut ns, 0);
+        *current = NonZeroU64::new(ns);
+        form.near(at, Instant::NEVER);
     }
 }
 
@@ -59,12 +84,12 @@ impl Tcb {
     /// The service's own choice; `None` leaves it to the count of retransmissions. [`Duration::MAX`] never gives up.
     pub(super) fn set_user_timeout(&mut self, timeout: Option<Duration>) {
         let own = &mut self.user_timeout;
-        own.current = timeout;
+        own.current = timeout.map(in_ns);
         //= rfc5482#3
         //# If an application explicitly sets the USER_TIMEOUT, CHANGEABLE MUST become false in order to prevent UTO options (from the
         //# other end) from overriding local application requests.
         own.changeable = timeout.is_none();
-        own.advertised = timeout.unwrap_or(DEFAULT);
+        own.advertised = encode(timeout.unwrap_or(DEFAULT));
         //= rfc5482#3
         //# A host that supports the UTO option SHOULD include one in the next possible outgoing segment whenever it starts using a new
         //# user timeout for the connection.
@@ -79,8 +104,8 @@ impl Tcb {
         };
         //= rfc5482#3.1
         //# USER_TIMEOUT = min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT))
-        let timeout = self.user_timeout.advertised.max(remote).max(LOWER).min(UPPER);
-        self.user_timeout.current = Some(timeout);
+        let own = decode(self.user_timeout.advertised).unwrap_or(DEFAULT);
+        self.user_timeout.current = Some(in_ns(own.max(remote).max(LOWER).min(UPPER)));
         self.watch_delivery();
     }
 
@@ -102,7 +127,7 @@ impl Tcb {
     /// Sets the time of the next look.
     fn watch_delivery(&mut self) {
         let own = &mut self.user_timeout;
-        own.at = own.current.map_or(Instant::NEVER, |timeout| own.since + timeout);
+        own.at = own.current.map_or(Instant::NEVER, |timeout| own.since.after_ns(timeout.get()));
         self.settle_patience();
     }
 
@@ -115,7 +140,7 @@ impl Tcb {
         let Some(timeout) = own.current.filter(|_| waits && !handshake) else { return Events::NONE };
         //= rfc5482#3.1
         //# Therefore, the lower limit (L_LIMIT) MUST be larger than the current retransmission timeout (RTO) for the connection.
-        let due = own.since + timeout.max(self.rto.backed_off(0, config).saturating_mul(2));
+        let due = own.since.after_ns(timeout.get().max(self.rto.backed_off_ns(0, config).saturating_mul(2)));
         if now < due {
             own.at = due;
             return Events::NONE;
@@ -137,10 +162,24 @@ impl Tcb {
     }
 }
 
+/// At least one nanosecond: zero would read as no timeout.
+fn in_ns(timeout: Duration) -> NonZeroU64 {
+    NonZeroU64::new(span_ns(timeout)).unwrap_or(NonZeroU64::MIN)
+}
+
 /// The value of an option: minutes where seconds do not fit into 15 bits.
-fn encode(timeout: Duration) -> u16 {
-    let seconds = timeout.as_secs().max(1);
-    if seconds <= u64::from(VALUE) { seconds as u16 } else { MINUTES | (seconds / 60).min(u64::from(VALUE)) as u16 }
+const fn encode(timeout: Duration) -> u16 {
+    let seconds = timeout.as_secs();
+    let minutes = seconds / 60;
+    if seconds == 0 {
+        1
+    } else if seconds <= VALUE as u64 {
+        seconds as u16
+    } else if minutes <= VALUE as u64 {
+        MINUTES | minutes as u16
+    } else {
+        MINUTES | VALUE
+    }
 }
 
 fn decode(option: u16) -> Option<Duration> {

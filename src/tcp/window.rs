@@ -4,6 +4,7 @@
 //! edge that was offered never moves left by more than scaling rounds off. Nothing panics.
 
 use super::config::Config;
+use super::folded::Form;
 use super::pool::LARGEST;
 use super::seq::SeqNum;
 #[cfg(test)]
@@ -108,6 +109,19 @@ impl SendSpace {
             self.set_window(wnd, seq, ack);
         }
     }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, rcv: &ReceiveSpace) {
+        let Self { una, nxt, wnd, max_wnd, wl1, wl2, shift, mss } = self;
+        form.word(&mut una.0);
+        form.near(nxt, *una);
+        form.near(wnd, 0);
+        form.near(max_wnd, *wnd);
+        form.near(wl1, rcv.nxt);
+        form.near(wl2, *una);
+        form.near(&mut shift.0, rcv.shift.0);
+        form.near(mss, rcv.mss);
+    }
 }
 
 /// What we may receive.
@@ -208,6 +222,18 @@ impl ReceiveSpace {
         //= rfc9293#3.8.6.2.2 MUST-39
         //# RCV.BUFF - RCV.USER - RCV.WND  >= min( Fr * RCV.BUFF, Eff.snd.MSS )
         (self.limit / 2).min(u32::from(self.mss)).max(1)
+    }
+
+    /// One pass over its fields ([`super::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, fresh: &Self) {
+        let Self { nxt, wnd, acked, limit, shift, mss, told } = self;
+        form.word(&mut nxt.0);
+        form.near(limit, fresh.limit);
+        form.near(wnd, *limit);
+        form.near(acked, *nxt);
+        form.near(&mut shift.0, fresh.shift.0);
+        form.near(mss, fresh.mss);
+        form.flag(told);
     }
 }
 

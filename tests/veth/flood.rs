@@ -53,10 +53,10 @@ fn in_a_syn_flood_every_honest_connection_succeeds_and_memory_does_not_grow() {
     // Each that arrived was answered with a cookie, but for those that found the backlog open.
     assert!(cookies >= ARRIVING_PER_S * seconds, "{cookies} cookies in {seconds} s");
     assert!(summary.happened("syn_cookie_accepted") >= HONEST as u64 * 9 / 10, "{}", summary.value());
-    assert!(
-        after_kib.saturating_sub(before_kib) < 1024 * u64::from(usual_queues()),
-        "{before_kib} KiB before, {after_kib} KiB after"
-    );
+    // The backlog of one worker has been filled before. Of several it is left to the kernel which fills whose, and connections may have come to rest before
+    // all were there: each may take what its own comes to, once. If the flood were remembered it would be 50 MiB.
+    let backlogs_kib = if usual_queues() > 1 { 2 * BACKLOG * u64::from(usual_queues()) } else { 0 };
+    assert!(after_kib.saturating_sub(before_kib) < 1024 + backlogs_kib, "{before_kib} KiB before, {after_kib} KiB after");
     assert!(summary.neighbors() <= 1 && summary.counter("arp_requests") == 0, "{}", summary.value());
     assert_eq!((summary.dropped("tcp_table_full"), summary.dropped("tcp_backlog_full")), (0, 0));
 }
@@ -89,7 +89,8 @@ fn limits_do_not_turn_a_flood_against_the_honest() {
 fn warm_up(world: &World) {
     crate::client::allow_many_descriptors(4096);
     world.client.inside(|| {
-        let mut streams: Vec<_> = (0..BACKLOG as usize + 64).map(|_| connect(7)).collect();
+        let filled = (BACKLOG as u32 + 64) * usual_queues();
+        let mut streams: Vec<_> = (0..filled).map(|_| connect(7)).collect();
         streams.iter_mut().for_each(|stream| exchange(stream, &[1; 64]));
         streams.into_iter().for_each(end);
     });

@@ -131,6 +131,19 @@ fn the_control_socket_is_its_owners_and_goes_with_the_process() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_cleared_by_the_next() {
+    let Some(world) = World::new() else { return };
+    let path = |server: &Server| ringway::show::path_of(server.id());
+    let killed = Server::with(&world, &["-a", SERVER_CIDR, "echo:7"]);
+    let left = path(&killed);
+    assert!(left.exists());
+    killed.kill();
+    let server = Server::with(&world, &["-a", SERVER_CIDR, "echo:7"]);
+    assert!(!left.exists() && path(&server).exists());
+    server.stop();
+}
+
+#[test]
 fn what_ends_while_it_is_shown_is_left_out_and_nothing_waits() {
     let Some(world) = World::with_queues(2) else { return };
     let server = Server::with(&world, &["-a", SERVER_CIDR, "--set", "tcp.msl=100ms", "echo:7"]);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ringway::error::SetupError;
+use ringway::settings::number;
 use ringway::show::{Request, What};
 use ringway::tcp::State;
 
@@ -16,15 +17,15 @@ pub(crate) struct ShowArgs {
     pub(crate) what: What,
 
     /// At most so many rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::count)]
     pub(crate) limit: Option<u64>,
 
     /// Only what has this address at either end
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) address: Option<IpAddr>,
 
     /// Only what has this port at either end
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = port)]
     pub(crate) port: Option<u16>,
 
     /// Only connections in this state, as in ESTABLISHED or TIME-WAIT; may be repeated
@@ -36,7 +37,7 @@ pub(crate) struct ShowArgs {
     pub(crate) brief: bool,
 
     /// The process [default: the only one that runs]
-    #[arg(long, value_name = "PID", conflicts_with = "socket")]
+    #[arg(long, value_name = "PID", value_parser = pid, conflicts_with = "socket")]
     pub(crate) pid: Option<u32>,
 
     /// Its control socket
@@ -46,16 +47,55 @@ pub(crate) struct ShowArgs {
 
 impl ShowArgs {
     /// What is asked of the process.
-    pub(crate) fn request(&self) -> Request {
-        Request {
+    pub(crate) fn request(&self) -> Result<Request, SetupError> {
+        self.check()?;
+        Ok(Request {
             limit: self.limit,
             address: self.address,
             port: self.port,
             state: self.state.clone(),
             brief: self.brief,
             ..Request::new(self.what)
+        })
+    }
+
+    /// Refuses what would leave out nothing.
+    fn check(&self) -> Result<(), SetupError> {
+        let addresses = !matches!(self.what, What::Counters | What::Queues);
+        let ports = matches!(self.what, What::Connections | What::Listeners);
+        let states = self.what == What::Connections;
+        let rules = [
+            (self.address.is_some(), addresses, "--address", "they have none"),
+            (self.port.is_some(), ports, "--port", "they have none"),
+            (!self.state.is_empty(), states, "--state", "only connections have one"),
+            (self.brief, states, "--brief", "only connections can be shown without asking the workers"),
+        ];
+        match rules.into_iter().find(|&(given, possible, ..)| given && !possible) {
+            None => Ok(()),
+            Some((_, _, option, why)) => {
+                let name = What::ALL.into_iter().find_map(|(name, what)| (what == self.what).then_some(name)).unwrap_or_default();
+                Err(SetupError::usage(format!("cannot use {option} with {name}"), why).mend(format!("leave {option} out")))
+            }
         }
     }
+}
+
+fn address(text: &str) -> Result<IpAddr, SetupError> {
+    let why = "it is no IPv4 or IPv6 address; a network cannot be given";
+    text.parse().map_err(|_| SetupError::usage(format!("cannot read the address '{text}'"), why).mend("--address 10.0.0.7"))
+}
+
+fn port(text: &str) -> Result<u16, SetupError> {
+    let refused =
+        || SetupError::usage(format!("cannot read the port '{text}'"), "a port is a number from 1 to 65535").mend("--port 80");
+    text.parse().ok().filter(|&port| port > 0).ok_or_else(refused)
+}
+
+fn pid(text: &str) -> Result<u32, SetupError> {
+    let why = "a process is named by its number";
+    let refused =
+        || SetupError::usage(format!("cannot read the process '{text}'"), why).mend("--pid 4711, as pidof ringway says");
+    text.parse().ok().filter(|&pid| pid > 0).ok_or_else(refused)
 }
 
 /// What is to be shown, by its name.

@@ -3,7 +3,9 @@
 pub(crate) mod args;
 mod text;
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,10 +21,11 @@ use super::output::Output;
 
 /// Asks, and prints the answer.
 pub(crate) fn run(args: &ShowArgs, output: Output) -> Result<(), Failure> {
+    let request = args.request()?;
     let (path, stream) = connect(args)?;
     let lost = |error: &dyn std::fmt::Display| Failure::run(format!("cannot ask {}", path.display()), error);
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| lost(&error))?;
-    let mut request = serde_json::to_string(&args.request()).map_err(|error| lost(&error))?;
+    let mut request = serde_json::to_string(&request).map_err(|error| lost(&error))?;
     request.push('\n');
     (&stream).write_all(request.as_bytes()).map_err(|error| lost(&error))?;
     let mut text = Text::new(args.brief);
@@ -85,7 +88,12 @@ fn nobody() -> SetupError {
 }
 
 fn refused(path: &Path, error: &io::Error) -> SetupError {
-    let refused = SetupError::environment(format!("cannot open {}", path.display()), error.to_string());
+    let what = format!("cannot open {}", path.display());
+    let other = fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket());
+    if other && error.kind() == io::ErrorKind::ConnectionRefused {
+        return SetupError::environment(what, "what is there is no socket").mend(format!("ls {FOLDER}"));
+    }
+    let refused = SetupError::environment(what, error.to_string());
     match error.kind() {
         io::ErrorKind::PermissionDenied => refused.mend("sudo ringway show ... (the socket is its owner's alone)"),
         io::ErrorKind::ConnectionRefused => {

@@ -10,6 +10,7 @@ use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
 
 use super::atomics::{Place, Word, fence, zeroed};
+use crate::arch;
 use crate::demux::{Address, FlowKey, Link, SlotId};
 use crate::tcp::State;
 use crate::time::Instant;
@@ -70,6 +71,7 @@ impl Cards {
         // An aligned allocation would be written over with zeros; one that is nearly a line too long is aligned by leaving some out.
         let words = zeroed(capacity.saturating_mul(8).saturating_add(7));
         let first = words.as_ptr().align_offset(64).min(7);
+        arch::huge_pages_behind(&words);
         Self { words, first, used: Word::new(0), owner }
     }
 
@@ -121,6 +123,30 @@ impl Cards {
     #[inline]
     pub(super) fn hash_of(&self, slot: u32) -> u64 {
         self.card(slot).map_or(0, |card| card[HASH].own())
+    }
+
+    /// For the owner: has a card fetched, and does not wait for it.
+    #[inline]
+    pub(super) fn fetch(&self, slot: u32) {
+        if let Some(card) = self.card(slot) {
+            arch::prefetch(card, size_of::<Words>());
+        }
+    }
+
+    /// For the owner: the key of a TCB.
+    pub(super) fn key_of(&self, slot: u32) -> FlowKey {
+        let card = self.card(slot);
+        key_of([KEY, KEY + 1, KEY + 2, KEY + 3, STATE].map(|at| card.map_or(0, |card| card[at].own())))
+    }
+
+    /// For the owner: true when it is this one.
+    #[inline]
+    pub(super) fn is_key(&self, slot: u32, key: &FlowKey) -> bool {
+        let Some(card) = self.card(slot) else { return false };
+        let octets = key.octets();
+        let mut words =
+            card[KEY..].iter().zip(octets.as_chunks().0).map(|(word, octets)| word.own() ^ u64::from_le_bytes(*octets));
+        words.by_ref().take(STATE - KEY).all(|differs| differs == 0) && words.all(|differs| differs & !STATE_MASK == 0)
     }
 
     /// For anybody: what a card says; nothing when its slot has no TCB.

@@ -14,6 +14,7 @@
 use crossbeam::utils::CachePadded;
 
 use super::atomics::{Place, Word, zeroed};
+use crate::arch;
 use crate::demux::SlotId;
 
 /// The index. Values are slots of a [`super::super::Slab`].
@@ -98,6 +99,22 @@ impl Index {
             // At least one slot is empty, so this ends.
             at = at.wrapping_add(1);
         }
+    }
+
+    /// For the owner: has the first slot of `hash` fetched, and does not wait for it.
+    #[inline]
+    pub(super) fn fetch(&self, hash: u64) {
+        arch::prefetch(&self.slots[hash as usize & self.mask()], size_of::<Word>());
+    }
+
+    /// For the owner: moves the `nth` part of the table into a huge page, if the kernel can. False when there is no such part.
+    pub(super) fn gather(&self, nth: usize) -> bool {
+        arch::gather(&self.slots, nth)
+    }
+
+    /// Pages of the ordinary size that the table lies in.
+    pub(super) const fn pages(&self) -> usize {
+        size_of::<Word>() * self.slots.len() / 4096
     }
 
     /// For the owner: stores an id under `hash`. There must be room.

@@ -11,9 +11,11 @@ use std::sync::atomic::Ordering;
 mod atomics;
 mod card;
 mod index;
+mod keys;
 mod reader;
 
 pub use card::Card;
+pub use keys::Keys;
 pub use reader::{Lookup, Reader};
 
 use super::{FlowKey, SlotId};
@@ -29,6 +31,10 @@ pub struct Directory {
     shared: Arc<Shared>,
     len: usize,
     limit: usize,
+    /// How many flows there are when the next part of the index is moved into a huge page. Hashes touch all of its pages before long, but few
+    /// connections few of them: so this begins when there is about one for each page.
+    gather_at: usize,
+    gathered: usize,
 }
 
 /// What owner and readers have in common.
@@ -46,7 +52,8 @@ impl Directory {
 
     fn with_slots(owner: u16, entries: usize, slots: usize) -> Self {
         let shared = Shared { index: Index::new(slots.max(entries + 1)), cards: Cards::new(owner, entries) };
-        Self { shared: Arc::new(shared), len: 0, limit: entries }
+        let gather_at = shared.index.pages().max(FLOWS_BETWEEN_MOVES);
+        Self { shared: Arc::new(shared), len: 0, limit: entries, gather_at, gathered: 0 }
     }
 
     /// Flows in the directory.
@@ -64,10 +71,27 @@ impl Directory {
         Reader::new(self.shared.clone())
     }
 
+    /// For the owner's tables: the keys of what is in it.
+    pub fn keys(&self) -> Keys {
+        Keys::new(self.shared.clone())
+    }
+
     /// The TCB slot stored under `hash` for which `is_it` confirms the key.
     #[inline]
     pub fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         self.shared.index.find(hash, is_it)
+    }
+
+    /// Has what a lookup of `hash` reads first fetched, and does not wait for it.
+    #[inline]
+    pub(crate) fn fetch(&self, hash: u64) {
+        self.shared.index.fetch(hash);
+    }
+
+    /// The TCB slot that a lookup of `hash` would ask about first: likely the one.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.shared.index.find(hash, |_| true)
     }
 
     /// Stores a TCB under the hash of its key, and writes its card. The key must not be in the directory yet. False when there is no room.
@@ -79,7 +103,19 @@ impl Directory {
         }
         self.shared.index.insert(hash, id);
         self.len += 1;
+        if self.len >= self.gather_at {
+            self.gather();
+        }
         true
+    }
+
+    /// Moves one more part of the index into a huge page: one at a time, as that takes about as long as a hundred connections.
+    #[cold]
+    #[inline(never)]
+    fn gather(&mut self) {
+        let more = self.shared.index.gather(self.gathered);
+        self.gathered += usize::from(more);
+        self.gather_at = if more { self.len + FLOWS_BETWEEN_MOVES } else { usize::MAX };
     }
 
     /// To be called between an insertion and the question whether another owner has inserted the same key: of two that insert at the same time, and both ask
@@ -109,6 +145,9 @@ impl Directory {
         self.shared.index.longest_probe(|slot| self.shared.cards.hash_of(slot))
     }
 }
+
+/// Flows that come between two moves of parts of the index.
+const FLOWS_BETWEEN_MOVES: usize = 64;
 
 #[cfg(all(test, loom))]
 mod models;

@@ -91,6 +91,21 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[test]
+fn the_owner_finds_each_key_on_its_card_whatever_the_state() {
+    let mut table = Table::new(64, poor_hash);
+    let keys = table.directory.keys();
+    (0..64).for_each(|number| assert!(table.insert(number)));
+    (0..64).for_each(|number| table.set_state(number, State::TimeWait));
+    for (&number, id) in &table.ids {
+        assert_eq!((keys.key_of(id.slot), keys.hash_of(id.slot)), (key(number), poor_hash(number)));
+        let others = [number + 1, number + 2, number + (1 << 16)];
+        assert!(keys.is_key(id.slot, &key(number)) && !others.iter().any(|&other| keys.is_key(id.slot, &key(other))));
+        let elsewhere = FlowKey { link: Link { interface: 8 }, ..key(number) };
+        assert!(!keys.is_key(id.slot, &elsewhere) && !keys.is_key(64, &key(number)));
+    }
+}
+
 proptest! {
     #[test]
     fn owner_and_reader_agree_with_a_plain_map(steps in prop::collection::vec(step(), 1..300)) {
@@ -188,6 +203,23 @@ fn a_card_of_a_later_tcb_in_the_same_slot_is_another() {
     assert!(directory.insert(5, ids[1], &key(2), State::SynSent, Instant::ZERO));
     assert_eq!(reader.find(5, &key(1)), Lookup::Missing);
     assert_eq!(reader.cards().map(|card| (card.id, card.key)).collect::<Vec<_>>(), [(ids[1], key(2))]);
+}
+
+#[test]
+fn an_index_in_use_all_over_is_moved_into_huge_pages_part_by_part() {
+    let hash = KeyedHash::new(&[3; 16]);
+    let mut directory = Directory::new(0, 1 << 19);
+    let mut insert = |number: u32| {
+        let id = SlotId { slot: number, generation: 0 };
+        assert!(directory.insert(hash.of(&key(number)), id, &key(number), State::Established, Instant::ZERO));
+        directory.gathered
+    };
+    // 8 MiB in 2,048 pages; not all of it begins with a huge page.
+    assert_eq!((0..2047).map(&mut insert).max(), Some(0), "few connections touch few pages");
+    assert_eq!((2047..2047 + 64).map(&mut insert).max(), Some(1));
+    let parts = (2111..4000).map(&mut insert).max();
+    assert!(matches!(parts, Some(3 | 4)), "{parts:?}");
+    assert!((0..4000).all(|number| directory.find(hash.of(&key(number)), |slot| slot == number) == Some(number)));
 }
 
 #[test]

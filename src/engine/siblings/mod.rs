@@ -87,6 +87,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         for (number, engine) in engines.iter_mut().enumerate() {
             let core = &mut engine.core;
             core.directory = Directory::new(number as u16, core.config.tcp.connections);
+            core.flows.use_keys(core.directory.keys());
             // Numbers and cookies follow from the time, wherever they are made and checked.
             core.clock = Some(clock);
             core.icmp_bucket = TokenBucket::for_icmp_of(count as u32);

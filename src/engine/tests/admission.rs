@@ -69,10 +69,13 @@ fn counted(engine: &Server) -> (u32, u32) {
 
 /// The books say what the flows say.
 fn assert_exact(engine: &Server) {
-    let count =
-        |test: fn(&super::super::flow::Flow) -> bool| engine.core.flows.iter().filter(|(_, flow)| test(flow)).count() as u32;
+    let flows = &engine.core.flows;
+    let count = |test: fn(&super::super::flow::Flow) -> bool| {
+        flows.glances().filter(|flow| flows.with(flow.id, test) == Some(true)).count() as u32
+    };
     let half_open = count(|flow| flow.half_open().is_some());
-    let open = count(|flow| flow.half_open().is_none() && flow.listener.is_some() && !flow.time_wait());
+    let open =
+        count(|flow| flow.half_open().is_none() && flow.listener.is_some() && flow.tcb.state() != crate::tcp::State::TimeWait);
     assert_eq!(counted(engine), (open, half_open));
     assert_eq!((count(|flow| flow.counted == Counted::Open), count(|flow| flow.counted == Counted::HalfOpen)), (open, half_open));
     let total = engine.core.admission.limits().expect("a limit").total();

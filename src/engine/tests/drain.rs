@@ -1,6 +1,6 @@
 //! The end of an engine: what it waits for, and what becomes of what comes meanwhile.
 
-use super::wire::{Peer, serve};
+use super::wire::{Peer, serve, serve_with};
 use super::*;
 use crate::device::Drop;
 use crate::tcp::seq::SeqNum;
@@ -166,6 +166,36 @@ fn a_handshake_that_nobody_ends_holds_a_stop_up_for_a_second() {
     assert!((1000..1200).contains(&took), "{took} ms");
     assert!(engine.service().events.is_empty(), "{:?}", engine.service().events);
     assert_eq!(engine.core.count_states(), (0, 0));
+}
+
+#[test]
+fn a_stop_tells_so_many_between_two_turns() {
+    let (mut engine, mut peer, clock) = serve_with(Busy::default(), |tcp| tcp.connections = 8192);
+    for port in 1..=5000 {
+        peer.segment_from(port, Flags::SYN, IRS, SeqNum(0), Options::default(), &[]);
+        engine.turn(&clock);
+        let iss = peer.segments()[0].1;
+        peer.segment_from(port, ACK, IRS + 1, iss + 1, Options::default(), &[]);
+        engine.turn(&clock);
+    }
+    for _ in 0..200 {
+        clock.advance(Duration::from_millis(5));
+        engine.turn(&clock);
+    }
+    assert_eq!((engine.core.flows.whole(), engine.core.flows.len()), (0, 5000), "all are at rest");
+    let told = |engine: &Engine<MemoryDevice, Busy>| engine.service().events.iter().filter(|event| **event == "drain").count();
+    engine.core.stopping = true;
+    engine.begin_drain();
+    assert!(engine.go_on_draining());
+    assert_eq!((told(&engine), engine.core.flows.whole()), (4096, 0), "nobody gets up who does nothing");
+    // One that comes through its handshake meanwhile is told once, whether its slot has been passed or not.
+    for (late, id) in [(0, 0), (1, 4999)] {
+        let id = engine.core.flows.id_at(id).expect("it is there");
+        engine.drain_late(id);
+        assert_eq!(told(&engine), 4097, "{late}");
+    }
+    assert!(!engine.go_on_draining());
+    assert_eq!(told(&engine), 5001);
 }
 
 /// The look goes on from where it waited last, and once round.

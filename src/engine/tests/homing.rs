@@ -66,7 +66,7 @@ fn dialed(target: &'static str, count: usize, spread: Option<Spread>) -> Engine<
 
 /// The source ports, in the order in which they were chosen.
 fn ports(engine: &Engine<MemoryDevice, Dialer>) -> Vec<u16> {
-    engine.core.flows.iter().map(|(_, flow)| flow.key.local_port).collect()
+    engine.core.flows.glances().map(|flow| flow.key.local_port).collect()
 }
 
 const TARGETS: [&str; 2] = ["10.0.0.2:7", "[fd00::2]:7"];
@@ -76,7 +76,7 @@ fn replies_arrive_on_the_queue_of_the_engine() {
     for target in TARGETS {
         let nic = spread(&[0, 1, 2, 3, 4, 5, 6, 7]);
         let client = dialed(target, 100, Some(nic.clone()));
-        for (_, flow) in client.core.flows.iter() {
+        for flow in client.core.flows.glances() {
             let (source, target) = (flow.key.remote_socket(), flow.key.local_socket());
             let reply = Tuple { transport: Transport::Tcp, source, target };
             assert_eq!(nic.queue_of(&reply), Some(2), "{reply:?}");

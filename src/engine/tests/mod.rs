@@ -1,6 +1,7 @@
 //! Whole engines in memory: against each other, and against smoltcp as an independent peer.
 
 mod admission;
+mod ahead;
 mod cards;
 mod close_both;
 mod congestion;
@@ -17,9 +18,11 @@ mod notices;
 mod pair;
 mod path_mtu;
 mod ramp;
+mod rest;
 mod routers;
 mod siblings;
 mod smoltcp_peer;
+mod timers;
 mod vlan;
 mod wire;
 
@@ -91,6 +94,8 @@ pub(super) fn assert_no_frame_missing<S: Service>(engine: &Engine<MemoryDevice, 
 /// Answers every byte and datagram at port 7.
 #[derive(Debug, Default)]
 pub(super) struct Echo {
+    /// Only takes bytes.
+    pub(super) mute: bool,
     pub(super) ended: usize,
 }
 
@@ -107,7 +112,7 @@ impl Service for Echo {
     }
 
     fn data(&mut self, cx: &mut impl Context, connection: Connection, bytes: &[u8]) -> usize {
-        cx.send(connection, bytes)
+        if self.mute { bytes.len() } else { cx.send(connection, bytes) }
     }
 
     fn closed(&mut self, _: &mut impl Context, _: Connection) {

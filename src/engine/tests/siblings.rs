@@ -63,8 +63,19 @@ impl<C: Service, S: Service> Net<C, S> {
     }
 
     fn with(spread: memory::Spread, client: C, services: Vec<S>, set: impl Fn(&mut crate::tcp::Config)) -> Self {
+        Self::at(spread, 1, client, services, set)
+    }
+
+    /// The client at 10.0.0.`last`, and cores that probe for their addresses before they serve them.
+    fn probing(spread: memory::Spread, last: u8, client: C, services: Vec<S>) -> Self {
+        let mut net = Self::at(spread, last, client, services, |_| {});
+        net.cores.iter_mut().for_each(|core| core.core.config.address_probes = 2);
+        net
+    }
+
+    fn at(spread: memory::Spread, last: u8, client: C, services: Vec<S>, set: impl Fn(&mut crate::tcp::Config)) -> Self {
         let (mut one, many) = memory::cables([1, services.len()], 4096, spread);
-        let client = engine(one.remove(0), 1, client);
+        let client = engine(one.remove(0), last, client);
         let mut cores: Vec<_> =
             many.into_iter().zip(services).map(|(device, service)| engine_with(device, 2, service, &set)).collect();
         Engine::join(&mut cores).unwrap();
@@ -431,18 +442,8 @@ fn what_a_neighbor_says_to_one_core_all_have_heard() {
 
 #[test]
 fn addresses_are_probed_and_announced_by_the_first_core_and_served_by_all() {
-    let (mut one, many) = memory::cables([1, 2], 1024, packets_to_the_second);
-    let client = engine(one.remove(0), 1, Talker::new("10.0.0.2:7", bytes(100)));
-    let mut cores: Vec<_> = many
-        .into_iter()
-        .map(|device| {
-            let mut core = engine_with(device, 2, Echo::default(), |_| {});
-            core.core.config.address_probes = 2;
-            core
-        })
-        .collect();
-    Engine::join(&mut cores).unwrap();
-    let mut net = Net { clock: ManualClock::default(), client, cores };
+    let mut net =
+        Net::probing(packets_to_the_second, 1, Talker::new("10.0.0.2:7", bytes(100)), vec![Echo::default(), Echo::default()]);
     net.cores.iter_mut().for_each(|core| core.start(&net.clock));
     net.play(Duration::from_millis(100));
     assert!(
@@ -464,19 +465,8 @@ fn addresses_are_probed_and_announced_by_the_first_core_and_served_by_all() {
 
 #[test]
 fn a_conflict_that_another_core_hears_ends_the_probing() {
-    let (mut one, many) = memory::cables([1, 2], 1024, |_| 1);
     // The peer has the address that is probed for; its answer arrives at the second core.
-    let client = engine(one.remove(0), 2, Silent);
-    let mut cores: Vec<_> = many
-        .into_iter()
-        .map(|device| {
-            let mut core = engine_with(device, 2, Echo::default(), |_| {});
-            core.core.config.address_probes = 2;
-            core
-        })
-        .collect();
-    Engine::join(&mut cores).unwrap();
-    let mut net = Net { clock: ManualClock::default(), client, cores };
+    let mut net = Net::probing(|_| 1, 2, Silent, vec![Echo::default(), Echo::default()]);
     net.client.start(&net.clock);
     net.client.core.ports[0].device.flush();
     net.cores.iter_mut().for_each(|core| core.start(&net.clock));

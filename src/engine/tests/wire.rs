@@ -237,6 +237,28 @@ fn a_syn_in_time_wait_does_not_take_unread_bytes_from_the_service() {
 }
 
 #[test]
+fn while_stream_buffers_run_short_syns_are_answered_with_cookies() {
+    let (mut engine, mut peer, clock) = serve(Sleeper::default());
+    engine.core.pool = crate::tcp::BufferPool::new(8_000);
+    let irs = SeqNum(7);
+    peer.segment(Flags::SYN, irs, SeqNum(0), &[]);
+    engine.turn(&clock);
+    let iss = peer.segments()[0].1;
+    peer.segment(Flags::ACK, irs + 1, iss + 1, b"abc");
+    engine.turn(&clock);
+    let syn = |peer: &mut Peer, port| peer.segment_from(port, Flags::SYN, irs, SeqNum(0), Options::default(), &[]);
+    // The service leaves the three bytes in a block of more than half of the memory.
+    syn(&mut peer, 6000);
+    engine.turn(&clock);
+    assert_eq!((engine.core.tally.of(Happening::SynCookieSent), engine.core.flows.len()), (1, 1));
+    engine.mailbox().send("resume").unwrap();
+    engine.turn(&clock);
+    syn(&mut peer, 6001);
+    engine.turn(&clock);
+    assert_eq!((engine.core.tally.of(Happening::SynCookieSent), engine.core.flows.len()), (1, 2));
+}
+
+#[test]
 fn a_syn_that_no_listener_would_take_does_not_end_time_wait() {
     let (mut engine, mut peer, clock) = time_wait_with_unread_bytes();
     engine.mailbox().send("resume").unwrap();

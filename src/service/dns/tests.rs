@@ -727,7 +727,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.saturating_mul(8)))]
 
     /// No datagram panics; what comes back is a message with the ID of the query, marked as a response, no longer than the client takes.
     #[test]

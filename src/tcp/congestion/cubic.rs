@@ -4,7 +4,8 @@
 //! Reno's window (W_est) grows by bytes acknowledged, with alpha until it reaches the window before the reduction and by a segment per round
 //! trip from there on; the target is at most half a window away; a spurious reduction is taken back with the whole curve; time without use of
 //! the window does not count; after a timeout and after slow start without a loss the curve begins at its plateau. All in integers: bytes,
-//! nanoseconds. Called through [`super::Congestion`]; nothing panics, nothing allocates.
+//! nanoseconds. Called through [`super::Congestion`]; nothing panics, and nothing allocates but what remembers the window
+//! before a loss.
 
 use std::time::Duration;
 
@@ -12,12 +13,13 @@ use super::curve::Curve;
 use super::hystart::{Growth, HyStart};
 use super::round::Rounds;
 use super::validation::Validation;
-use super::{Acked, Congestion, Pace, Signal, WINDOW_MAX, initial_window, pipe_before, reduced_unused, regained};
+use super::{Acked, Congestion, Known, Pace, Signal, WINDOW_MAX, initial_window, pipe_before, reduced_unused, regained};
+use crate::tcp::folded::Form;
 use crate::tcp::tally::{Happening, Noted};
 use crate::time::Instant;
 
 /// The state of the algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cubic {
     window: Window,
     smss: u32,
@@ -28,8 +30,9 @@ pub struct Cubic {
     pace: Option<Pace>,
     /// The last ACK in congestion avoidance.
     last_ack: Instant,
-    /// The window before the last reduction, to be restored if that was a mistake, and after a timeout "pipe_prev" (RFC 4015).
-    before: Option<(Window, Option<u32>)>,
+    /// The window before the last reduction, to be restored if that was a mistake, and after a timeout "pipe_prev" (RFC 4015). Apart, as most connections
+    /// have never had one, and none asks for it but when there was one.
+    before: Option<Box<(Window, Option<u32>)>>,
     noted: Noted,
 }
 
@@ -136,6 +139,15 @@ impl Cubic {
         window.cwnd = cwnd.saturating_add(u32::try_from(steps).unwrap_or(u32::MAX)).min(target).min(WINDOW_MAX);
     }
 
+    /// The window is about to be reduced, perhaps by mistake.
+    fn remember(&mut self, pipe: Option<u32>) {
+        let window = (self.window, pipe);
+        match &mut self.before {
+            Some(before) => **before = window,
+            None => self.before = Some(Box::new(window)),
+        }
+    }
+
     /// W_max, ssthresh and cwnd after a congestion event of a window of which `used` was used.
     fn reduce(&mut self, used: u32, (numerator, denominator): (u64, u64)) {
         let window = &mut self.window;
@@ -177,6 +189,59 @@ impl Cubic {
             self.window.epoch = None;
         }
         self.pace = self.validation.pace(self.window.cwnd, initial);
+    }
+
+    /// What a rest leaves, before whose end [`Congestion::on_idle`] is called. The time of it does not count for the curve, so that it may as
+    /// well begin anew: below its plateau at the very window it has come to, and beyond that at a plateau there, which is the more careful.
+    pub(super) fn rest(&mut self, heard: Instant, now: Instant) {
+        self.window.epoch = None;
+        self.window.credit = 0;
+        self.rounds = Rounds::NEW;
+        self.hystart.rest();
+        self.validation.rest(heard, now);
+        self.pace = None;
+        self.last_ack = Instant::ZERO;
+        self.before = None;
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, known: &Known) {
+        let Self { window, smss, rounds, hystart, validation, pace, last_ack, before, noted } = self;
+        form.near(smss, known.mss);
+        window.pass(form, *smss, known.heard);
+        rounds.pass(form);
+        validation.pass(form, known.srtt_ns, known.heard);
+        hystart.pass(form, known.least_rtt_ns);
+        form.optional(pace, Pace::BLANK, |form, pace| pace.pass(form));
+        form.near(last_ack, Instant::ZERO);
+        if form.bit(before.is_some()) {
+            let (before, pipe) = &mut **before.get_or_insert_with(|| Box::new((*window, None)));
+            before.pass(form, *smss, known.heard);
+            form.optional(pipe, 0, |form, pipe| form.near(pipe, 0));
+        } else {
+            *before = None;
+        }
+        noted.pass(form);
+    }
+}
+
+impl Window {
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    fn pass(&mut self, form: &mut impl Form, smss: u32, heard: Instant) {
+        let Self { cwnd, ssthresh, w_max, cwnd_prior, epoch, credit, timed_out } = self;
+        form.near(cwnd, initial_window(smss));
+        form.near(ssthresh, u32::MAX);
+        form.near(w_max, 0);
+        form.near(cwnd_prior, *w_max);
+        let blank = Epoch { begin: heard, curve: Curve::BLANK, w_est: 0, credit: 0 };
+        form.optional(epoch, blank, |form, Epoch { begin, curve, w_est, credit }| {
+            form.near(begin, heard);
+            curve.pass(form, *cwnd, *w_max, smss);
+            form.near(w_est, *cwnd);
+            form.near(credit, 0);
+        });
+        form.near(credit, 0);
+        form.flag(timed_out);
     }
 }
 
@@ -232,7 +297,11 @@ impl Congestion for Cubic {
     }
 
     fn on_congestion(&mut self, why: Signal, in_flight: u32, now: Instant) {
-        self.before = (why == Signal::Loss).then_some((self.window, None));
+        if why == Signal::Loss {
+            self.remember(None);
+        } else {
+            self.before = None;
+        }
         let used = self.validation.on_congestion(self.window.cwnd, in_flight);
         // The whole window counts, not what happens to be in flight: validation has seen to it that it was used (RFC 9438 4.6).
         let used = used.unwrap_or(self.window.cwnd);
@@ -263,7 +332,7 @@ impl Congestion for Cubic {
         //= rfc5681#3.1
         //# the value of ssthresh is held constant
         if first {
-            self.before = Some((self.window, Some(pipe_before(in_flight, self.window.ssthresh))));
+            self.remember(Some(pipe_before(in_flight, self.window.ssthresh)));
             let used = self.validation.on_congestion(self.window.cwnd, in_flight);
             //= rfc8312#4.7
             //# In case of timeout, CUBIC follows Standard TCP to reduce cwnd [RFC5681], but sets ssthresh using beta_cubic (same as in
@@ -278,7 +347,7 @@ impl Congestion for Cubic {
     }
 
     fn on_spurious(&mut self, in_flight: u32, acked: u32, now: Instant) {
-        let Some((before, pipe)) = self.before.take() else { return };
+        let Some((before, pipe)) = self.before.take().map(|before| *before) else { return };
         let cwnd = self.window.cwnd;
         let (cwnd, ssthresh) = match pipe {
             None => (before.cwnd.max(cwnd), before.ssthresh),

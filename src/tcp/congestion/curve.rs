@@ -3,6 +3,8 @@
 //! Round-trip times here may be microseconds, so K and t are kept in nanoseconds; a cube of them fills 111 of 128 bits. Pure functions;
 //! nothing overflows, whatever the arguments.
 
+use crate::tcp::folded::Form;
+
 /// W_cubic(t) = C (t - K)^3 + origin, from a window of `begin` bytes at t = 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Curve {
@@ -40,6 +42,17 @@ impl Curve {
     const fn k_ns(&self) -> u64 {
         self.k_ns
     }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, begin: u32, w_max: u32, mss: u32) {
+        let Self { origin, k_ns, smss } = self;
+        form.near(smss, mss);
+        form.near(origin, begin.max(w_max));
+        form.near(k_ns, 0);
+    }
+
+    /// Before [`Curve::pass`] reads one.
+    pub(super) const BLANK: Self = Self { origin: 0, k_ns: 0, smss: 0 };
 }
 
 /// The largest integer whose cube is at most `n`.

@@ -6,6 +6,7 @@
 //! the same): when ACKs come close together for half a round-trip time, the next doubling fills the path. Called by CUBIC in the first slow
 //! start of a connection, with each ACK. Sequence numbers are the rounds' business ([`super::round`]); nothing panics.
 
+use crate::tcp::folded::Form;
 use crate::time::Instant;
 
 /// What the last rounds have shown.
@@ -97,6 +98,29 @@ impl HyStart {
             Some((baseline_ns, _)) if self.this_round_min_ns < baseline_ns => self.conservative = None,
             _ => {}
         }
+    }
+
+    /// What a rest leaves: rounds are compared with those that follow it, and not with those before.
+    pub(super) fn rest(&mut self) {
+        *self = Self { conservative: self.conservative, min_ns: self.min_ns, ..Self::NEW };
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, least_ns: u64) {
+        form.near(&mut self.min_ns, least_ns);
+        if form.same(self, Self { min_ns: self.min_ns, ..Self::NEW }) {
+            return;
+        }
+        let Self { last_round_min_ns, this_round_min_ns, samples, conservative, min_ns, round_begin, train_end } = self;
+        form.near(this_round_min_ns, NONE);
+        form.near(last_round_min_ns, NONE);
+        form.near(samples, 0);
+        form.optional(conservative, (0, 0), |form, (baseline_ns, left)| {
+            form.near(baseline_ns, *min_ns);
+            form.near(left, 0);
+        });
+        form.near(round_begin, Instant::ZERO);
+        form.near(train_end, *round_begin);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Called by the recovery code with what happened; answers with a window and, if the algorithm paces, a rate. An algorithm keeps no sequence
 //! numbers and sends nothing; loss detection, retransmission and what is sent during recovery (PRR) are not its business. No algorithm
-//! panics or allocates while a connection lives.
+//! panics, or allocates but for what it remembers of a loss.
 
 pub mod bbr;
 #[cfg(test)]
@@ -21,6 +21,7 @@ pub use bbr::Bbr;
 pub use cubic::Cubic;
 pub use reno::Reno;
 
+use super::folded::Form;
 use super::pacing::Pace;
 use super::rate::Sample;
 use super::tally::Noted;
@@ -156,6 +157,19 @@ impl Algorithm {
     }
 }
 
+/// What a connection knows that an algorithm is likely to have noted as well: near these its fields are written down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// The payload of a full segment.
+    pub(super) mss: u32,
+    /// When the peer was last heard.
+    pub(super) heard: Instant,
+    /// The smoothed round-trip time; 0 when it is not known.
+    pub(super) srtt_ns: u64,
+    /// The least of late.
+    pub(super) least_rtt_ns: u64,
+}
+
 /// The congestion control of one connection, and what its windows have to do with marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Control {
@@ -170,10 +184,6 @@ pub(super) struct Control {
 
 /// Static dispatch over [`Algorithm`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the largest is the default, and a box would be one more line of cache per segment"
-)]
 enum Chosen {
     /// RFC 8312 with the changes of RFC 9438.
     Cubic(Cubic),
@@ -215,6 +225,30 @@ impl Control {
             Chosen::Cubic(_) => Algorithm::Cubic,
             Chosen::Bbr(_) => Algorithm::Bbr,
             Chosen::Reno(_) => Algorithm::Reno,
+        }
+    }
+
+    /// What a rest leaves: nothing is in flight, and [`Congestion::on_idle`] is called before anything is.
+    pub(super) fn rest(&mut self, heard: Instant, now: Instant) {
+        self.reduced_before = false;
+        match &mut self.chosen {
+            Chosen::Cubic(cubic) => cubic.rest(heard, now),
+            Chosen::Reno(reno) => reno.rest(heard, now),
+            Chosen::Bbr(_) => {}
+        }
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, known: &Known) {
+        let Self { chosen, reduced, reduced_before, held } = self;
+        for flag in [reduced, reduced_before, held] {
+            form.flag(flag);
+        }
+        match chosen {
+            Chosen::Cubic(cubic) => cubic.pass(form, known),
+            Chosen::Reno(reno) => reno.pass(form, known),
+            // Boxed and never folded.
+            Chosen::Bbr(_) => {}
         }
     }
 }

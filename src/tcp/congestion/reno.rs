@@ -3,7 +3,8 @@
 //! Called through [`super::Congestion`]; nothing panics, nothing allocates.
 
 use super::validation::Validation;
-use super::{Acked, Congestion, Pace, Signal, WINDOW_MAX, initial_window, pipe_before, reduced_unused, regained};
+use super::{Acked, Congestion, Known, Pace, Signal, WINDOW_MAX, initial_window, pipe_before, reduced_unused, regained};
+use crate::tcp::folded::Form;
 use crate::tcp::tally::{Happening, Noted};
 use crate::time::Instant;
 
@@ -86,6 +87,43 @@ impl Reno {
             (self.cwnd, self.ssthresh) = reduced_unused(self.cwnd, self.ssthresh, overdue, initial);
         }
         self.pace = self.validation.pace(self.cwnd, initial);
+    }
+
+    /// What a rest leaves, before whose end [`Congestion::on_idle`] is called.
+    pub(super) fn rest(&mut self, heard: Instant, now: Instant) {
+        self.counted = 0;
+        self.validation.rest(heard, now);
+        self.pace = None;
+        self.before = None;
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, known: &Known) {
+        let Self { cwnd, ssthresh, counted, smss, validation, pace, before, noted } = self;
+        form.near(smss, known.mss);
+        form.near(cwnd, initial_window(*smss));
+        form.near(ssthresh, u32::MAX);
+        form.near(counted, 0);
+        validation.pass(form, known.srtt_ns, known.heard);
+        form.optional(pace, Pace::BLANK, |form, pace| pace.pass(form));
+        form.optional(before, Before::Timeout(0), |form, before| before.pass(form));
+        noted.pass(form);
+    }
+}
+
+impl Before {
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    fn pass(&mut self, form: &mut impl Form) {
+        let (mut loss, mut pipe) = match *self {
+            Self::Loss(cwnd, ssthresh) => (Some((cwnd, ssthresh)), 0),
+            Self::Timeout(pipe) => (None, pipe),
+        };
+        form.optional(&mut loss, (0, 0), |form, (cwnd, ssthresh)| {
+            form.near(cwnd, 0);
+            form.near(ssthresh, 0);
+        });
+        form.near(&mut pipe, 0);
+        *self = loss.map_or(Self::Timeout(pipe), |(cwnd, ssthresh)| Self::Loss(cwnd, ssthresh));
     }
 }
 

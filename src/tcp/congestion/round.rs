@@ -4,6 +4,7 @@
 //! RFC 9406 4.2 says the same with SND.NXT). Asked by the algorithms with each ACK; nothing panics.
 
 use super::Acked;
+use crate::tcp::folded::Form;
 
 /// Where the present round ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,19 @@ impl Rounds {
     /// Rounds so far; wraps.
     pub(super) const fn count(&self) -> u32 {
         self.count
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        if form.same(self, Self::NEW) {
+            return;
+        }
+        let Self { begin, delivered, left, count } = self;
+        for count in [begin, delivered] {
+            form.optional(count, 0, |form, count| form.near(count, 0));
+        }
+        form.near(left, 0);
+        form.near(count, 0);
     }
 }
 

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::{Acked, Pace};
+use crate::tcp::folded::Form;
 use crate::time::Instant;
 
 /// What was used of a window.
@@ -186,15 +187,20 @@ impl Validation {
         self.counted = self.counted.saturating_add(acked.delivered);
     }
 
+    const fn quarter_ns(&self) -> u64 {
+        //= rfc7661#4.2
+        //# This specification defines the pipeACK Sampling Period as Max(3*RTT, 1 second).
+        let period_ns = self.srtt_ns.saturating_mul(3);
+        (if period_ns > SAMPLING_MIN_NS { period_ns } else { SAMPLING_MIN_NS }) / QUARTERS as u64
+    }
+
     /// Lets old samples go.
     fn turn(&mut self, now: Instant) {
         let past_ns = now.ns_since(self.quarter_begin);
         if past_ns < SAMPLING_MIN_NS / QUARTERS as u64 {
             return;
         }
-        //= rfc7661#4.2
-        //# This specification defines the pipeACK Sampling Period as Max(3*RTT, 1 second).
-        let quarter_ns = self.srtt_ns.saturating_mul(3).max(SAMPLING_MIN_NS) / QUARTERS as u64;
+        let quarter_ns = self.quarter_ns();
         let passed = past_ns / quarter_ns;
         if passed == 0 {
             return;
@@ -211,10 +217,94 @@ impl Validation {
         let aligned = self.quarter_begin + Duration::from_nanos(passed.saturating_mul(quarter_ns));
         self.quarter_begin = if passed < QUARTERS as u64 { aligned } else { now };
     }
+
+    /// What a rest leaves: of the samples the largest, which counts as long as it would have; when it was taken, when the unfinished one began and
+    /// when the window was last validated on a coarse grid, none later than it was.
+    pub(super) fn rest(&mut self, heard: Instant, now: Instant) {
+        if !self.begun() {
+            return;
+        }
+        self.turn(now);
+        let (age, most) = self.newest_largest();
+        let quarter_begin = self.quarter_begin - Duration::from_nanos(self.quarter_ns().saturating_mul(age));
+        *self = Self {
+            quarters: [most, 0, 0, 0],
+            quarter_begin: floor(if most > 0 { quarter_begin } else { heard }, SAMPLE_BITS),
+            counted: self.counted,
+            sample_begin: floor(if self.counted > 0 { self.sample_begin } else { heard }, SAMPLE_BITS),
+            defined: self.defined,
+            validated_at: floor(self.validated_at, VALIDATED_BITS),
+            srtt_ns: self.srtt_ns,
+            heard,
+            ..Self::NEW
+        };
+    }
+
+    /// The largest of the finished samples, and how many quarters ago it was last reached.
+    fn newest_largest(&self) -> (u64, u32) {
+        let ago = |age: usize| self.quarters[(usize::from(self.at) + QUARTERS - age) % QUARTERS];
+        (0..QUARTERS).fold((0, 0), |(then, most), age| if ago(age) > most { (age as u64, ago(age)) } else { (then, most) })
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, rtt_ns: u64, last_ack: Instant) {
+        if form.same(self, Self::NEW) {
+            return;
+        }
+        form.near(&mut self.quarters[0], 0);
+        form.near(&mut self.counted, 0);
+        form.flag(&mut self.defined);
+        form.coarse(&mut self.quarter_begin, last_ack, SAMPLE_BITS);
+        form.coarse(&mut self.sample_begin, last_ack, SAMPLE_BITS);
+        form.coarse(&mut self.validated_at, last_ack, VALIDATED_BITS);
+        let rested = Self {
+            quarters: [self.quarters[0], 0, 0, 0],
+            counted: self.counted,
+            defined: self.defined,
+            validated_at: self.validated_at,
+            quarter_begin: self.quarter_begin,
+            sample_begin: self.sample_begin,
+            srtt_ns: rtt_ns,
+            heard: last_ack,
+            ..Self::NEW
+        };
+        if form.same(self, rested) {
+            return;
+        }
+        let Self {
+            quarters: [_, quarters @ ..],
+            at,
+            quarter_begin: _,
+            counted: _,
+            sample_begin: _,
+            defined: _,
+            filled,
+            lost,
+            used_at_loss,
+            validated_at: _,
+            srtt_ns,
+            heard,
+        } = self;
+        form.near(heard, last_ack);
+        form.near(srtt_ns, rtt_ns);
+        form.near(at, 0);
+        for count in quarters.iter_mut().chain([filled, lost, used_at_loss]) {
+            form.near(count, 0);
+        }
+    }
+}
+
+/// The last multiple of `2^bits` nanoseconds that is not after it.
+const fn floor(at: Instant, bits: u32) -> Instant {
+    Instant::from_ns(at.as_ns() >> bits << bits)
 }
 
 const QUARTERS: usize = 4;
 const SAMPLING_MIN_NS: u64 = 1_000_000_000;
+/// Of a rest: when samples were taken is kept to 67 ms.
+const SAMPLE_BITS: u32 = 26;
+/// And when the window was last validated to 1.07 s.
+const VALIDATED_BITS: u32 = 30;
 /// The NVP.
 const PERIOD_NS: u64 = 300_000_000_000;
 

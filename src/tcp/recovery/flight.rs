@@ -20,6 +20,7 @@ pub(in crate::tcp) use self::record::Record;
 
 #[cfg(test)]
 use crate::limits::FLIGHT_RECORDS;
+use crate::tcp::folded::Form;
 use crate::tcp::pool::BufferPool;
 use crate::tcp::rate::Stamp;
 use crate::tcp::seq::SeqNum;
@@ -356,6 +357,21 @@ impl Flight {
         if marks.has(Marks::LOST) {
             self.lost -= len;
         }
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(in crate::tcp) fn pass(&mut self, form: &mut impl Form, una: SeqNum) {
+        let Self { records: _, start, sacked, lost, lost_from, joined } = self;
+        form.near(start, una);
+        let mut counts = (*sacked, *lost, *lost_from, *joined);
+        if form.same(&mut counts, (0, 0, *start, false)) {
+            (*sacked, *lost, *lost_from, *joined) = counts;
+            return;
+        }
+        form.near(sacked, 0);
+        form.near(lost, 0);
+        form.near(lost_from, *start);
+        form.flag(joined);
     }
 }
 

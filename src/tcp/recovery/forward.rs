@@ -3,6 +3,7 @@
 //! After a timeout the first segment goes again; when its acknowledgment arrives, new data goes out instead of more of the old. If what is
 //! acknowledged next was never sent again, it had not been lost. Called with each acknowledgment after a timeout. Nothing panics.
 
+use crate::tcp::folded::Form;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Happening;
 use crate::tcp::tcb::Tcb;
@@ -28,6 +29,21 @@ impl Forward {
         if let Self::New { .. } = self {
             *self = Self::No;
         }
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, una: SeqNum) {
+        if form.same(self, Self::No) {
+            return;
+        }
+        let (mut end, mut left) = match *self {
+            Self::First { end } => (Some(end), 0),
+            Self::New { left } => (None, left),
+            Self::No => (None, 0),
+        };
+        form.optional(&mut end, una, |form, seq| form.near(seq, una));
+        form.near(&mut left, 0);
+        *self = end.map_or(Self::New { left }, |end| Self::First { end });
     }
 }
 

@@ -25,6 +25,7 @@ use self::tail::Tail;
 use self::undo::Undo;
 use super::config::Config;
 use super::congestion::{Acked, Congestion};
+use super::folded::Form;
 use super::pool::BufferPool;
 use super::rto::Rto;
 use super::seq::SeqNum;
@@ -113,6 +114,80 @@ impl Recovery {
     /// True when something has arrived beyond what is missing, and no loss is concluded from it yet.
     pub(super) const fn is_limited(&self, sacked: u32) -> bool {
         matches!(self.phase, Phase::Open) && (sacked > 0 || self.left > 0)
+    }
+
+    /// What a rest leaves while no recovery goes on and everything up to `una` is acknowledged. The episodes of before are closed: what would
+    /// prove one mistaken would have come by now. The next one counts anew what it sends, and begins after `una` as after any acknowledgment.
+    pub(super) fn rest(&mut self, una: SeqNum, srtt_ns: u64, heard: Instant) {
+        if una.after(self.point) {
+            self.point = una - 1;
+            self.lost_to = self.point;
+        }
+        self.reduced = Instant::ZERO;
+        self.forced = false;
+        self.syn.sent = heard;
+        self.prr = Prr::default();
+        self.rack.rest(una, srtt_ns);
+        self.undo = Undo::nothing(una);
+        self.forward = Forward::No;
+    }
+
+    /// That of a connection that has never had anything to recover, after a rest.
+    pub(super) fn at_rest(una: SeqNum, srtt_ns: u64, heard: Instant) -> Self {
+        let mut recovery = Self::new(una - 1);
+        recovery.rest(una, srtt_ns, heard);
+        recovery
+    }
+
+    /// The least round-trip time of late in nanoseconds; 0: none was measured.
+    pub(super) fn least_rtt_ns(&self) -> u64 {
+        self.rack.least_rtt_ns()
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(in crate::tcp) fn pass(&mut self, form: &mut impl Form, una: SeqNum, srtt_ns: u64, heard: Instant) {
+        self.rack.pass_least(form, srtt_ns, heard);
+        let rested = Self { rack: self.rack.at_rest(una, srtt_ns), ..Self::at_rest(una, srtt_ns, heard) };
+        if form.same(self, rested) {
+            return;
+        }
+        let Self {
+            phase,
+            point,
+            lost_to,
+            reduced,
+            forced,
+            duplicates,
+            left,
+            limited,
+            seen,
+            lost,
+            syn,
+            prr,
+            rack,
+            tail,
+            undo,
+            forward,
+        } = self;
+        form.choice(phase, &[Phase::Open, Phase::Fast, Phase::Timeout]);
+        form.near(point, una - 1);
+        form.near(lost_to, *point);
+        form.near(reduced, Instant::ZERO);
+        form.flag(forced);
+        form.near(duplicates, 0);
+        form.near(left, 0);
+        form.near(limited, 0);
+        form.flag(seen);
+        form.near(lost, 0);
+        let Syn { sent, again, due } = syn;
+        form.near(sent, heard);
+        form.flag(again);
+        form.flag(due);
+        prr.pass(form);
+        rack.pass(form, una, srtt_ns);
+        tail.pass(form, una);
+        undo.pass(form, una);
+        forward.pass(form, una);
     }
 }
 

@@ -3,6 +3,8 @@
 //! With two changes that its successor, RFC 9937, made to it: the slow-start bound applies only while an acknowledgment both moves SND.UNA and shows
 //! no further loss, else the conservative one; and what SACK had reported before recovery began is no part of RecoverFS. Arithmetic; nothing panics.
 
+use crate::tcp::folded::Form;
+
 /// The variables of RFC 6937 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prr {
@@ -52,5 +54,15 @@ impl Prr {
         //# prr_out += (data sent)
         self.out = self.out.saturating_add(bytes);
         self.room = self.room.saturating_sub(bytes);
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form) {
+        if !form.same(self, Self::default()) {
+            let Self { delivered, out, flight, room } = self;
+            for count in [delivered, out, flight, room] {
+                form.near(count, 0);
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::flight::{Judgement, Record};
+use crate::tcp::folded::Form;
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 
@@ -170,6 +171,49 @@ impl Rack {
     pub(super) fn due(&self, record: &Record, window_ns: u64) -> Instant {
         record.sent.after_ns(self.rtt_ns.saturating_add(window_ns))
     }
+
+    /// What a rest leaves when everything up to `una` is acknowledged: the next delivery says what was sent last and how long its round trip
+    /// took. Until then a round trip is the smoothed one.
+    pub(super) fn rest(&mut self, una: SeqNum, srtt_ns: u64) {
+        self.least.rest();
+        *self = Self {
+            dsack_round: self.dsack_round,
+            reordering: self.reordering,
+            factor: self.factor,
+            persist: self.persist,
+            ..self.at_rest(una, srtt_ns)
+        };
+    }
+
+    /// That of a connection that has never seen anything out of order, after a rest, with the least round-trip time of this one.
+    pub(super) fn at_rest(&self, una: SeqNum, srtt_ns: u64) -> Self {
+        Self { sent: Instant::ZERO, end: una, fack: una, rtt_ns: srtt_ns, least: self.least, ..Self::new(una) }
+    }
+
+    /// The pass over the least round-trip time.
+    pub(super) fn pass_least(&mut self, form: &mut impl Form, srtt_ns: u64, heard: Instant) {
+        if form.same(&mut self.least, LeastRtt::NONE) {
+            return;
+        }
+        let LeastRtt { now_ns, before_ns, since } = &mut self.least;
+        form.near(now_ns, srtt_ns);
+        form.near(before_ns, u64::MAX);
+        form.coarse(since, heard, SINCE_BITS);
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, una: SeqNum, srtt_ns: u64) {
+        // The least has been seen by `pass_least`.
+        let Self { sent, end, rtt_ns, least: _, fack, reordering, dsack_round, factor, persist } = self;
+        form.near(sent, Instant::ZERO);
+        form.near(end, una);
+        form.near(rtt_ns, srtt_ns);
+        form.near(fack, *end);
+        form.flag(reordering);
+        form.optional(dsack_round, una, |form, seq| form.near(seq, una));
+        form.near(factor, 1);
+        form.near(persist, PERSIST);
+    }
 }
 
 /// RACK_sent_after (RFC 8985 6.2).
@@ -198,6 +242,16 @@ impl LeastRtt {
         self.now_ns = self.now_ns.min(ns);
     }
 
+    /// What a rest leaves: the least time of the span that runs, if it has any, for as long as ever, less half a second.
+    fn rest(&mut self) {
+        *self = Self { now_ns: self.ns_of_late(), before_ns: u64::MAX, since: self.since };
+        self.since = Instant::from_ns(self.since.as_ns() >> SINCE_BITS << SINCE_BITS);
+    }
+
+    const fn ns_of_late(&self) -> u64 {
+        if self.now_ns < u64::MAX { self.now_ns } else { self.before_ns }
+    }
+
     fn ns(&self) -> Option<u64> {
         let least = self.now_ns.min(self.before_ns);
         (least < u64::MAX).then_some(least)
@@ -207,6 +261,8 @@ impl LeastRtt {
 /// RACK.reo_wnd_persist after a DSACK.
 const PERSIST: u8 = 16;
 const SPAN_NS: u64 = 5_000_000_000;
+/// Of a rest: when the span began is kept to 0.54 s.
+const SINCE_BITS: u32 = 29;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@
 use super::Phase;
 use crate::tcp::config::Config;
 use crate::tcp::congestion::{Congestion, Signal};
+use crate::tcp::folded::Form;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Happening;
 use crate::tcp::tcb::Tcb;
@@ -41,6 +42,17 @@ impl Tail {
     /// The probe has left, `again` when it carries what was sent before; SND.NXT is now `nxt`.
     pub(in crate::tcp) const fn sent(&mut self, nxt: SeqNum, again: bool) {
         *self = Self { end: Some(nxt), again, unsampled: true, due: false };
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, una: SeqNum) {
+        if !form.same(self, Self::default()) {
+            let Self { end, again, unsampled, due } = self;
+            form.optional(end, una, |form, seq| form.near(seq, una));
+            for flag in [again, unsampled, due] {
+                form.flag(flag);
+            }
+        }
     }
 }
 

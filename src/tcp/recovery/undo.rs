@@ -5,6 +5,7 @@
 
 use super::Phase;
 use crate::tcp::congestion::Congestion;
+use crate::tcp::folded::Form;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Happening;
 use crate::tcp::tcb::Tcb;
@@ -64,6 +65,19 @@ impl Undo {
     /// True when an acknowledgment that echoes this timestamp answers what was sent before anything was sent again.
     pub(super) fn is_older(&self, echo: u32) -> bool {
         self.possible && self.first.is_some_and(|first| SeqNum(echo).before(SeqNum(first)))
+    }
+
+    /// One pass over its fields ([`crate::tcp::folded`]).
+    pub(super) fn pass(&mut self, form: &mut impl Form, una: SeqNum) {
+        if !form.same(self, Self::nothing(una)) {
+            let Self { possible, marked, from, to, needed, first } = self;
+            form.flag(possible);
+            form.flag(marked);
+            form.near(from, una);
+            form.near(to, *from);
+            form.near(needed, 0);
+            form.optional(first, 0, |form, timestamp| form.word(timestamp));
+        }
     }
 }
 

@@ -115,6 +115,11 @@ struct Bench {
     now: Instant,
     events: Events,
     fast: usize,
+    /// Fold and unfold the connection whenever it can be; how often that was.
+    folds: bool,
+    folded: usize,
+    /// What the service and the peer see.
+    seen: Vec<String>,
 }
 
 impl Bench {
@@ -168,10 +173,17 @@ impl Bench {
             Step::Poll(n) => {
                 for _ in 0..n {
                     let wanted = self.tcb.wants_transmit(self.now);
-                    let sent = self.tcb.poll_transmit(&self.config, self.now, &mut self.pool).is_some();
-                    assert!(wanted || !sent);
+                    let sent = self.tcb.poll_transmit(&self.config, self.now, &mut self.pool);
+                    assert!(wanted || sent.is_none());
+                    self.seen.extend(sent.map(|sent| format!("{sent:?}")));
                 }
             }
+        }
+        if self.folds
+            && let Some(folded) = self.tcb.fold(&self.config, self.now)
+        {
+            self.tcb = folded.unfold(&self.config);
+            self.folded += 1;
         }
         assert!(self.tcb.snd.una.at_or_before(self.tcb.snd.nxt));
         self.tcb.check_flight();
@@ -193,6 +205,7 @@ impl Bench {
             assert!(after.at_or_after(before), "the right edge moved left");
         }
         self.note(arrival.events);
+        self.seen.push(format!("{arrival:?}"));
         if !arrival.payload.is_empty() {
             assert_eq!(self.tcb.unread_len(), 0);
             let bytes = &segment.payload[arrival.payload];
@@ -243,10 +256,10 @@ fn born(script: &Script) -> (State, Tcb, Config, BufferPool) {
     (script.tcb.state(), script.tcb.clone(), script.config, script.pool.clone())
 }
 
-fn run(birth: usize, steps: &[Step]) -> usize {
+fn run(birth: usize, steps: &[Step], folds: bool) -> Bench {
     let births = births();
     let (_, tcb, config, pool) = births[birth % births.len()].clone();
-    let mut bench = Bench { tcb, pool, config, now: START, events: Events::NONE, fast: 0 };
+    let mut bench = Bench { tcb, pool, config, now: START, events: Events::NONE, fast: 0, folds, folded: 0, seen: Vec::new() };
     if bench.tcb.state() == State::TimeWait {
         bench.events = Events::CLOSED;
     }
@@ -255,15 +268,15 @@ fn run(birth: usize, steps: &[Step]) -> usize {
     }
     bench.tcb.release(&mut bench.pool);
     assert_eq!(bench.pool.in_use(), 0);
-    bench.fast
+    bench
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.saturating_mul(8), ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_breaks_in_any_state(birth in 0usize..16, steps in prop::collection::vec(step(), 1..60)) {
-        run(birth, &steps);
+    fn nothing_breaks_in_any_state(birth in 0usize..16, steps in prop::collection::vec(step(), 1..60), folds in any::<bool>()) {
+        run(birth, &steps, folds);
     }
 
     /// Mostly what a well-behaved peer sends, so that the fast path is taken; each time it is compared with the other.
@@ -283,8 +296,52 @@ proptest! {
                     [Step::Send(send), Step::Poll(10), arrive, Step::Read(if read { 8000 } else { 0 }), Step::Wait(wait)]
                 })
                 .collect();
-            run(birth, &steps);
+            run(birth, &steps, false);
         }
+    }
+
+    /// Requests and replies with rests between them: whoever is folded sends the same segments at the same times, and says the same to
+    /// its service.
+    #[test]
+    fn a_folded_connection_behaves_as_one_that_never_was(
+        steps in prop::collection::vec(
+            (0usize..3000, 0usize..3000, prop::sample::select(vec![0u64, 10, 150, 700, 3_000, 9_000, 40_000])),
+            1..30,
+        ),
+    ) {
+        for birth in [2, 9, 10] {
+            let mut now = 20;
+            let steps: Vec<_> = steps.iter().flat_map(|&(send, len, wait)| {
+                now += 1 + wait as u32;
+                let options = Options { timestamps: Some((now, now)), ..Options::default() };
+                let arrive = |ack, len| {
+                    Step::Arrive { seq: 0, ack, flags: Flags::ACK.0, window: WINDOW, options, blocks: Vec::new(), len }
+                };
+                [Step::Wait(wait), arrive(0, len), Step::Read(8000), Step::Send(send), Step::Poll(20), arrive(send as i64, 0), Step::Poll(20)]
+            }).collect();
+            let [never, folded] = [false, true].map(|folds| run(birth, &steps, folds));
+            for (never, folded) in never.seen.iter().zip(&folded.seen) {
+                prop_assert_eq!(never, folded);
+            }
+            prop_assert_eq!(never.seen.len(), folded.seen.len());
+            prop_assert_eq!(never.events, folded.events);
+        }
+    }
+}
+
+/// The comparison above means something only if connections are folded.
+#[test]
+fn a_connection_is_folded_between_requests() {
+    let steps: Vec<_> = (1..20)
+        .flat_map(|n| {
+            let options = Options { timestamps: Some((20 + 2_000 * n, 20 + 2_000 * n)), ..Options::default() };
+            let arrive =
+                |ack, len| Step::Arrive { seq: 0, ack, flags: Flags::ACK.0, window: WINDOW, options, blocks: Vec::new(), len };
+            [Step::Wait(2_000), arrive(0, 10), Step::Read(10), Step::Send(20), Step::Poll(9), arrive(20, 0), Step::Poll(9)]
+        })
+        .collect();
+    for birth in [2, 9, 10] {
+        assert!(run(birth, &steps, true).folded > 15);
     }
 }
 
@@ -300,6 +357,6 @@ fn the_fast_path_is_taken() {
         })
         .collect();
     for birth in [2, 9, 10] {
-        assert_eq!(run(birth, &steps), 50);
+        assert_eq!(run(birth, &steps, false).fast, 50);
     }
 }

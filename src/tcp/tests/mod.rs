@@ -7,6 +7,7 @@ mod calls;
 mod chaos;
 mod close;
 mod ecn;
+mod folded;
 mod handshake;
 mod memory;
 mod options;
