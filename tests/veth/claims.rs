@@ -14,7 +14,7 @@ use crate::client::{connect, echo_bulk, exchange, server as at, udp};
 use crate::family::{ANY, FREE_CIDR};
 use crate::mirror::within;
 use crate::server::{Server, ringway};
-use crate::world::{CLIENT, INTERFACE, SERVER, World};
+use crate::world::{CLIENT, INTERFACE, SERVER, World, ping};
 
 /// The claim of the tests.
 const CLAIM: &[&str] = &["--claim", "tcp:7,udp:7", "echo:7"];
@@ -71,8 +71,7 @@ fn claims_leave_the_kernel_its_ports_and_ping_under_full_load() {
                 assert_eq!(socket.recv(&mut [0; 16]).expect("the kernel answers"), 5);
             }
         });
-        let text = world.client.run("ping", &["-c", "20", "-i", "0.02", "-W", "5", SERVER]);
-        assert!(text.contains("20 received"), "{text}");
+        ping(&world.client, 20, &[], SERVER);
     });
     let summary = server.stop();
     assert_eq!(summary.counter("icmp_echo_replies"), 0, "ping is the kernel's");

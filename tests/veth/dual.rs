@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::client::{echo_bulk, end, exchange, patient};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, ping};
 
 /// The server's other address.
 const SERVER_V4: &str = "10.0.0.2";
@@ -44,8 +44,7 @@ fn clients_of_both_families_are_served_at_once() {
         });
     });
     for address in [SERVER_V4, SERVER] {
-        let text = world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "2", address]);
-        assert!(text.contains("3 received"), "{address}: {text}");
+        ping(&world.client, 3, &[], address);
     }
     let summary = server.stop();
     assert_eq!((summary.counter("tcp_accepted"), summary.counter("tcp_closed")), (2, 2));

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::client::{connect, exchange, udp};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, ping};
 
 #[test]
 fn restart_after_kill_9_works_at_once() {
@@ -32,8 +32,7 @@ fn restart_is_not_needed_for_the_kernel_to_have_the_interface_back() {
     server.kill();
     world.assert_untouched();
     world.server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
-    let text = world.client.run("ping", &["-c", "3", "-i", "0.05", "-W", "2", SERVER]);
-    assert!(text.contains("3 received"), "{text}");
+    ping(&world.client, 3, &[], SERVER);
 }
 
 #[test]

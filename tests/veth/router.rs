@@ -15,7 +15,7 @@ use crate::common::{Netns, join};
 use crate::family::{self, ANY, FAR, FAR_CIDR, FAR_NETWORK, FAR_ROUTER, FAR_ROUTER_CIDR};
 use crate::mirror::{hears, pinging_from, within};
 use crate::server::Server;
-use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World, kernel_count};
+use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World, kernel_count, ping};
 
 /// The router's interface towards the host behind it.
 const BEYOND: &str = "far0";
@@ -130,7 +130,7 @@ fn a_host_behind_a_router_pings_connects_and_asks() {
             }
         });
         // Each hop takes one.
-        let text = routed.far.run("ping", &["-c", "3", "-i", "0.05", "-W", "2", SERVER]);
+        let text = ping(&routed.far, 3, &[], SERVER);
         assert_eq!(text.matches(" ttl=63").count(), 3, "{text}");
         let summary = server.stop();
         assert_eq!(summary.counter("icmp_echo_replies"), if claim.of_ports { 0 } else { 3 });

@@ -14,7 +14,7 @@ use crate::client::{connect, echo_bulk, end, exchange, udp};
 use crate::common::{Netns, join};
 use crate::family::{self, FAR_CIDR, FAR_ROUTER, FAR_ROUTER_CIDR};
 use crate::server::{Server, Summary, ringway};
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, ping};
 
 /// Clients enough that the kernel's flow hash uses every queue: all of 64 on one of two has a chance of 2^-63.
 const CLIENTS: usize = 64;
@@ -38,7 +38,7 @@ fn each_worker_serves_the_connections_of_its_queue() {
             assert_eq!(socket.recv(&mut [0; 8]).expect("an answer"), 3);
         }
     });
-    world.client.run("ping", &["-c", "3", "-i", "0.01", "-W", "2", SERVER]);
+    ping(&world.client, 3, &[], SERVER);
     let summary = server.stop();
     let accepted = [0, 1].map(|worker| counted(&summary, worker, "tcp_accepted"));
     assert_eq!(accepted.iter().sum::<u64>(), CLIENTS as u64);
