@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use crate::client::{connect, end, exchange, patient, server};
 use crate::family::{CLIENT, FREE_CIDR};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, own};
 
 /// How long nothing has to come for it to be silence.
 const SILENCE: Duration = Duration::from_millis(1200);
@@ -39,7 +39,7 @@ fn ask_from(source: &str, port: u16) -> Result<usize, ErrorKind> {
 #[test]
 fn who_is_kept_out_meets_silence_and_the_more_specific_prefix_decides() {
     let Some(world) = World::new() else { return };
-    world.client.ip(&["address", "add", FREE_CIDR, "dev", INTERFACE]);
+    own(&world.client, FREE_CIDR, INTERFACE);
     let other = FREE_CIDR.split('/').next().expect("an address");
     for arguments in [&["--deny", CLIENT][..], &["--allow", other], &["--allow", other, "--deny", "::/0", "--deny", "0.0.0.0/0"]]
     {

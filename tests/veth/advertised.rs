@@ -9,7 +9,7 @@ use ringway::settings::Settings;
 
 use crate::common::{Netns, join};
 use crate::mirror::{pinging_from, within};
-use crate::world::{INTERFACE, World};
+use crate::world::{INTERFACE, World, own};
 
 const PREFIX: &str = "2001:db8:1:";
 const FAR: &str = "2001:db8:9::2";
@@ -19,11 +19,11 @@ fn with_router() -> Option<(World, Netns)> {
     let world = World::new()?;
     let far = Netns::new("f");
     world.client.run("sysctl", &["-qw", "net.ipv6.conf.all.forwarding=1"]);
-    world.client.ip(&["address", "add", "2001:db8:1::1/64", "dev", INTERFACE, "nodad"]);
+    own(&world.client, "2001:db8:1::1/64", INTERFACE);
     join((&world.client, "far0"), (&far, "far0"));
     for (side, last) in [(&world.client, 1), (&far, 2)] {
         side.ip(&["link", "set", "far0", "up"]);
-        side.ip(&["address", "add", &format!("2001:db8:9::{last}/64"), "dev", "far0", "nodad"]);
+        own(side, &format!("2001:db8:9::{last}/64"), "far0");
     }
     far.ip(&["-6", "route", "add", "default", "via", "2001:db8:9::1"]);
     Some((world, far))

@@ -14,7 +14,7 @@ use crate::client::{connect, echo_bulk, exchange, server as at, udp};
 use crate::family::{ANY, FREE_CIDR};
 use crate::mirror::within;
 use crate::server::{Server, ringway};
-use crate::world::{CLIENT, INTERFACE, SERVER, World, ping};
+use crate::world::{CLIENT, INTERFACE, SERVER, World, own, ping};
 
 /// The claim of the tests.
 const CLAIM: &[&str] = &["--claim", "tcp:7,udp:7", "echo:7"];
@@ -179,7 +179,7 @@ fn claims_leave_a_new_address_whose_port_is_taken() {
     let free = FREE_CIDR.split('/').next().expect("an address");
     let holder = world.server.inside(|| TcpListener::bind((free, 7)).expect("bind"));
     let server = Server::with(&world, CLAIM);
-    world.server.ip(&["address", "add", FREE_CIDR, "dev", INTERFACE]);
+    own(&world.server, FREE_CIDR, INTERFACE);
     let accepted = thread::scope(|scope| {
         let accepted = scope.spawn(|| holder.accept().map(|(mut stream, _)| stream.write_all(b"the kernel")));
         world.client.inside(|| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::client::{echo_bulk, end, exchange, patient};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, ping};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, own, ping};
 
 /// The server's other address.
 const SERVER_V4: &str = "10.0.0.2";
@@ -14,7 +14,7 @@ const SERVER_V4: &str = "10.0.0.2";
 /// A world whose both sides have addresses of both families, and its server.
 fn both() -> Option<(World, Server)> {
     let world = World::new()?;
-    world.client.ip(&["address", "add", "10.0.0.1/24", "dev", INTERFACE]);
+    own(&world.client, "10.0.0.1/24", INTERFACE);
     let server = Server::with(&world, &["-a", "10.0.0.2/24", "-a", SERVER_CIDR, "echo:7"]);
     Some((world, server))
 }
@@ -108,7 +108,7 @@ fn a_socket_of_ipv6_that_means_ipv4_is_served_over_ipv4() {
 #[test]
 fn an_address_of_either_family_may_be_the_one_that_is_taken() {
     let Some(world) = World::new() else { return };
-    world.client.ip(&["address", "add", "10.0.0.1/24", "dev", INTERFACE]);
+    own(&world.client, "10.0.0.1/24", INTERFACE);
     for taken in [["10.0.0.1/24", SERVER_CIDR], ["10.0.0.2/24", crate::family::CLIENT_CIDR]] {
         let arguments = ["serve", "-i", INTERFACE, "-a", taken[0], "-a", taken[1], "echo:7"];
         let (code, out, log) = crate::server::ringway(&world.server, &arguments);

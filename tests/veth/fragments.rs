@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::frame::{Builder, IP, Injector, seal};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, kernel_count, ping};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, kernel_count, own, ping};
 
 const SERVER_V6: &str = "fd00::2";
 
@@ -13,7 +13,7 @@ const SERVER_V6: &str = "fd00::2";
 fn both_families() -> Option<(World, Server)> {
     let world = World::new()?;
     world.client.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=0"]);
-    world.client.ip(&["address", "add", "fd00::1/64", "dev", INTERFACE, "nodad"]);
+    own(&world.client, "fd00::1/64", INTERFACE);
     let server = Server::with(&world, &["-a", SERVER_CIDR, "-a", "fd00::2/64", "echo:7"]);
     Some((world, server))
 }

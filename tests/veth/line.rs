@@ -9,7 +9,7 @@ use crate::client::patient;
 use crate::common::{Netns, join, root};
 use crate::family;
 use crate::server::{RINGWAY, Server, Summary};
-use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World};
+use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World, own};
 
 /// The cable's ends: interface A, on the way to the server side, and interface B, to the client side.
 pub(crate) const A: &str = "left";
@@ -44,7 +44,7 @@ impl Line {
                 netns.ip(&["link", "set", interface, "up"]);
             }
         }
-        line.world.client.ip(&["address", "add", family::CLIENT_CIDR, "dev", INTERFACE]);
+        own(&line.world.client, family::CLIENT_CIDR, INTERFACE);
         Some(line)
     }
 
@@ -57,7 +57,7 @@ impl Line {
     pub(crate) fn between_kernels_with_queues(queues: u32) -> Option<Self> {
         let line = Self::with_queues(queues)?;
         let World { server, client, .. } = &line.world;
-        server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
+        own(server, SERVER_CIDR, INTERFACE);
         let shown = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
         let fix = |side: &Netns, address: &str, mac: [u8; 6]| {
             side.ip(&["neighbor", "replace", address, "lladdr", &shown(mac), "dev", INTERFACE, "nud", "permanent"]);

@@ -13,7 +13,7 @@ use ringway::settings::Settings;
 
 use crate::common::Netns;
 use crate::server::{Server, ringway};
-use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World};
+use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World, own};
 
 /// Sends a datagram from an address to a group or a broadcast address: source, target, port, interface.
 const SEND: &str = r#"
@@ -88,7 +88,7 @@ fn world_of_both() -> Option<World> {
         side.run("sysctl", &["-qw", &format!("net.ipv6.conf.{INTERFACE}.accept_dad=0")]);
         side.run("sysctl", &["-qw", &format!("net.ipv6.conf.{INTERFACE}.disable_ipv6=0")]);
     }
-    world.client.ip(&["address", "add", "fd00::1/64", "dev", INTERFACE, "nodad"]);
+    own(&world.client, "fd00::1/64", INTERFACE);
     Some(world)
 }
 
@@ -149,8 +149,8 @@ fn the_groups_at_which_our_addresses_are_asked_for_are_joined_as_long_as_we_run(
 #[test]
 fn only_the_named_sources_are_heard() {
     let Some(world) = world_of_both() else { return };
-    world.client.ip(&["address", "add", "10.0.0.9/24", "dev", INTERFACE]);
-    world.client.ip(&["address", "add", "fd00::9/64", "dev", INTERFACE, "nodad"]);
+    own(&world.client, "10.0.0.9/24", INTERFACE);
+    own(&world.client, "fd00::9/64", INTERFACE);
     let groups = ["discard/udp@232.1.2.3:5000,source=10.0.0.1", "discard/udp@[ff32::1234]:5000,source=fd00::1"];
     let server = Server::with(&world, &[&["-a", SERVER_CIDR, "-a", "fd00::2/64"], &groups[..]].concat());
     // The kernel asks for these sources alone: its own filters say so.

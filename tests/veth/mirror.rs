@@ -16,7 +16,7 @@ use crate::client::{connect, end, exchange, patient, server as at, udp};
 use crate::common::{Netns, join};
 use crate::family::{self, FREE_CIDR};
 use crate::server::Server;
-use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World, ping};
+use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World, own, ping};
 
 /// The claim of the tests.
 const CLAIM: &[&str] = &["--claim", "tcp:7,udp:7", "echo:7"];
@@ -204,7 +204,7 @@ fn mirror_follows_a_route_that_comes_and_goes() {
     let Some(world) = World::with_kernel_server() else { return };
     let (beyond, network) = if ipv6() { ("fd01::1", "fd01::/64") } else { ("192.0.2.1", "192.0.2.0/24") };
     let prefix = if ipv6() { 128 } else { 32 };
-    world.client.ip(&["address", "add", &format!("{beyond}/{prefix}"), "dev", "lo"]);
+    own(&world.client, &format!("{beyond}/{prefix}"), "lo");
     let socket = listener(&world, beyond, 9);
     pinging(&world, SocketAddr::new(beyond.parse().expect("an address"), 9), |_| {
         assert!(!hears(&socket), "there is no route");
@@ -237,7 +237,7 @@ fn mirror_serves_addresses_that_come_and_lets_go_of_those_that_leave() {
         world.server.run("ss", &["-H", "-lntu"]).lines().filter(|line| line.contains(&name)).count()
     };
     assert!(answers(SERVER));
-    world.server.ip(&["address", "add", FREE_CIDR, "dev", INTERFACE]);
+    own(&world.server, FREE_CIDR, INTERFACE);
     within(5, "the new address is served", || held(free) == 2 && answers(free));
     world.server.ip(&["address", "del", SERVER_CIDR, "dev", INTERFACE]);
     within(5, "the old one is let go of", || held(SERVER) == 0);
@@ -245,7 +245,7 @@ fn mirror_serves_addresses_that_come_and_lets_go_of_those_that_leave() {
     // IPv4 takes the other address of the network along.
     world.server.ip(&["address", "replace", FREE_CIDR, "dev", INTERFACE]);
     within(5, "the other is served", || held(free) == 2 && answers(free));
-    world.server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
+    own(&world.server, SERVER_CIDR, INTERFACE);
     within(5, "both are served again", || answers(SERVER) && answers(free));
     let summary = server.stop();
     assert!(summary.log.contains(&format!("the kernel's address {SERVER_CIDR} is gone")), "{}", summary.log);
@@ -342,7 +342,7 @@ fn mirror_a_narrower_link_on_the_way_makes_segments_smaller() {
         family::quiet(side, interface);
         side.run("ethtool", &["-K", interface, "tx", "off"]);
         side.ip(&["link", "set", interface, "up"]);
-        side.ip(&["address", "add", address, "dev", interface]);
+        own(side, address, interface);
     }
     world.client.ip(&["link", "set", "veth1", "mtu", "1300"]);
     let forwarding = if ipv6() { "net.ipv6.conf.all.forwarding=1" } else { "net.ipv4.ip_forward=1" };

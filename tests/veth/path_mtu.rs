@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::client::{echo_bulk, patient};
 use crate::common::{Netns, join};
 use crate::server::{RINGWAY, Server};
-use crate::world::{INTERFACE, World, usual_queues};
+use crate::world::{INTERFACE, World, own, usual_queues};
 
 /// What passes, in bytes.
 const NARROW: usize = 1300;
@@ -35,11 +35,11 @@ impl Narrow {
         router.run("sysctl", &["-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"]);
         let end = format!("far0 mtu {NARROW}");
         join((router, &end), (&far, &end));
-        router.ip(&["address", "add", "fd00::1/64", "dev", INTERFACE, "nodad"]);
+        own(router, "fd00::1/64", INTERFACE);
         for (side, last) in [(router, 1), (&far, 2)] {
             side.ip(&["link", "set", "far0", "up"]);
-            side.ip(&["address", "add", &format!("10.0.9.{last}/24"), "dev", "far0"]);
-            side.ip(&["address", "add", &format!("fd09::{last}/64"), "dev", "far0", "nodad"]);
+            own(side, &format!("10.0.9.{last}/24"), "far0");
+            own(side, &format!("fd09::{last}/64"), "far0");
         }
         // Otherwise the peer's own MSS would keep segments small.
         far.ip(&["route", "add", "default", "via", "10.0.9.1", "advmss", "1460"]);
@@ -68,8 +68,8 @@ impl Narrow {
     fn serve_claimed_ports(&self) -> Server {
         let server = &self.world.server;
         server.run("sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=0"]);
-        server.ip(&["address", "add", "10.0.0.2/24", "dev", INTERFACE]);
-        server.ip(&["address", "add", "fd00::2/64", "dev", INTERFACE, "nodad"]);
+        own(server, "10.0.0.2/24", INTERFACE);
+        own(server, "fd00::2/64", INTERFACE);
         for (family, gateway) in ["-4", "-6"].iter().zip(GATEWAYS) {
             server.ip(&[family, "route", "add", "default", "via", gateway]);
         }

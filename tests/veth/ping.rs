@@ -2,7 +2,7 @@
 
 use crate::family::{DATAGRAM_MAX, FREE_CIDR, WHO_HAS_ANSWERS};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER, World, ping};
+use crate::world::{INTERFACE, SERVER, World, own, ping};
 
 #[test]
 fn ping_answers_whatever_the_size() {
@@ -22,7 +22,7 @@ fn ping_answers_whatever_the_size() {
 #[test]
 fn an_address_beside_the_claimed_one_stays_with_the_kernel() {
     let Some(world) = World::new() else { return };
-    world.server.ip(&["address", "add", FREE_CIDR, "dev", INTERFACE]);
+    own(&world.server, FREE_CIDR, INTERFACE);
     let beside = FREE_CIDR.split_once('/').expect("a prefix").0;
     let server = Server::start(&world);
     for address in [beside, SERVER] {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::client::{connect, echo_bulk, udp};
+use crate::neighbors::shown;
 use crate::server::Server;
-use crate::world::{SERVER_CIDR, World};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World};
 
 /// Clients enough that the kernel's flow hash uses every queue: all of 64 on one of two has a chance of 2^-63.
 const CLIENTS: usize = 64;
@@ -32,6 +33,7 @@ fn a_queue_without_a_socket_is_counted_and_said() {
     let Some(world) = World::with_queues(2) else { return };
     let server = Server::with(&world, &["-a", SERVER_CIDR, "--queues", "0", "--partial", "echo:7"]);
     assert_eq!(server.ready["partial"], true, "{}", server.ready);
+    know_the_server(&world);
     let answered = world.client.inside(|| {
         let sockets: Vec<_> = (0..CLIENTS).map(|_| udp(7)).collect();
         let answers = sockets.iter().filter(|socket| {
@@ -46,4 +48,9 @@ fn a_queue_without_a_socket_is_counted_and_said() {
     assert_eq!(summary.steered("claimed_unserved"), CLIENTS as u64 - answered, "{}", summary.value());
     let notes = summary.value()["conditions"]["notes"].to_string();
     assert!(notes.contains("only the queues 0 are served"), "every report says so: {notes}");
+}
+
+/// Tells the client's kernel the server's address: by which queue it would ask for that is left to its hash.
+fn know_the_server(world: &World) {
+    world.client.ip(&["neighbor", "replace", SERVER, "lladdr", &shown(world.server_mac()), "dev", INTERFACE]);
 }

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::client::{connect, exchange, udp};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, ping};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, own, ping};
 
 #[test]
 fn restart_after_kill_9_works_at_once() {
@@ -31,7 +31,7 @@ fn restart_is_not_needed_for_the_kernel_to_have_the_interface_back() {
     world.client.inside(|| exchange(&mut connect(7), b"hello"));
     server.kill();
     world.assert_untouched();
-    world.server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
+    own(&world.server, SERVER_CIDR, INTERFACE);
     ping(&world.client, 3, &[], SERVER);
 }
 

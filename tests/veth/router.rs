@@ -15,7 +15,7 @@ use crate::common::{Netns, join};
 use crate::family::{self, ANY, FAR, FAR_CIDR, FAR_NETWORK, FAR_ROUTER, FAR_ROUTER_CIDR};
 use crate::mirror::{hears, pinging_from, within};
 use crate::server::Server;
-use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World, kernel_count, ping};
+use crate::world::{CLIENT, INTERFACE, SERVER, SERVER_CIDR, World, kernel_count, own, ping};
 
 /// The router's interface towards the host behind it.
 const BEYOND: &str = "far0";
@@ -37,7 +37,7 @@ impl Routed {
             family::quiet(side, BEYOND);
             side.run("ethtool", &["-K", BEYOND, "tx", "off", "txvlan", "off"]);
             side.ip(&["link", "set", BEYOND, "up"]);
-            side.ip(&["address", "add", address, "dev", BEYOND]);
+            own(side, address, BEYOND);
         }
         far.ip(&["route", "add", "default", "via", FAR_ROUTER]);
         // It forwards, and says all it has to say.

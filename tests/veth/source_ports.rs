@@ -14,7 +14,7 @@ use ringway::service::{Answer, CallError, Connect, Connection, Context, Datagram
 use socket2::SockRef;
 
 use crate::client::{patient, server};
-use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World};
+use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World, own};
 
 /// Destinations: four ports at each of two addresses.
 const TARGETS: usize = 8;
@@ -117,7 +117,7 @@ fn apart(from: u16, to: u16) -> u16 {
 #[test]
 fn source_ports_of_two_hundred_connections_tell_an_observer_little() {
     let Some(world) = World::new() else { return };
-    world.client.ip(&["address", "add", "10.0.0.3/24", "dev", INTERFACE]);
+    own(&world.client, "10.0.0.3/24", INTERFACE);
     let ports = ports_of_a_process(&world);
     for (target, ports) in ports.iter().enumerate() {
         assert!(ports.iter().all(|port| DYNAMIC.contains(port)), "{target}: {ports:?}");

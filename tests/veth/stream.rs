@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::line::Line;
 use crate::server::{RINGWAY, Server, Summary, ringway};
-use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World};
+use crate::world::{CLIENT, INTERFACE, SERVER_CIDR, World, own};
 
 /// A world with IPv6 at both ends: fd00::1 is the client's.
 fn world_of_both() -> Option<World> {
@@ -16,7 +16,7 @@ fn world_of_both() -> Option<World> {
         side.run("sysctl", &["-qw", &format!("net.ipv6.conf.{INTERFACE}.accept_dad=0")]);
         side.run("sysctl", &["-qw", &format!("net.ipv6.conf.{INTERFACE}.disable_ipv6=0")]);
     }
-    world.client.ip(&["address", "add", "fd00::1/64", "dev", INTERFACE, "nodad"]);
+    own(&world.client, "fd00::1/64", INTERFACE);
     Some(world)
 }
 
@@ -286,8 +286,8 @@ fn listen_reckons_what_a_kernel_sends_over_both_families() {
 #[test]
 fn listen_over_a_kernel_socket_says_the_same() {
     let Some(world) = world_of_both() else { return };
-    world.server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
-    world.server.ip(&["address", "add", "fd00::2/64", "dev", INTERFACE, "nodad"]);
+    own(&world.server, SERVER_CIDR, INTERFACE);
+    own(&world.server, "fd00::2/64", INTERFACE);
     for (source, target, place) in
         [(CLIENT, "239.1.2.3", "239.1.2.3:5004"), ("fd00::1", "ff02::1234", "[ff02::1234]:5004"), (CLIENT, "10.0.0.2", ":5004")]
     {

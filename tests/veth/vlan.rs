@@ -13,7 +13,7 @@ use crate::common::{Netns, join};
 use crate::environment::refused;
 use crate::frame::{Builder, Injector};
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, ping};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, own, ping};
 
 /// A world in which tags are in the packets.
 fn world() -> Option<World> {
@@ -47,7 +47,7 @@ impl Access {
             netns.ip(&["link", "set", end, "mtu", mtu, "up"]);
         }
         for address in addresses {
-            netns.ip(&["address", "add", address, "dev", interface]);
+            own(netns, address, interface);
         }
         let mut command = netns.command("python3");
         let helper = command.args(["-c", ACCESS, INTERFACE, &port, tags]).stdout(Stdio::piped()).spawn();

@@ -14,7 +14,7 @@ use crate::client::{connect, echo_bulk, end, exchange, udp};
 use crate::common::{Netns, join};
 use crate::family::{self, FAR_CIDR, FAR_ROUTER, FAR_ROUTER_CIDR};
 use crate::server::{Server, Summary, ringway};
-use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, ping};
+use crate::world::{INTERFACE, SERVER, SERVER_CIDR, World, own, ping};
 
 /// Clients enough that the kernel's flow hash uses every queue: all of 64 on one of two has a chance of 2^-63.
 const CLIENTS: usize = 64;
@@ -166,7 +166,7 @@ fn two_interfaces_are_served_by_the_same_workers() {
         side.run("ethtool", &["-K", interface, "tx", "off", "txvlan", "off"]);
         side.ip(&["link", "set", interface, "up"]);
     }
-    far.ip(&["address", "add", FAR_CIDR, "dev", INTERFACE]);
+    own(&far, FAR_CIDR, INTERFACE);
     let [near, other] = [format!("veth0={SERVER_CIDR}"), format!("veth1={FAR_ROUTER_CIDR}")];
     let server = Server::with(&world, &["-i", "veth1", "-a", &near, "-a", &other, "echo:7"]);
     let talk = |side: &Netns, address: &str| {

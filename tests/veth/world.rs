@@ -56,14 +56,14 @@ impl World {
             side.ip(&["link", "set", "lo", "up"]);
             side.ip(&["link", "set", INTERFACE, "up"]);
         }
-        world.client.ip(&["address", "add", family::CLIENT_CIDR, "dev", INTERFACE]);
+        own(&world.client, family::CLIENT_CIDR, INTERFACE);
         Some(world)
     }
 
     /// The same with [`SERVER`] owned by the kernel of the server side, for claims of single ports.
     pub(crate) fn with_kernel_server() -> Option<Self> {
         let world = Self::new()?;
-        world.server.ip(&["address", "add", SERVER_CIDR, "dev", INTERFACE]);
+        own(&world.server, SERVER_CIDR, INTERFACE);
         Some(world)
     }
 
@@ -135,6 +135,11 @@ fn mac(netns: &Netns) -> [u8; 6] {
     let text = netns.run("cat", &[&format!("/sys/class/net/{INTERFACE}/address")]);
     let bytes: Vec<u8> = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).expect("hexadecimal")).collect();
     bytes.try_into().expect("six bytes")
+}
+
+/// Gives the kernel of this namespace an address, which it can use at once: it does not ask first whether another station has it (RFC 4862 5.4).
+pub(crate) fn own(netns: &Netns, cidr: &str, interface: &str) {
+    netns.ip(&["address", "add", cidr, "dev", interface, "nodad"]);
 }
 
 /// Pings from this namespace, one by one; each must be answered. Gives what was printed.

@@ -18,7 +18,7 @@ use ringway::device::Drop;
 
 use crate::common::Netns;
 use crate::server::Server;
-use crate::world::{INTERFACE, SERVER_CIDR, World};
+use crate::world::{INTERFACE, SERVER_CIDR, World, own};
 
 use build::{Build, SERVER_V6_CIDR};
 
@@ -192,7 +192,7 @@ fn kernel_answers() -> Vec<String> {
     for setting in ["net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0", "net.ipv6.conf.all.disable_ipv6=0"] {
         server.run("sysctl", &["-qw", setting]);
     }
-    server.ip(&["address", "add", SERVER_V6_CIDR, "dev", INTERFACE, "nodad"]);
+    own(server, SERVER_V6_CIDR, INTERFACE);
     let build = Build::new(&world);
     let mac = build.client_mac();
     for address in [build::CLIENT, build::CLIENT_V6] {
