@@ -16,6 +16,8 @@ mod cores;
 mod figures;
 #[path = "scale/lookups.rs"]
 mod lookups;
+#[path = "common/memory.rs"]
+mod memory;
 #[path = "scale/peer.rs"]
 mod peer;
 #[path = "scale/world.rs"]
@@ -25,7 +27,8 @@ use std::process::ExitCode;
 
 use cores::{Arrival, Team, Walker, work};
 use figures::{Rounds, Verdict, grouped};
-use lookups::{Chase, Flows};
+use lookups::Flows;
+use memory::Chase;
 use ringway::cpu;
 use world::World;
 
@@ -114,7 +117,7 @@ impl Plan {
             );
             println!(
                 "sizes by turns; table and directory for {} connections; after {} that are not timed)",
-                grouped(world::CAPACITY),
+                grouped(memory::CAPACITY),
                 grouped(WARM_UP)
             );
             rows(self.sizes, costs.iter().map(|cost| &cost.0));
@@ -161,7 +164,7 @@ impl Plan {
                 serial.push(cost.serial);
                 apart.push(cost.apart);
                 foreign.push(cost.foreign);
-                miss.push(chase.measure());
+                miss.push(lookups::miss(chase));
             }
         }
         println!(

@@ -96,6 +96,16 @@ rust_wanted() {
     sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml
 }
 
+# conditions: what a figure depends on beside the code. After need_rust.
+conditions() {
+    local commit
+    commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+    [[ -z $(git status --porcelain --untracked-files=no 2>/dev/null) ]] || commit+=' and changes'
+    echo "cpu: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, load before $(cut -d' ' -f1 /proc/loadavg)"
+    echo "kernel: $(uname -r); rustc: $(rustc --version | cut -d' ' -f2); commit: $commit"
+    echo "huge pages: $(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo none)"
+}
+
 # Has `cargo test` run the test programs as root, which they need for namespaces; cargo itself does not. After need_root and need_rust.
 tests_as_root() {
     local triple

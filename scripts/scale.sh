@@ -45,15 +45,6 @@ clean_up() {
     [[ -z $work ]] || "${root[@]}" rm -rf "$work"
 }
 
-conditions() {
-    local commit
-    commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
-    [[ -z $(git status --porcelain --untracked-files=no 2>/dev/null) ]] || commit+=' and changes'
-    echo "cpu: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, load before $(cut -d' ' -f1 /proc/loadavg)"
-    echo "kernel: $(uname -r); rustc: $(rustc --version | cut -d' ' -f2); commit: $commit"
-    echo "huge pages: $(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo none)"
-}
-
 # serve: an echo server in a namespace of its own.
 serve() {
     "${root[@]}" ip netns exec "$server_netns" "$ringway" serve --json -i veth0 -a 10.0.0.2/24 --control "$work/control" echo:7 \

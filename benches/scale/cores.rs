@@ -11,8 +11,9 @@ use ringway::cpu;
 use ringway::engine::{Clock as _, Engine, Inquirer, MonotonicClock};
 
 use crate::common::Echo;
+use crate::memory::shuffled;
 use crate::peer::{Peer, lines};
-use crate::world::{BURST, World, engine, shuffled};
+use crate::world::{BURST, World, engine};
 
 /// Connections of each core.
 const EACH: usize = 4096;

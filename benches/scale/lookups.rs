@@ -1,18 +1,15 @@
 //! The directory by itself: what a lookup costs among so many, one after the other, and a memory miss beside it.
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
 
 use ringway::cpu;
 use ringway::demux::directory::{Lookup, Reader};
-use ringway::demux::{Directory, FlowKey, KeyedHash, Link, Slab};
+use ringway::demux::{Directory, FlowKey, KeyedHash, Slab};
 use ringway::tcp::State;
 
-use crate::world::{CAPACITY, shuffled};
+use crate::memory::{CAPACITY, Chase, key, shuffled};
 
 const LOOKUPS: usize = 1 << 18;
-/// A number and what fills a cache line, together with what a table keeps of each.
-type Line = [u32; 14];
 
 /// A directory with so many flows, and the table of their keys that confirms what it finds.
 pub(crate) struct Flows {
@@ -69,30 +66,9 @@ impl Flows {
     }
 }
 
-/// A walk from cache line to cache line, at random, through as many as the lookups touch: one of the index and one of the keys for each flow.
-/// They lie in a table as the keys do, in the same kind of pages.
-pub(crate) struct Chase {
-    lines: Slab<Line>,
-    at: u32,
-}
-
-impl Chase {
-    pub(crate) fn new(flows: usize) -> Self {
-        let order = shuffled(0, flows * 2);
-        let mut next = vec![0; order.len()];
-        for (nth, &line) in order.iter().enumerate() {
-            next[line as usize] = order[(nth + 1) % order.len()];
-        }
-        let mut lines = Slab::with_capacity(next.len());
-        for next in next {
-            lines.insert([next; 14]).expect("there is room");
-        }
-        Self { lines, at: 0 }
-    }
-
-    pub(crate) fn measure(&mut self) -> f64 {
-        each(|| self.at = self.lines.at(self.at).map_or(0, |(_, line)| line[0]))
-    }
+/// Nanoseconds of a step of the walk.
+pub(crate) fn miss(chase: &mut Chase) -> f64 {
+    each(|| chase.step())
 }
 
 fn each(mut one: impl FnMut()) -> f64 {
@@ -101,14 +77,4 @@ fn each(mut one: impl FnMut()) -> f64 {
         one();
     }
     (cpu::thread_ns() - start) as f64 / LOOKUPS as f64
-}
-
-fn key(number: u32) -> FlowKey {
-    FlowKey {
-        local: Ipv4Addr::new(10, 0, 0, 2).into(),
-        remote: Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 1).to_bits() + (number >> 15)).into(),
-        local_port: 7,
-        remote_port: (number & 0x7fff) as u16 + 1024,
-        link: Link { interface: 0 },
-    }
 }

@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use ringway::cpu;
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
-use ringway::rng::Rng;
 use ringway::time::Instant;
 
 use crate::common::{Echo, interface};
+use crate::memory::{CAPACITY, shuffled};
 use crate::peer::{Back, Line, Peer, lines};
 
 /// Segments handed to the engine at once.
 pub(crate) const BURST: usize = 32;
-/// What the default capacity of a core is: directory and table have this size however many connections are open.
-pub(crate) const CAPACITY: usize = 1 << 20;
 /// Connections that come and go beside those that stay.
 pub(crate) const PASSING: usize = 1 << 14;
 
@@ -147,14 +145,4 @@ impl World {
             self.turn(burst, Peer::acknowledge);
         }
     }
-}
-
-/// Numbers from `first` on, in random order.
-pub(crate) fn shuffled(first: usize, count: usize) -> Vec<u32> {
-    let mut rng = Rng::seeded(count as u64);
-    let mut order: Vec<u32> = (first..first + count).map(|number| number as u32).collect();
-    for at in (1..count).rev() {
-        order.swap(at, rng.below(at as u64 + 1) as usize);
-    }
-    order
 }
