@@ -17,7 +17,7 @@
 //!
 //! In the order of the path: [`nic`] (and `rss`, how it spreads packets), [`capability`], `config` (what is chosen), `open` (in which order), `socket` (the system calls),
 //! `queue` (the device), `pool` (who owns which frame), `frame`, `umem`, `ring`, `cursor` (index arithmetic), `mapping`, `abi`; beside them [`bpf`], which loads and
-//! attaches programs for `steer`, `promiscuous`, `membership` and `copies`.
+//! attaches programs for `steer`, `promiscuous`, `membership` and `copies`, and `loopback`, a ring without a socket.
 #![allow(unsafe_code)]
 
 // Offsets of the rings and addresses in the UMEM are 64 bits wide.
@@ -32,6 +32,7 @@ mod config;
 mod copies;
 mod cursor;
 mod frame;
+mod loopback;
 mod mapping;
 mod membership;
 pub mod nic;
@@ -47,8 +48,10 @@ mod umem;
 pub use config::{BusyPoll, Config, JUMBO_MTU, LARGEST_MTU, ZeroCopy};
 pub use copies::Copies;
 pub use frame::UmemFrame;
+pub use loopback::Loopback;
 pub use mapping::Pages;
 pub use membership::Membership;
 pub use open::open;
 pub use promiscuous::Promiscuous;
 pub use queue::XskQueue;
+pub use ring::Descriptor;

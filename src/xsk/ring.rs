@@ -7,21 +7,22 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::abi::{AddressSlot, DescriptorSlot, xdp_ring_offset};
 use super::cursor::{ConsumerCursor, ProducerCursor};
-use super::mapping::Mapping;
+use super::mapping::{Mapping, Pages};
 
 /// A packet in the UMEM (`struct xdp_desc`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Descriptor {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Descriptor {
     /// Byte offset in the UMEM.
-    pub(crate) addr: u64,
+    pub addr: u64,
     /// Bytes of the packet.
-    pub(crate) len: u32,
+    pub len: u32,
     /// `XDP_PKT_CONTD` and the like.
-    pub(crate) options: u32,
+    pub options: u32,
 }
 
 /// What a ring holds.
@@ -73,15 +74,15 @@ struct Memory<S> {
     flags: NonNull<AtomicU32>,
     slots: NonNull<S>,
     size: u32,
-    // The pointers above point into it; it goes with them.
-    _mapping: Mapping,
+    // The pointers above point into it; it goes with the last of them.
+    _mapping: Arc<Mapping>,
 }
 
-// SAFETY: the pointers lead into the mapping that the value owns, to atomics only.
+// SAFETY: the pointers lead into the mapping that the value keeps, to atomics only.
 unsafe impl<S: Sync> Send for Memory<S> {}
 
 impl<S> Memory<S> {
-    fn new(mapping: Mapping, offsets: &xdp_ring_offset, size: u32) -> io::Result<Self> {
+    fn new(mapping: Arc<Mapping>, offsets: &xdp_ring_offset, size: u32) -> io::Result<Self> {
         let lie = || io::Error::other("the kernel reported ring offsets beyond the mapped ring");
         Ok(Self {
             producer: mapping.slice_at(offsets.producer, 1).ok_or_else(lie)?,
@@ -96,7 +97,7 @@ impl<S> Memory<S> {
     fn of_socket(socket: BorrowedFd<'_>, page_offset: u64, offsets: &xdp_ring_offset, size: u32) -> io::Result<Self> {
         let bytes = usize::try_from(offsets.desc).ok().and_then(|desc| desc.checked_add(size as usize * size_of::<S>()));
         let bytes = bytes.ok_or_else(|| io::Error::other("the kernel reported an impossible ring offset"))?;
-        Self::new(Mapping::of_socket(socket, bytes, page_offset)?, offsets, size)
+        Self::new(Arc::new(Mapping::of_socket(socket, bytes, page_offset)?), offsets, size)
     }
 
     fn producer(&self) -> &AtomicU32 {
@@ -231,6 +232,20 @@ impl<S: Slot> Consumer<S> {
     pub(crate) const fn lies(&self) -> u64 {
         self.cursor.lies()
     }
+}
+
+/// Both ends of an empty ring of at least so many entries (a power of two), over memory of this process alone.
+///
+/// # Errors
+/// What mmap(2) says, or that no ring has so many entries.
+pub(crate) fn pair<S: Slot>(entries: u32) -> io::Result<(Producer<S>, Consumer<S>)> {
+    // As the kernel does, each index in a cache line of its own.
+    let offsets = xdp_ring_offset { producer: 0, consumer: 64, flags: 128, desc: 192 };
+    let size = entries.checked_next_power_of_two().ok_or(io::ErrorKind::InvalidInput)?;
+    let bytes = offsets.desc as usize + size as usize * size_of::<S>();
+    let mapping = Arc::new(Mapping::anonymous(bytes, Pages::Ordinary)?);
+    let memory = || Memory::new(Arc::clone(&mapping), &offsets, size);
+    Ok((Producer::over(memory()?), Consumer::over(memory()?)))
 }
 
 #[cfg(all(test, not(loom)))]
