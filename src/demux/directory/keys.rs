@@ -28,7 +28,7 @@ impl Keys {
 
     /// Has the key fetched, and does not wait for it.
     #[inline]
-    pub(crate) fn fetch(&self, slot: u32) {
+    pub fn fetch(&self, slot: u32) {
         self.0.cards.fetch(slot);
     }
 

@@ -84,13 +84,13 @@ impl Directory {
 
     /// Has what a lookup of `hash` reads first fetched, and does not wait for it.
     #[inline]
-    pub(crate) fn fetch(&self, hash: u64) {
+    pub fn fetch(&self, hash: u64) {
         self.shared.index.fetch(hash);
     }
 
     /// The TCB slot that a lookup of `hash` would ask about first: likely the one.
     #[inline]
-    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+    pub fn guess(&self, hash: u64) -> Option<u32> {
         self.shared.index.find(hash, |_| true)
     }
 
