@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
-# Counts the instructions of four paths over the in-memory device, and of timers: figures that repeat on any machine.
+# What single operations cost: in time, which is the machine's as well, or in instructions, which repeat on any machine.
 #
+#   scripts/bench.sh micro [--quick] [FILTER]
 #   scripts/bench.sh --count [--check | --write]
+#
+#   micro     times every operation that has a bench of its own (benches/, by the folders of src/), and prints one table: the
+#             median of one operation in ns, its 95 % confidence interval, the least sample, the target if there is one, and
+#             whether the median meets that. A missed target fails nothing. Six minutes after the build; wants a quiet machine:
+#             on a busy one the least sample is the better figure
+#   --quick   less warm-up and fewer samples: two minutes, and less steady
+#   FILTER    only operations whose names match this regular expression: 'wire/parse', 'serial'
 #
 #   --count   prints instructions per UDP echo, per TCP request and reply, per SYN until SYN-RECEIVED, and per SYN
 #             answered with a cookie; then per timer armed, cancelled and expired, with few and with many others armed
@@ -12,6 +20,7 @@
 
 source "$(dirname "$0")/common.sh"
 
+benches=(xsk wire demux tcp engine metrics)
 committed=benches/counts.json
 limit_percent=3
 paths=(udp_echo tcp_request_reply syn_to_syn_received syn_cookie)
@@ -22,6 +31,37 @@ timer_paths=(timer_arm timer_cancel timer_expire)
 few_timers=1000
 many_timers=4000000
 timer_limit_percent=5
+
+# micro [--quick] [FILTER]
+micro() {
+    local quick='' filter='' warm_up=1 measurement=3 samples=100 begun before
+    while [[ $# -gt 0 ]]; do
+        case $1 in
+            --quick) quick=1 ;;
+            -h | --help) usage; exit 0 ;;
+            -*) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
+            *) [[ -z $filter ]] || { usage >&2; exit 2; }; filter=$1 ;;
+        esac
+        shift
+    done
+    [[ -z $quick ]] || { warm_up=0.3 measurement=0.6 samples=30; }
+    need_rust
+    need_commands python3=python3
+    export CRITERION_HOME=${CRITERION_HOME:-${CARGO_TARGET_DIR:-target}/criterion}
+    before=$(conditions)
+    begun=$(date +%s.%N)
+    # In the order of the path; what criterion says meanwhile is progress, the table is the result.
+    cargo bench --locked "${benches[@]/#/--bench=}" -- --noplot --warm-up-time "$warm_up" --measurement-time "$measurement" \
+        --sample-size "$samples" ${filter:+"$filter"} >&2
+    echo "$before"
+    python3 scripts/micro.py "$CRITERION_HOME" "$begun"
+}
+
+if [[ ${1:-} == micro ]]; then
+    shift
+    micro "$@"
+    exit
+fi
 
 count='' check='' write=''
 while [[ $# -gt 0 ]]; do
