@@ -17,8 +17,8 @@ use crate::demux::key::Address;
 #[inline]
 pub fn sum(bytes: &[u8], start: u64) -> u64 {
     // RFC 1071 2(B): the sum does not depend on the byte order it is taken in, except for one swap at the end. So words are read as
-    // the machine has them. A short packet is summed word by word, with the carry brought around; of a long one both halves of eight
-    // bytes go to 64-bit sums, which could overflow after 2^32 words only, and of which several grow at once.
+    // the machine has them. A short packet is summed word by word, with the carry brought around; of a long one several sums grow at
+    // once, without a carry.
     let (blocks, rest) = if bytes.len() >= LONG { bytes.as_chunks::<{ LANES * 8 }>() } else { (&[][..], bytes) };
     let mut total = if blocks.is_empty() { 0 } else { sum_blocks(blocks) };
     let (words, rest) = rest.as_chunks::<8>();
@@ -147,16 +147,20 @@ const fn address_sum(address: Address) -> u64 {
 /// The sum of blocks in words of 32 bits, in the machine's byte order; the compiler makes vector code of it.
 #[inline]
 fn sum_blocks(blocks: &[[u8; LANES * 8]]) -> u64 {
-    let mut low = [0u64; LANES];
+    // Of eight bytes all are added, whatever overflows, and the upper half is added again by itself: that says what the sum of the lower
+    // halves is, which is right modulo 2^64 and, like the other, below that for 2^32 words.
+    let mut whole = [0u64; LANES];
     let mut high = [0u64; LANES];
     for block in blocks {
         for (lane, word) in block.as_chunks::<8>().0.iter().enumerate() {
             let word = u64::from_ne_bytes(*word);
-            low[lane] += word & 0xffff_ffff;
+            whole[lane] = whole[lane].wrapping_add(word);
             high[lane] += word >> 32;
         }
     }
-    low.iter().sum::<u64>() + high.iter().sum::<u64>()
+    let high: u64 = high.iter().sum();
+    let low = whole.iter().fold(0, |sum: u64, lane| sum.wrapping_add(*lane)).wrapping_sub(high << 32);
+    low + high
 }
 
 /// Adds with the carry brought around, so that a running sum cannot overflow.
@@ -167,9 +171,9 @@ const fn add(a: u64, b: u64) -> u64 {
 }
 
 /// From so many bytes on blocks are worth their beginning and end.
-const LONG: usize = 8 * LANES * 8;
+const LONG: usize = 4 * LANES * 8;
 /// Sums of eight bytes that run side by side.
-const LANES: usize = 4;
+const LANES: usize = 8;
 
 #[cfg(test)]
 mod tests {
