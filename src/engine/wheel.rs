@@ -282,7 +282,8 @@ impl<T: Copy> Wheel<T> {
         if let Some((_, after)) = self.timers.at_mut(next) {
             after.previous = previous;
         }
-        if self.levels[level].heads[slot] == [NONE; LISTS] {
+        // What comes next first: it answers for most, and all lists can be read at once only when what was just written to one is in the cache.
+        if next == NONE && self.levels[level].heads[slot] == [NONE; LISTS] {
             self.levels[level].occupied &= !(1 << slot);
         }
     }
