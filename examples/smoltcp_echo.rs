@@ -12,11 +12,12 @@
 //!
 //! - It is asked to send once a turn, not for each frame, and timers are looked at every millisecond: each look goes through all sockets, and its
 //!   shortest time is 10 ms.
-//! - No Nagle, no timestamps, no keep-alive, no congestion control; delayed acknowledgments as they are by default, since replies carry them.
+//! - No Nagle, no timestamps, no keep-alive, no congestion control. Acknowledgments are not delayed: replies carry them, as they are sent in the same turn,
+//!   and without replies there is one for all segments of a turn; delayed by its usual 10 ms, a kernel that sends in bulk gets a quarter of the rate.
 //! - Sockets as many as are asked for (`--sockets`): it looks for the one of a segment, and for those that want to send, one by one, so few are
 //!   fastest, and a server of UDP alone (`echo/udp:7`) needs none. A connection beyond them is refused.
-//! - Buffers of 256 KiB where there are few sockets, for bulk, and smaller ones where there are many (`--buffer`): smoltcp goes round in a receive
-//!   buffer, and all of them together should lie in a cache.
+//! - Buffers of 1 MiB for up to four sockets, for bulk, and smaller ones where there are more (`--buffer`): echoes of 64 connections went as fast
+//!   with 4 KiB as with 64.
 //! - UDP goes from the receive buffer of one socket to the send buffer of another, without a third buffer between. A TCP echo needs one.
 //!
 //! It does not get offloads of checksums: it verifies and builds them, as Ringway does. It has one queue, no router, no VLANs, no fragments, does not look for

@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = sockets, default_value = "64")]
     pub(crate) sockets: usize,
 
-    /// Bytes of the receive buffer of a TCP socket, and of its send buffer [default: 256K with up to 16 sockets, less with more, 4K at least]
+    /// Bytes of the receive buffer of a TCP socket, and of its send buffer [default: 1M with up to 4 sockets, less with more, 4K at least]
     #[arg(long, value_name = "BYTES", value_parser = buffer)]
     pub(crate) buffer: Option<usize>,
 
@@ -145,7 +145,7 @@ fn within(what: &str, text: &str, number: u64, least: usize, most: usize) -> Res
 
 const SOCKETS_MOST: usize = 65_536;
 const BUFFER_LEAST: usize = 4096;
-const BUFFER_USUAL: usize = 256 << 10;
+const BUFFER_USUAL: usize = 1 << 20;
 const BUFFER_MOST: usize = 64 << 20;
 /// Bytes of all receive buffers of a port together, as long as no single one is below the least.
 const BUFFERS: usize = 4 << 20;

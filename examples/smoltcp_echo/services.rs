@@ -136,6 +136,7 @@ impl Services {
         for _ in 0..count {
             let mut socket = tcp::Socket::new(tcp::SocketBuffer::new(vec![0; buffer]), tcp::SocketBuffer::new(vec![0; buffer]));
             socket.set_nagle_enabled(false);
+            socket.set_ack_delay(None);
             socket.set_timeout(Some(PATIENCE));
             socket.listen(at).map_err(|error| refused(entry, error))?;
             self.sockets.add(socket);
