@@ -10,7 +10,7 @@ use super::ranges::Ranges;
 use super::recovery::{Record, Records};
 use crate::limits::FLIGHT_RECORDS;
 
-/// A block: its length is a power of two from [`SMALLEST`] to [`LARGEST`] bytes.
+/// A block: its length is a power of two from [`TINY`] to [`LARGEST`] bytes.
 pub(super) type Block = Box<[u8]>;
 
 /// The blocks of one core. `Tcb::release` gives back what a connection holds; a block that is dropped instead stays counted.
@@ -25,7 +25,7 @@ pub struct BufferPool {
     /// Blocks handed out.
     holders: usize,
     free: [Vec<Block>; CLASSES],
-    /// A smallest block, made sure of by [`BufferPool::has_spare`] and not yet needed.
+    /// A small block, made sure of by [`BufferPool::has_spare`] and not yet needed.
     spare: Option<Block>,
     #[expect(clippy::vec_box, reason = "a list moves between pool and TCB as a pointer")]
     ranges: Vec<Box<Ranges>>,
@@ -67,7 +67,7 @@ impl BufferPool {
 
     /// True when data beyond a hole may have a block for `len` bytes, `held` of which it would fill.
     ///
-    /// While less than half of the budget is in use it may have any. From there on a block must be filled to an eighth, or be the smallest:
+    /// While less than half of the budget is in use it may have any. From there on a block must be filled to an eighth, or be a small one:
     /// whoever wants to tie up memory has to send an eighth of it. The last quarter is for data in order and data to be sent, in small
     /// blocks, without which nothing would ever get better.
     pub(super) fn grants_beyond(&self, len: usize, held: usize) -> bool {
@@ -76,30 +76,30 @@ impl BufferPool {
         after <= self.budget / 2 || (is_worth(size, held) && after <= self.plenty())
     }
 
-    /// How much of `len` bytes a send queue may hold: all of it up to three quarters of the budget, the smallest block up to seven eighths,
+    /// How much of `len` bytes a send queue may hold: all of it up to three quarters of the budget, a small block up to seven eighths,
     /// and then nothing. Peers that ask for much and take nothing so leave to every other connection a block to answer from, and to data in
     /// order the last eighth.
     pub(super) fn grants_sending(&self, len: usize) -> usize {
         if self.in_use.saturating_add(block_size(len)) <= self.plenty() {
             len
-        } else if self.in_use + SMALLEST <= self.budget - self.budget / 8 {
-            len.min(SMALLEST)
+        } else if self.in_use + SMALL <= self.budget - self.budget / 8 {
+            len.min(SMALL)
         } else {
             0
         }
     }
 
     /// True when data in order may have a block for `len` bytes, the last `arrived` of which have just come. The last quarter is dealt out in
-    /// blocks no larger than one segment asks for: who takes what comes needs no more, and who leaves it holds no more.
+    /// small blocks, or those that one segment asks for: who takes what comes needs no more, and who leaves it holds no more.
     pub(super) fn grants_in_order(&self, len: usize, arrived: usize) -> bool {
         let size = block_size(len);
-        size <= block_size(arrived) || self.in_use.saturating_add(size) <= self.plenty()
+        size <= block_size(arrived).max(SMALL) || self.in_use.saturating_add(size) <= self.plenty()
     }
 
     /// What a connection may queue to be sent while buffers run short: as much as would let half of the budget do for all who hold a
-    /// block, and a smallest block at least. A whole block.
+    /// block, and a small block at least. A whole block.
     pub(super) fn share(&self) -> usize {
-        let even = (self.budget / 2 / self.holders.max(1)).max(SMALLEST);
+        let even = (self.budget / 2 / self.holders.max(1)).max(SMALL);
         1 << even.ilog2()
     }
 
@@ -111,7 +111,7 @@ impl BufferPool {
     /// A block of at least `len` bytes; `None` when it would exceed the budget or [`LARGEST`]. Its content is whatever was there before.
     pub(super) fn take(&mut self, len: usize) -> Option<Block> {
         let class = class_of(len)?;
-        let size = SMALLEST << class;
+        let size = TINY << class;
         let block = match self.free[class].pop() {
             Some(block) => block,
             None => {
@@ -126,15 +126,15 @@ impl BufferPool {
     }
 
     /// Makes sure that the next [`BufferPool::take_spare`] gives a block for `len` bytes. False when there is none, or it would have to be
-    /// larger than the smallest. So what a service nearly always takes at once needs no block of its own until it does not.
+    /// larger than a small one. So what a service nearly always takes at once needs no block of its own until it does not.
     pub(super) fn has_spare(&mut self, len: usize) -> bool {
-        if len > SMALLEST {
+        if len > SMALL {
             return false;
         }
         if self.spare.is_none()
-            && let Some(block) = self.take(SMALLEST)
+            && let Some(block) = self.take(SMALL)
         {
-            self.in_use -= SMALLEST;
+            self.in_use -= SMALL;
             self.holders -= 1;
             self.spare = Some(block);
         }
@@ -145,7 +145,7 @@ impl BufferPool {
     pub(super) fn take_spare(&mut self) -> Option<Block> {
         let block = self.spare.take()?;
         self.holders += 1;
-        self.in_use += SMALLEST;
+        self.in_use += SMALL;
         Some(block)
     }
 
@@ -180,8 +180,8 @@ impl BufferPool {
     }
 
     /// An empty list with room for at least `count` records of what is in flight; `None` when it would exceed the budget or there is none as
-    /// long. The shortest list is never refused: what is in flight lies in a block of [`SMALLEST`] bytes of the budget at least, so that all these
-    /// lists together are a tenth of it at most.
+    /// long. The shortest list is never refused: what is in flight lies in a block of [`TINY`] bytes of the budget at least, so that all these
+    /// lists together are a third of it at most.
     pub(super) fn take_records(&mut self, count: usize) -> Option<Box<Records>> {
         let class = RECORD_CLASSES.iter().position(|&room| room >= count)?;
         let bytes = RECORD_CLASSES[class] * size_of::<Record>();
@@ -241,38 +241,41 @@ impl BufferPool {
     }
 }
 
-/// Smallest block in bytes: room for two full segments, so that a request and its answer need no second one.
-pub(super) const SMALLEST: usize = 4096;
+/// Smallest block in bytes: most answers that wait to be acknowledged are short.
+pub(super) const TINY: usize = 1024;
+/// What counts as a small block, which is nearly never refused: room for two full segments, so that a request and its answer need no second one.
+pub(super) const SMALL: usize = 4096;
 /// Largest block in bytes, and therefore the largest send or receive buffer of a connection.
-pub const LARGEST: usize = SMALLEST << (CLASSES - 1);
-const CLASSES: usize = 13;
+pub const LARGEST: usize = TINY << (CLASSES - 1);
+const CLASSES: usize = 15;
 /// How many records the lists hold of what is in flight.
 const RECORD_CLASSES: [usize; 3] = [8, 128, FLIGHT_RECORDS];
+
+const _: () = assert!(3 * RECORD_CLASSES[0] * size_of::<Record>() <= TINY);
 
 /// Bytes of the smallest block that holds `len`.
 pub(super) const fn block_size(len: usize) -> usize {
     match class_of(len) {
-        Some(class) => SMALLEST << class,
+        Some(class) => TINY << class,
         None => usize::MAX,
     }
 }
 
 /// True when a block of `size` bytes is not too large for `held` bytes beyond a hole.
 pub(super) const fn is_worth(size: usize, held: usize) -> bool {
-    size <= SMALLEST || size <= 8 * held
+    size <= SMALL || size <= 8 * held
 }
 
 /// The class of the smallest block that holds `len` bytes.
 #[inline]
 const fn class_of(len: usize) -> Option<usize> {
-    if len <= SMALLEST {
+    if len <= TINY {
         return Some(0);
     }
     if len > LARGEST {
         return None;
     }
-    let blocks = len.div_ceil(SMALLEST);
-    Some(if blocks <= 1 { 0 } else { blocks.next_power_of_two().trailing_zeros() as usize })
+    Some(len.div_ceil(TINY).next_power_of_two().trailing_zeros() as usize)
 }
 
 #[cfg(test)]
@@ -282,7 +285,9 @@ mod tests {
     #[test]
     fn a_block_is_the_next_power_of_two() {
         let mut pool = BufferPool::new(64 << 20);
-        for (asked, got) in [(0, 4096), (1, 4096), (4096, 4096), (4097, 8192), (100_000, 131_072), (LARGEST, LARGEST)] {
+        for (asked, got) in
+            [(0, 1024), (1, 1024), (1025, 2048), (4096, 4096), (4097, 8192), (100_000, 131_072), (LARGEST, LARGEST)]
+        {
             let block = pool.take(asked).unwrap();
             assert_eq!(block.len(), got, "asked for {asked}");
             pool.give(block);
@@ -336,6 +341,6 @@ mod tests {
         let mut block = pool.take(4096).unwrap();
         block[7] = 42;
         pool.give(block);
-        assert_eq!(pool.take(10).unwrap()[7], 42);
+        assert_eq!(pool.take(4000).unwrap()[7], 42);
     }
 }

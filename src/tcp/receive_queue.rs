@@ -232,6 +232,7 @@ impl ReceiveQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tcp::pool::TINY;
 
     const NEXT: SeqNum = SeqNum(u32::MAX - 3);
 
@@ -265,7 +266,7 @@ mod tests {
         queue.consume(50_000, &mut pool);
         assert_eq!(queue.ring.capacity(), 65_536, "an eighth is left and more");
         queue.consume(9_999, &mut pool);
-        assert_eq!((queue.ring.capacity(), queue.front()), (4096, &[5][..]));
+        assert_eq!((queue.ring.capacity(), queue.front()), (TINY, &[5][..]));
         pool.give(other);
         queue.release(&mut pool);
         assert_eq!(pool.in_use(), 0);
@@ -273,25 +274,25 @@ mod tests {
 
     #[test]
     fn what_could_not_be_given_back_for_want_of_a_smaller_block_is_given_back_later() {
-        let mut pool = BufferPool::new(64 * 1024 + 4096 + 2 * size_of::<Ranges>());
+        let mut pool = BufferPool::new(64 * 1024 + TINY + 2 * size_of::<Ranges>());
         let mut queue = ReceiveQueue::default();
         assert!(queue.ring.reserve(60_000, &mut pool));
         queue.append(b"a");
         assert_eq!(queue.keep_beyond(NEXT, NEXT + 50_000, b"x", &mut pool), Ok(()));
-        let other = pool.take(4096).unwrap();
+        let other = pool.take(TINY).unwrap();
         assert!(queue.prune(&mut pool));
         assert_eq!((queue.ring.capacity(), queue.has_hole()), (65_536, false));
         assert!(!queue.prune(&mut pool), "nothing is left to give up");
         pool.give(other);
         assert!(!queue.prune(&mut pool));
-        assert_eq!((queue.ring.capacity(), queue.front()), (4096, &b"a"[..]));
+        assert_eq!((queue.ring.capacity(), queue.front()), (TINY, &b"a"[..]));
         queue.release(&mut pool);
         assert_eq!(pool.in_use(), 0);
     }
 
     #[test]
     fn without_memory_nothing_changes() {
-        let mut pool = BufferPool::new(4096);
+        let mut pool = BufferPool::new(TINY);
         let mut queue = ReceiveQueue::default();
         assert_eq!(queue.keep_beyond(NEXT, NEXT + 1, b"x", &mut pool), Err(Drop::TcpNoBuffer));
         assert_eq!(queue.keep_beyond(NEXT, NEXT + 5000, b"x", &mut pool), Err(Drop::TcpNoBuffer));

@@ -3,7 +3,7 @@
 
 use super::script::*;
 use crate::device::Drop;
-use crate::tcp::pool::SMALLEST;
+use crate::tcp::pool::SMALL;
 use crate::tcp::tally::Happening;
 use crate::tcp::{Arrival, BufferPool, Config, Tcb};
 use crate::wire::tcp::{Flags, Options, Segment};
@@ -57,7 +57,7 @@ fn bytes_at_the_edge_of_the_window_do_not_exhaust_the_memory() {
     }
     // Half of the memory holds 31 blocks of 256 KiB and their lists.
     assert_eq!(refused, 1000 - 31);
-    assert!(pool.in_use() <= BUDGET / 2 + SMALLEST * 4, "{} bytes", pool.in_use());
+    assert!(pool.in_use() <= BUDGET / 2 + SMALL * 4, "{} bytes", pool.in_use());
 
     // A loss at the head of a flight is repaired as ever: what lies beyond is worth its block.
     let mut honest = connection();
@@ -132,7 +132,7 @@ fn what_is_asked_for_and_not_taken_does_not_keep_the_others_from_being_answered(
     let mut greedy: Vec<Tcb> = std::iter::repeat_with(connection).take(500).collect();
     let file = vec![7; 256 * 1024];
     for tcb in &mut greedy {
-        assert!(tcb.send(&config, &file, &mut pool) >= SMALLEST);
+        assert!(tcb.send(&config, &file, &mut pool) >= SMALL);
         tcb.send(&config, &file, &mut pool);
     }
     assert!(pool.in_use() <= BUDGET - BUDGET / 8, "{} bytes", pool.in_use());
@@ -157,7 +157,7 @@ fn what_is_given_up_is_neither_acknowledged_nor_reported_and_comes_again() {
     let sent = tcb.poll_transmit(&wide(), START, &mut pool).unwrap();
     assert_eq!((sent.ack, sent.options.sack_count), (IRS + 3001, 0));
     // What is in order stays, in a block of its size.
-    assert_eq!((tcb.unread_len(), pool.in_use()), (3000, SMALLEST));
+    assert_eq!((tcb.unread_len(), pool.in_use()), (3000, SMALL));
     arrive(&mut tcb, &mut pool, 3000, 1000);
     assert_eq!(tcb.unread(), [5; 4000]);
     tcb.release(&mut pool);
