@@ -6,6 +6,8 @@
 
 #[path = "common/memory.rs"]
 mod memory;
+#[path = "common/order.rs"]
+mod order;
 #[path = "common/steady.rs"]
 mod steady;
 
@@ -13,7 +15,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use memory::{CAPACITY, Chase, key, shuffled};
+use memory::{CAPACITY, Chase, key};
+use order::shuffled;
 use ringway::demux::directory::Keys;
 use ringway::demux::{Directory, FlowKey, KeyedHash, SlotId};
 use ringway::tcp::State;

@@ -12,12 +12,14 @@ mod churn;
 mod common;
 #[path = "scale/cores.rs"]
 mod cores;
-#[path = "scale/figures.rs"]
+#[path = "common/figures.rs"]
 mod figures;
 #[path = "scale/lookups.rs"]
 mod lookups;
 #[path = "common/memory.rs"]
 mod memory;
+#[path = "common/order.rs"]
+mod order;
 #[path = "scale/peer.rs"]
 mod peer;
 #[path = "scale/world.rs"]

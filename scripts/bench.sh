@@ -2,6 +2,7 @@
 # What single operations cost: in time, which is the machine's as well, or in instructions, which repeat on any machine.
 #
 #   scripts/bench.sh micro [--quick] [FILTER]
+#   scripts/bench.sh memory [--quick] [--json FILE] [ROW...]
 #   scripts/bench.sh --count [--check | --write]
 #
 #   micro     times every operation that has a bench of its own (benches/, by the folders of src/), and prints one table: the
@@ -10,6 +11,12 @@
 #             on a busy one the least sample is the better figure
 #   --quick   less warm-up and fewer samples: two minutes, and less steady
 #   FILTER    only operations whose names match this regular expression: 'wire/parse', 'serial'
+#
+#   memory    times whole paths of the engine over a device in memory, and of smoltcp over the same one by turns: UDP echo, TCP
+#             requests among 1 to 1,048,576 connections, connects, full segments either way. Answers are checked first; what the
+#             peer takes alone is printed beside. Five minutes after the build; wants a quiet machine. A missed target fails nothing
+#   --json    also writes the figures to a file
+#   ROW       only rows of these names: 'udp-64', 'tcp-100k'; a wrong one is answered with all there are
 #
 #   --count   prints instructions per UDP echo, per TCP request and reply, per SYN until SYN-RECEIVED, and per SYN
 #             answered with a cookie; then per timer armed, cancelled and expired, with few and with many others armed
@@ -57,9 +64,19 @@ micro() {
     python3 scripts/micro.py "$CRITERION_HOME" "$begun"
 }
 
-if [[ ${1:-} == micro ]]; then
-    shift
-    micro "$@"
+# memory [ARGUMENT...]
+memory() {
+    local argument
+    for argument in "$@"; do
+        [[ $argument != -h && $argument != --help ]] || { usage; exit 0; }
+    done
+    need_rust
+    conditions
+    exec cargo bench --locked --quiet --bench memory -- "$@"
+}
+
+if [[ ${1:-} == micro || ${1:-} == memory ]]; then
+    "$@"
     exit
 fi
 

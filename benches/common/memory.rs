@@ -1,9 +1,10 @@
-//! What programs that look flows up at random share: keys, an order, and a walk through memory in which each load waits for the one before.
+//! What programs that look flows up at random share: keys, and a walk through memory in which each load waits for the one before.
 
 use std::net::Ipv4Addr;
 
 use ringway::demux::{FlowKey, Link, Slab};
-use ringway::rng::Rng;
+
+use crate::order::shuffled;
 
 /// What the default capacity of a core is: directory and table have this size however many connections are open.
 pub(crate) const CAPACITY: usize = 1 << 20;
@@ -36,16 +37,6 @@ impl Chase {
     pub(crate) fn step(&mut self) {
         self.at = self.lines.at(self.at).map_or(0, |(_, line)| line[0]);
     }
-}
-
-/// Numbers from `first` on, in random order.
-pub(crate) fn shuffled(first: usize, count: usize) -> Vec<u32> {
-    let mut rng = Rng::seeded(count as u64);
-    let mut order: Vec<u32> = (first..first + count).map(|number| number as u32).collect();
-    for at in (1..count).rev() {
-        order.swap(at, rng.below(at as u64 + 1) as usize);
-    }
-    order
 }
 
 /// The key of a flow to port 7; no two have the same.

@@ -11,7 +11,7 @@ use ringway::cpu;
 use ringway::engine::{Clock as _, Engine, Inquirer, MonotonicClock};
 
 use crate::common::Echo;
-use crate::memory::shuffled;
+use crate::order::shuffled;
 use crate::peer::{Peer, lines};
 use crate::world::{BURST, World, engine};
 

@@ -7,7 +7,8 @@ use ringway::demux::directory::{Lookup, Reader};
 use ringway::demux::{Directory, FlowKey, KeyedHash, Slab};
 use ringway::tcp::State;
 
-use crate::memory::{CAPACITY, Chase, key, shuffled};
+use crate::memory::{CAPACITY, Chase, key};
+use crate::order::shuffled;
 
 const LOOKUPS: usize = 1 << 18;
 

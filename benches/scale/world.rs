@@ -9,7 +9,8 @@ use ringway::engine::{Clock, Config, Engine, Port, Secrets};
 use ringway::time::Instant;
 
 use crate::common::{Echo, interface};
-use crate::memory::{CAPACITY, shuffled};
+use crate::memory::CAPACITY;
+use crate::order::shuffled;
 use crate::peer::{Back, Line, Peer, lines};
 
 /// Segments handed to the engine at once.
