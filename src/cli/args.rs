@@ -9,14 +9,15 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringway::error::SetupError;
-use ringway::link::interface::{AddressClaim, Cidr, PortClaim};
+use ringway::link::interface::{AddressClaim, PortClaim};
 use ringway::load::plan::{Carrier, Churn};
 use ringway::settings::{self, number};
 use ringway::tcp::congestion::Algorithm;
 
 use super::admission_args::AdmissionArgs;
 use super::cable::args::{self as cable, CableArgs};
-use super::engine_args::{EngineArgs, List};
+use super::ends::Ends;
+use super::engine_args::EngineArgs;
 use super::listen::args::{self as listen, ListenArgs};
 use super::service_spec::ServiceSpec;
 use super::show::args::{self as show, ShowArgs};
@@ -180,33 +181,8 @@ pub(crate) struct LoadArgs {
 /// `ringway compare`.
 #[derive(Args, Debug)]
 pub(crate) struct CompareArgs {
-    /// Namespace of the server
-    #[arg(long, value_name = "NS")]
-    pub(crate) server_netns: String,
-
-    /// Interface of the server
-    #[arg(long, value_name = "IF")]
-    pub(crate) server_if: String,
-
-    /// Address of the server; the kernel must not own it
-    #[arg(long, value_name = "ADDR/PREFIX")]
-    pub(crate) server_address: Cidr,
-
-    /// Namespace of the client
-    #[arg(long, value_name = "NS")]
-    pub(crate) client_netns: String,
-
-    /// Interface of the client
-    #[arg(long, value_name = "IF")]
-    pub(crate) client_if: String,
-
-    /// Address of the client; the kernel must not own it
-    #[arg(long, value_name = "ADDR/PREFIX")]
-    pub(crate) client_address: Cidr,
-
-    /// Core of the server and core of the client
-    #[arg(long, value_name = "LIST", default_value = "0,1")]
-    pub(crate) cores: List,
+    #[command(flatten)]
+    pub(crate) ends: Ends,
 
     /// How often each row is measured, interleaved [default: 5, with --quick 3]
     #[arg(long, value_name = "N", value_parser = rounds)]

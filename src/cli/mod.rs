@@ -7,10 +7,13 @@
 mod admission_args;
 mod args;
 mod cable;
+mod child;
 mod compare;
 mod conditions;
+mod ends;
 mod engine_args;
 mod failure;
+mod kernel_address;
 mod listen;
 mod load;
 mod output;
@@ -34,7 +37,7 @@ use output::Output;
 
 /// Runs the command with the arguments of the process.
 pub(crate) fn main() -> ExitCode {
-    compare::child::die_with_parent();
+    child::die_with_parent();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,

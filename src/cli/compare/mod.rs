@@ -4,37 +4,35 @@
 //! the veth pair and its offloads are the caller's (`scripts/compare.sh`). Nothing is left behind: children are killed and reaped,
 //! addresses taken away, on success, failure and signals.
 
-mod address;
-pub(crate) mod child;
 mod report;
 mod rows;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringway::error::SetupError;
 use ringway::launch::Signals;
 use ringway::metrics::row;
 use serde_json::{Value, json};
 
-use self::address::KernelAddress;
-use self::child::Running;
 use self::report::Growing;
 use self::rows::{Effort, Lines, Row};
 use super::args::CompareArgs;
+use super::child::{ANSWER_LIMIT, END_LIMIT, Running, START_LIMIT, cpu_ns, pause, shell};
 use super::failure::Failure;
+use super::kernel_address::KernelAddress;
 use super::output::Output;
 
 /// Runs the comparison.
 pub(crate) fn run(args: &CompareArgs, output: Output) -> Result<(), Failure> {
-    check(args)?;
+    args.ends.check("compare")?;
     let program = std::env::current_exe().map_err(|error| Failure::run("cannot find the program to start as a child", error))?;
     let effort = Effort::of(args);
     if args.dry_run {
         dry_run(args, &program, effort, output);
         return Ok(());
     }
-    check_namespaces(args)?;
+    args.ends.check_namespaces("scripts/compare.sh")?;
     // A second signal must not end the process: the addresses that were added have to go first, which takes milliseconds.
     let signals = Signals::take(false)?;
     let scratch = Scratch::new()?;
@@ -71,9 +69,9 @@ fn measure(
     // In this order, so that the addresses go after the sockets that are bound to them.
     let _addresses = kernel_addresses(args, row)?;
     let name = row.name();
-    let mut server = Running::start(&format!("the server of {name}"), &args.server_netns, &lines.server)?;
+    let mut server = Running::start(&format!("the server of {name}"), &args.ends.server_netns, &lines.server)?;
     report.side("server", &server.wait_for("ready", START_LIMIT, signals)?);
-    let mut client = Running::start(&format!("the client of {name}"), &args.client_netns, &lines.client)?;
+    let mut client = Running::start(&format!("the client of {name}"), &args.ends.client_netns, &lines.client)?;
     report.side("client", &client.wait_for("ready", START_LIMIT, signals)?);
     // The server's costs are taken from outside and over the client's measured time, in the same way for every stack.
     pause(effort.warmup, signals)?;
@@ -119,49 +117,20 @@ fn kernel_addresses(args: &CompareArgs, row: Row) -> Result<Vec<KernelAddress>, 
         return Ok(Vec::new());
     }
     Ok(vec![
-        KernelAddress::add(&args.server_netns, &args.server_if, args.server_address)?,
-        KernelAddress::add(&args.client_netns, &args.client_if, args.client_address)?,
+        KernelAddress::add(&args.ends.server_netns, &args.ends.server_if, args.ends.server_address)?,
+        KernelAddress::add(&args.ends.client_netns, &args.ends.client_if, args.ends.client_address)?,
     ])
-}
-
-/// CPU time of all threads of a process, in nanoseconds, as the scheduler counts it.
-fn cpu_ns(id: u32) -> Option<u64> {
-    let mut total = 0_u64;
-    for task in std::fs::read_dir(format!("/proc/{id}/task")).ok()? {
-        let line = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        total = total.saturating_add(line.split_whitespace().next()?.parse().ok()?);
-    }
-    Some(total)
-}
-
-fn pause(span: Duration, signals: &Signals) -> Result<(), Failure> {
-    let end = Instant::now() + span;
-    loop {
-        check_signals(signals)?;
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        // Few wake-ups: the two cores belong to the server and to the client.
-        std::thread::sleep(left.min(Duration::from_millis(100)));
-    }
-}
-
-/// # Errors
-/// A signal came.
-fn check_signals(signals: &Signals) -> Result<(), Failure> {
-    if signals.asked() { Err(Failure::run("the comparison is not complete", "it was interrupted")) } else { Ok(()) }
 }
 
 fn dry_run(args: &CompareArgs, program: &Path, effort: Effort, output: Output) {
     for row in rows::rows(args.quick) {
         let lines = rows::lines(args, program, row, effort, None);
         let inside = |netns: &str, line: &[String]| format!("ip netns exec {netns} {}", shell(line));
-        let (server, client) = (inside(&args.server_netns, &lines.server), inside(&args.client_netns, &lines.client));
+        let (server, client) = (inside(&args.ends.server_netns, &lines.server), inside(&args.ends.client_netns, &lines.client));
         let mut before = Vec::new();
         if row.server.is_kernel() {
-            before.push(KernelAddress::line(&args.server_netns, &args.server_if, args.server_address));
-            before.push(KernelAddress::line(&args.client_netns, &args.client_if, args.client_address));
+            before.push(KernelAddress::line(&args.ends.server_netns, &args.ends.server_if, args.ends.server_address));
+            before.push(KernelAddress::line(&args.ends.client_netns, &args.ends.client_if, args.ends.client_address));
         }
         output.event("plan", &json!({ "name": row.name(), "before": before, "server": server, "client": client }));
         output.text(format!("# {}", row.name()));
@@ -169,50 +138,6 @@ fn dry_run(args: &CompareArgs, program: &Path, effort: Effort, output: Output) {
         output.text(server);
         output.text(client);
     }
-}
-
-/// Words as a shell reads them back.
-fn shell(words: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+:,./@[]".contains(c);
-    let quoted = words.iter().map(|word| {
-        if !word.is_empty() && word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-fn check(args: &CompareArgs) -> Result<(), SetupError> {
-    if args.cores.0.len() != 2 {
-        return Err(SetupError::usage(
-            format!("cannot pin to the cores {}", ringway::settings::number::show_list(&args.cores.0)),
-            "compare takes two: the server's and the client's",
-        )
-        .mend("--cores 0,1"));
-    }
-    if args.server_address.address == args.client_address.address {
-        return Err(SetupError::usage(
-            format!("cannot use {} at both ends", args.server_address.address),
-            "server and client need addresses of their own on one network",
-        ));
-    }
-    for netns in [&args.server_netns, &args.client_netns] {
-        if netns.is_empty() || netns.starts_with(['-', '.']) || netns.contains('/') {
-            return Err(SetupError::usage(format!("cannot use the namespace '{netns}'"), "that is not the name of a namespace"));
-        }
-    }
-    Ok(())
-}
-
-fn check_namespaces(args: &CompareArgs) -> Result<(), SetupError> {
-    for netns in [&args.server_netns, &args.client_netns] {
-        if !Path::new("/run/netns").join(netns).exists() {
-            return Err(SetupError::environment(
-                format!("cannot run in the namespace {netns}"),
-                "there is no such network namespace",
-            )
-            .mend(format!("sudo ip netns add {netns}, or scripts/compare.sh, which makes all that is needed")));
-        }
-    }
-    Ok(())
 }
 
 /// A folder for the files of the children, removed at the end.
@@ -235,13 +160,6 @@ impl Drop for Scratch {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
-
-/// How long a child may take until it is ready: sockets, program, queue retries.
-const START_LIMIT: Duration = Duration::from_secs(10);
-/// How long the client may take from the end of the measured time to its row: answers are waited for, connections closed.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// How long a child may take to end.
-const END_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

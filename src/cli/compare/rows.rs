@@ -152,15 +152,15 @@ pub(super) struct Lines {
 
 /// The command lines of `row`. `histograms` is where the client writes its `.hlog`.
 pub(super) fn lines(args: &CompareArgs, program: &Path, row: Row, effort: Effort, histograms: Option<&Path>) -> Lines {
-    let core = |n: usize| args.cores.0.get(n).copied().unwrap_or_default().to_string();
+    let core = |end| args.ends.core(end).to_string();
     let program = program.display().to_string();
     let mut server = words(&[&program, "serve", "--json", "--cores", &core(0)]);
     // Two intervals and more lie in the measured time: the busy share is taken between them.
     let interval = format!("--interval={}", number::show_duration((effort.duration / 4).max(Duration::from_millis(100))));
-    let target = SocketAddr::new(args.server_address.address, PORT);
+    let target = SocketAddr::new(args.ends.server_address.address, PORT);
     match row.server {
         Stack::Ringway => {
-            server.extend(engine(&args.server_if, args.server_address));
+            server.extend(engine(&args.ends.server_if, args.ends.server_address));
             server.push(interval.clone());
             server.push(format!("echo/{}:{PORT}", row.carrier));
         }
@@ -169,18 +169,20 @@ pub(super) fn lines(args: &CompareArgs, program: &Path, row: Row, effort: Effort
             server.extend(words(&["--stack", row.server.name(), &format!("echo/{}@{target}", row.carrier)]));
         }
         Stack::Raw | Stack::XdpTx => {
-            let address = args.server_address.to_string();
-            server.extend(words(&["--stack", "raw", "-i", &args.server_if, "-a", &address]));
+            let address = args.ends.server_address.to_string();
+            server.extend(words(&["--stack", "raw", "-i", &args.ends.server_if, "-a", &address]));
             server.push(if row.server == Stack::Raw { "reflect" } else { "xdp-tx" }.to_owned());
         }
     }
     let mut client = words(&[&program, "load", row.carrier, "--to", &target.to_string(), "--json", "--cores", &core(1)]);
     match row.client() {
-        Stack::Ringway => client.extend(engine(&args.client_if, args.client_address)),
+        Stack::Ringway => client.extend(engine(&args.ends.client_if, args.ends.client_address)),
         Stack::Kernel | Stack::KernelSpin => {
-            client.extend(words(&["--stack", row.client().name(), "-i", &args.client_if]));
+            client.extend(words(&["--stack", row.client().name(), "-i", &args.ends.client_if]));
         }
-        Stack::Raw | Stack::XdpTx => client.extend(words(&["-i", &args.client_if, "-a", &args.client_address.to_string()])),
+        Stack::Raw | Stack::XdpTx => {
+            client.extend(words(&["-i", &args.ends.client_if, "-a", &args.ends.client_address.to_string()]))
+        }
     }
     client.extend(match row.pace {
         Pace::InFlight(n) => words(&["--in-flight", &n.to_string()]),

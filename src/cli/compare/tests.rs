@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use clap::Parser;
 
 use super::*;
@@ -70,18 +72,18 @@ fn impossible_comparisons_are_usage_errors() {
         (&["--cores", "0-2"], "compare takes two"),
         (&["--rounds", "3", "--quick"], ""),
     ] {
-        let checked = check(&args(more));
+        let checked = args(more).ends.check("compare");
         match word {
             "" => checked.unwrap(),
             word => assert!(checked.unwrap_err().to_string().contains(word)),
         }
     }
-    let mut same = args(&[]);
+    let mut same = args(&[]).ends;
     same.client_address = same.server_address;
-    assert_eq!(check(&same).unwrap_err().exit_code(), 2);
-    let mut path = args(&[]);
+    assert_eq!(same.check("compare").unwrap_err().exit_code(), 2);
+    let mut path = args(&[]).ends;
     path.client_netns = "../x".to_owned();
-    assert_eq!(check(&path).unwrap_err().exit_code(), 2);
+    assert_eq!(path.check("compare").unwrap_err().exit_code(), 2);
 }
 
 #[test]

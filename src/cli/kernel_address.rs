@@ -1,6 +1,6 @@
 //! Addresses that the kernel owns for the time of a row.
 //!
-//! Ringway's rows need addresses that the kernel does not own, the kernel's rows the same addresses in the kernel's hands. What was
+//! Held by a run of [`super::compare`]. Ringway's rows need addresses that the kernel does not own, the kernel's rows the same addresses in the kernel's hands. What was
 //! added is taken away on drop, so also after a failure or a signal. An address that stands there already was not ours to add.
 
 use std::io;
@@ -11,7 +11,7 @@ use ringway::error::SetupError;
 use ringway::link::interface::Cidr;
 
 /// An address on an interface of a namespace, for as long as this lives.
-pub(super) struct KernelAddress {
+pub(crate) struct KernelAddress {
     netns: String,
     interface: String,
     address: Cidr,
@@ -22,7 +22,7 @@ impl KernelAddress {
     ///
     /// # Errors
     /// `ip` is not there or refuses.
-    pub(super) fn add(netns: &str, interface: &str, address: Cidr) -> Result<Self, SetupError> {
+    pub(crate) fn add(netns: &str, interface: &str, address: Cidr) -> Result<Self, SetupError> {
         let what = || format!("cannot give {address} to the kernel on {interface} in {netns}");
         match ip("add", netns, interface, address) {
             Ok(output) if output.status.success() => {
@@ -44,7 +44,7 @@ impl KernelAddress {
     }
 
     /// The command line that adds it, for `--dry-run`.
-    pub(super) fn line(netns: &str, interface: &str, address: Cidr) -> String {
+    pub(crate) fn line(netns: &str, interface: &str, address: Cidr) -> String {
         format!("ip -n {netns} address add {address} dev {interface}")
     }
 }

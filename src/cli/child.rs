@@ -1,7 +1,7 @@
-//! A child of `compare`: `serve` or `load` in a namespace, its JSON lines, and its end.
+//! A child of a measurement: `serve` or `load` in a namespace, its JSON lines, and its end.
 //!
-//! Whatever happens, a child does not outlive the comparison: it is killed and reaped on drop, and it asks the kernel to end it should the
-//! comparison itself be killed ([`DIES_WITH`]).
+//! Started by [`super::compare`]. Whatever happens, a child does not outlive the measurement: it is killed and reaped on
+//! drop, and it asks the kernel to end it should the measurement itself be killed ([`DIES_WITH`]). Errors are the child's, or the operator's.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -14,15 +14,15 @@ use ringway::launch::Signals;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::cli::failure::Failure;
+use super::failure::Failure;
 
 /// Set for a child, to the id of the process that started it: it ends when that process does.
 const DIES_WITH: &str = "RINGWAY_DIES_WITH";
 
-/// In a child of `compare`: has the kernel send SIGTERM when the parent goes, however it goes. Elsewhere it does nothing.
+/// In a child: has the kernel send SIGTERM when the parent goes, however it goes. Elsewhere it does nothing.
 pub(crate) fn die_with_parent() {
     let Some(parent) = std::env::var(DIES_WITH).ok().and_then(|id| id.parse::<i32>().ok()) else { return };
-    // Not worth an error: without it a child outlives only a comparison that was killed.
+    // Not worth an error: without it a child outlives only a measurement that was killed.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     if rustix::process::getppid().map(Pid::as_raw_nonzero).map(std::num::NonZero::get) != Some(parent) {
         // It went before we asked.
@@ -31,7 +31,7 @@ pub(crate) fn die_with_parent() {
 }
 
 /// A running child.
-pub(super) struct Running {
+pub(crate) struct Running {
     /// What it is, for messages: `the server of udp-ringway-1`.
     title: String,
     netns: String,
@@ -48,10 +48,10 @@ impl Running {
     ///
     /// # Errors
     /// `ip` cannot be run. (What `ip` or the command says is found by [`Running::wait_for`].)
-    pub(super) fn start(title: &str, netns: &str, line: &[String]) -> Result<Self, Failure> {
+    pub(crate) fn start(title: &str, netns: &str, line: &[String]) -> Result<Self, Failure> {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", netns]).args(line).env(DIES_WITH, std::process::id().to_string());
-        // A group of its own: Ctrl-C reaches the comparison alone, which ends its children in order.
+        // A group of its own: Ctrl-C reaches the measurement alone, which ends its children in order.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
@@ -79,18 +79,18 @@ impl Running {
     }
 
     /// The process id.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits for the event of this name; intervals that come before it are kept.
     ///
     /// # Errors
-    /// The child ends or reports an error before, the time is up, or a signal asks the comparison to end.
-    pub(super) fn wait_for(&mut self, event: &str, limit: Duration, signals: &Signals) -> Result<Value, Failure> {
+    /// The child ends or reports an error before, the time is up, or a signal asks the measurement to end.
+    pub(crate) fn wait_for(&mut self, event: &str, limit: Duration, signals: &Signals) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         loop {
-            super::check_signals(signals)?;
+            check_signals(signals)?;
             match self.events.recv_timeout(Duration::from_millis(5)) {
                 Ok((_, value)) if value["event"] == event => return Ok(value),
                 Ok((_, value)) if value["event"] == "error" => return Err(self.refused(&value)),
@@ -103,7 +103,7 @@ impl Running {
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     // Its output has ended; it may need a moment more to end itself.
-                    let status = match self.status(Instant::now() + super::END_LIMIT, signals)? {
+                    let status = match self.status(Instant::now() + END_LIMIT, signals)? {
                         Some(status) => status.to_string(),
                         None => "it says nothing any more and does not end".to_owned(),
                     };
@@ -115,7 +115,7 @@ impl Running {
     }
 
     /// Share of the turns that found work between two points in time, from the intervals that came between them; `None` with fewer than two.
-    pub(super) fn busy_share(&self, from: Instant, until: Instant) -> Option<f64> {
+    pub(crate) fn busy_share(&self, from: Instant, until: Instant) -> Option<f64> {
         let mut inside = self.intervals.iter().filter(|(at, _)| (from..=until).contains(at)).map(|(_, value)| &value["counters"]);
         let first = inside.next()?;
         let last = inside.next_back()?;
@@ -125,7 +125,7 @@ impl Running {
     }
 
     /// Asks it to end (SIGINT), as Ctrl-C does.
-    pub(super) fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::INT);
         }
@@ -134,8 +134,8 @@ impl Running {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It does not end within `limit`, or a signal asks the comparison to end.
-    pub(super) fn wait(mut self, limit: Duration, signals: &Signals) -> Result<ExitStatus, Failure> {
+    /// It does not end within `limit`, or a signal asks the measurement to end.
+    pub(crate) fn wait(mut self, limit: Duration, signals: &Signals) -> Result<ExitStatus, Failure> {
         let status = self.status(Instant::now() + limit, signals)?;
         status.ok_or_else(|| Failure::run(format!("{} does not end", self.title), format!("waited {limit:?}")))
     }
@@ -143,7 +143,7 @@ impl Running {
     /// How it ended; `None` when it still runs at the deadline.
     fn status(&mut self, deadline: Instant, signals: &Signals) -> Result<Option<ExitStatus>, Failure> {
         loop {
-            super::check_signals(signals)?;
+            check_signals(signals)?;
             match self.child.try_wait() {
                 Ok(Some(status)) => return Ok(Some(status)),
                 Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
@@ -189,6 +189,48 @@ impl Drop for Running {
     }
 }
 
+/// Words as a shell reads them back.
+pub(crate) fn shell(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+:,./@[]".contains(c);
+    let quoted = words.iter().map(|word| {
+        if !word.is_empty() && word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// CPU time of all threads of a process, in nanoseconds, as the scheduler counts it.
+pub(crate) fn cpu_ns(id: u32) -> Option<u64> {
+    let mut total = 0_u64;
+    for task in std::fs::read_dir(format!("/proc/{id}/task")).ok()? {
+        let line = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        total = total.saturating_add(line.split_whitespace().next()?.parse().ok()?);
+    }
+    Some(total)
+}
+
+/// Sleeps so long.
+///
+/// # Errors
+/// A signal came.
+pub(crate) fn pause(span: Duration, signals: &Signals) -> Result<(), Failure> {
+    let end = Instant::now() + span;
+    loop {
+        check_signals(signals)?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        // Few wake-ups: the two cores belong to the server and to the client.
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+}
+
+/// # Errors
+/// A signal came.
+pub(crate) fn check_signals(signals: &Signals) -> Result<(), Failure> {
+    if signals.asked() { Err(Failure::run("the comparison is not complete", "it was interrupted")) } else { Ok(()) }
+}
+
 /// The last lines of a stream, read to its end.
 fn last_lines(stream: impl Read) -> String {
     let mut last = VecDeque::new();
@@ -203,6 +245,12 @@ fn last_lines(stream: impl Read) -> String {
 
 /// Lines of a child's stderr that an error repeats.
 const LINES_KEPT: usize = 8;
+/// How long a child may take until it is ready: sockets, program, queue retries.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long the client may take from the end of the measured time to its row: answers are waited for, connections closed.
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a child may take to end.
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
