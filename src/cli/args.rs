@@ -10,7 +10,7 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringway::error::SetupError;
 use ringway::link::interface::{AddressClaim, PortClaim};
-use ringway::load::plan::{Carrier, Churn};
+use ringway::load::plan::{Bulk, Carrier, Churn};
 use ringway::settings::{self, number};
 use ringway::tcp::congestion::Algorithm;
 
@@ -158,6 +158,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "WHO", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "client", hide_possible_values = true)]
     pub(crate) churn: Option<ChurnWord>,
 
+    /// Bytes one way as fast as they are taken: send (to discard) or receive (from chargen); -l bytes count as a message (TCP)
+    #[arg(long, value_name = "WAY", value_enum, hide_possible_values = true, conflicts_with_all = ["churn", "ramp", "rate", "in_flight"])]
+    pub(crate) bulk: Option<BulkWord>,
+
     /// Congestion control of the client: cubic|bbr|reno [default: the stack's]
     #[arg(long, value_name = "NAME", value_parser = congestion)]
     pub(crate) congestion: Option<Algorithm>,
@@ -252,6 +256,22 @@ impl From<CarrierWord> for Carrier {
             CarrierWord::Tcp => Self::Tcp,
             CarrierWord::Udp => Self::Udp,
             CarrierWord::Raw => Self::Raw,
+        }
+    }
+}
+
+/// `--bulk`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BulkWord {
+    Send,
+    Receive,
+}
+
+impl From<BulkWord> for Bulk {
+    fn from(word: BulkWord) -> Self {
+        match word {
+            BulkWord::Send => Self::Send,
+            BulkWord::Receive => Self::Receive,
         }
     }
 }

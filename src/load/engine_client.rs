@@ -1,5 +1,5 @@
-//! Load over Ringway's own engine: what its four services ([`super::engine_udp`], [`super::engine_tcp`],
-//! [`super::engine_churn`], [`super::engine_ramp`]) share.
+//! Load over Ringway's own engine: what its five services ([`super::engine_udp`], [`super::engine_tcp`],
+//! [`super::engine_churn`], [`super::engine_ramp`], [`super::engine_bulk`]) share.
 //!
 //! Whoever runs the engine makes a service from an [`EngineClient`] and keeps the receiver: the outcome comes through it when the
 //! run is over, just before the service stops the engine; or when the service is dropped, so that a run that was stopped from

@@ -4,6 +4,7 @@
 //! Books, payloads and definitions are those of every other stack ([`super::schedule`], [`super::exchanges`]); here are only the
 //! system calls. A message's send time is read before the call that sends it, its answer's after the call that brought it.
 
+mod bulk;
 mod churn;
 mod tcp;
 mod udp;
@@ -70,6 +71,9 @@ impl KernelClient {
         raise_descriptor_limit();
         if let Some(congestion) = self.plan.congestion {
             check_congestion(congestion)?;
+        }
+        if let Some(direction) = self.plan.bulk {
+            return bulk::run(self, direction, stop);
         }
         match (self.plan.carrier, self.plan.churn) {
             (Carrier::Udp, _) => udp::run(self, stop),

@@ -47,6 +47,15 @@ pub enum Churn {
     Rst,
 }
 
+/// Bytes one way, as fast as they are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bulk {
+    /// The client sends, to a service that takes everything (discard).
+    Send,
+    /// The client reads from a service that sends without end (chargen).
+    Receive,
+}
+
 /// Connections that are opened at a set rate and held.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ramp {
@@ -79,6 +88,8 @@ pub struct Plan {
     pub churn: Option<Churn>,
     /// Connections are opened at a rate and held for warm-up and measured time; `None` opens one after the other.
     pub ramp: Option<Ramp>,
+    /// Nothing is answered: bytes go one way, and `size` of them count as a message.
+    pub bulk: Option<Bulk>,
     /// Congestion control of the client's connections; `None` leaves it to the stack.
     pub congestion: Option<Algorithm>,
 }
@@ -123,10 +134,16 @@ impl Plan {
             Carrier::Udp | Carrier::Raw if self.congestion.is_some() => {
                 return of_tcp("bad --congestion", "only TCP controls its congestion");
             }
+            Carrier::Udp | Carrier::Raw if self.bulk.is_some() => {
+                return of_tcp("bad --bulk", "only TCP streams are of bytes without end");
+            }
             Carrier::Udp | Carrier::Raw if self.ramp.is_some() => {
                 return of_tcp("bad --ramp", "only TCP connections are opened");
             }
             _ => {}
+        }
+        if self.bulk.is_some() && (self.ramp.is_some() || self.churn.is_some() || self.pace != Self::UNPACED) {
+            return refuse("bad --bulk", "bytes go as fast as they are taken, on connections that stay".into());
         }
         match self.ramp {
             Some(_) if self.churn.is_some() => return refuse("bad --ramp", "connections that come and go are not held".into()),
@@ -137,6 +154,9 @@ impl Plan {
         }
         self.check_pace()
     }
+
+    /// One message at a time: what is no wish of anybody's.
+    const UNPACED: Pace = Pace::Closed { in_flight: 1 };
 
     fn check_pace(&self) -> Result<(), SetupError> {
         match self.pace {
@@ -175,8 +195,13 @@ impl Plan {
         if ramp.active == 0 { 0 } else { (share as u32).clamp(1, self.connections) }
     }
 
-    /// The mode as reports name it: `closed`, `closed in-flight=8`, `open`, with `churn=client` and so on, or `ramp`, behind it.
+    /// The mode as reports name it: `bulk send`, `bulk receive`, `closed`, `closed in-flight=8`, `open`, with `churn=client` and so on, or `ramp`, behind it.
     pub fn mode(&self) -> String {
+        match self.bulk {
+            Some(Bulk::Send) => return "bulk send".to_owned(),
+            Some(Bulk::Receive) => return "bulk receive".to_owned(),
+            None => {}
+        }
         let pace = match self.pace {
             Pace::Closed { in_flight: 1 } => "closed".to_owned(),
             Pace::Closed { in_flight } => format!("closed in-flight={in_flight}"),
@@ -242,6 +267,7 @@ pub(crate) mod tests {
             sources: 1,
             churn: None,
             ramp: None,
+            bulk: None,
             congestion: None,
         }
     }
@@ -257,6 +283,9 @@ pub(crate) mod tests {
             (Plan { ramp: Some(RAMP), ..plan() }, "--ramp"),
             (Plan { ramp: Some(RAMP), churn: Some(Churn::Rst), ..tcp.clone() }, "--ramp"),
             (Plan { ramp: Some(Ramp { per_s: 0.0, ..RAMP }), ..tcp.clone() }, "--ramp"),
+            (Plan { bulk: Some(Bulk::Send), ..plan() }, "--bulk"),
+            (Plan { bulk: Some(Bulk::Send), churn: Some(Churn::Rst), ..tcp.clone() }, "--bulk"),
+            (Plan { bulk: Some(Bulk::Receive), pace: Pace::Open { per_s: 1.0 }, ..tcp.clone() }, "--bulk"),
             (Plan { sources: 0, ..plan() }, "--sources"),
             (Plan { duration: Duration::ZERO, ..plan() }, "--duration"),
             (Plan { size: 0, ..tcp.clone() }, "--size"),

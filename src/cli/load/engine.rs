@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 
 use ringway::error::SetupError;
 use ringway::launch::{Finished, Ready, Signals};
+use ringway::load::engine_bulk::BulkLoad;
 use ringway::load::engine_churn::ChurnLoad;
 use ringway::load::engine_client::{EngineClient, Report};
 use ringway::load::engine_ramp::RampLoad;
@@ -41,6 +42,9 @@ pub(super) fn run(job: &Job<'_>) -> Result<Done, Failure> {
     ports::check(&job.plan, PortRange::ENGINE, settings.tcp.msl)?;
     ports::check_at_once(&job.plan, PortRange::ENGINE)?;
     check_table(&job.plan, settings.tcp.connections)?;
+    if let Some(direction) = job.plan.bulk {
+        return drive(job, &engine, BulkLoad::new(client, direction));
+    }
     if let Some(ramp) = job.plan.ramp {
         return drive(job, &engine, RampLoad::new(client, ramp));
     }
@@ -91,6 +95,7 @@ fn drive<S: Service + Send>(job: &Job<'_>, engine: &EngineArgs, load: (S, Receiv
         side: conditions::side("client", &ready, Some(engine.idle)),
         time_wait: 2 * settings.tcp.msl,
         notes: conditions::notes(&ready),
+        queues: serde_json::json!(report.queues),
     })
 }
 

@@ -7,6 +7,7 @@ use ringway::launch::Signals;
 use ringway::load::kernel_client::KernelClient;
 use ringway::load::ports::{self, KERNEL_MSL, PortRange};
 use ringway::metrics::conditions::{Interface, Side};
+use serde_json::Value;
 
 use super::{Done, Job, Reporter};
 use crate::cli::failure::Failure;
@@ -38,7 +39,7 @@ pub(super) fn run(job: &Job<'_>, spin: bool) -> Result<Done, Failure> {
         idle: None,
         interfaces: interface.iter().map(|name| Interface::of_sysfs(name)).collect(),
     };
-    Ok(Done { outcome, stack, side, time_wait: 2 * KERNEL_MSL, notes: Vec::new() })
+    Ok(Done { outcome, stack, side, time_wait: 2 * KERNEL_MSL, notes: Vec::new(), queues: Value::Null })
 }
 
 /// Of the engine's options only three mean something to kernel sockets: the interface whose packets are counted, source addresses, the core.

@@ -17,7 +17,7 @@ use ringway::error::SetupError;
 use ringway::link::interface::Cidr;
 use ringway::load::meter::Live;
 use ringway::load::outcome::{Outcome, RunError};
-use ringway::load::plan::{Carrier, Churn, Pace, Plan, Ramp};
+use ringway::load::plan::{Bulk, Carrier, Churn, Pace, Plan, Ramp};
 use ringway::metrics::conditions::{Conditions, Side};
 use ringway::metrics::report::Report;
 use ringway::metrics::threshold::{Threshold, Verdict};
@@ -45,8 +45,9 @@ pub(crate) fn run(args: &LoadArgs, output: Output) -> Result<(), Failure> {
         (_, LoadStack::KernelSpin) => kernel::run(&job, true)?,
     };
     let failure = done.outcome.failure();
+    let queues = done.queues.clone();
     let report = report(&job, done);
-    show(&report, args, output, start)?;
+    show(&report, &queues, args, output, start)?;
     if let Some(why) = failure {
         return Err(Failure::run("the run failed", why));
     }
@@ -71,6 +72,8 @@ struct Done {
     /// Length of TIME-WAIT at the client.
     time_wait: Duration,
     notes: Vec<String>,
+    /// What the sockets counted over the whole run; none of kernel sockets.
+    queues: Value,
 }
 
 fn plan(args: &LoadArgs) -> Result<Plan, SetupError> {
@@ -100,6 +103,7 @@ fn plan(args: &LoadArgs) -> Result<Plan, SetupError> {
         sources: args.sources.unwrap_or_else(|| own_addresses(args).count().max(1) as u32),
         churn: args.churn.map(Churn::from),
         ramp,
+        bulk: args.bulk.map(Bulk::from),
         congestion: args.congestion,
     })
 }
@@ -113,7 +117,7 @@ fn report(job: &Job<'_>, done: Done) -> Report {
 }
 
 /// Events, files, text.
-fn show(report: &Report, args: &LoadArgs, output: Output, start: SystemTime) -> Result<(), Failure> {
+fn show(report: &Report, queues: &Value, args: &LoadArgs, output: Output, start: SystemTime) -> Result<(), Failure> {
     for entry in &report.entries {
         output.event("row", &entry.row);
     }
@@ -122,7 +126,7 @@ fn show(report: &Report, args: &LoadArgs, output: Output, start: SystemTime) -> 
             .write(folder, start)
             .map_err(|error| SetupError::environment(format!("cannot write to {}", folder.display()), error.to_string()))?;
     }
-    output.event("summary", &json!({ "conditions": report.conditions, "out": args.out }));
+    output.event("summary", &json!({ "conditions": report.conditions, "queues": queues, "out": args.out }));
     output.text(report.text().trim_end());
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use ringway::device::Device;
 use ringway::error::SetupError;
 use ringway::launch::{Bare, Signals};
 use ringway::link::routes::{Route, Routes};
@@ -37,10 +38,11 @@ pub(super) fn run(job: &Job<'_>) -> Result<Done, Failure> {
     client.run(queue, &mut books, &signals.flag());
     let outcome = books.finish(clock::now(), client.counters());
     drop(reporter);
+    let queues = serde_json::json!([queue.stats()]);
     let ready = bare.ready.clone();
     bare.finish();
     let (side, notes) = (conditions::side("client", &ready, Some(IdleWord::Spin)), conditions::notes(&ready));
-    Ok(Done { outcome, stack: "raw", side, time_wait: std::time::Duration::ZERO, notes })
+    Ok(Done { outcome, stack: "raw", side, time_wait: std::time::Duration::ZERO, notes, queues })
 }
 
 fn path(job: &Job<'_>) -> Result<Path, SetupError> {

@@ -46,6 +46,7 @@ fn ramp(connections: u32, per_s: f64, sources: u8, active: u32, hold: Duration) 
         sources: sources.into(),
         churn: None,
         ramp: Some(Ramp { per_s, active }),
+        bulk: None,
         congestion: None,
     });
     client.sources = self::sources(sources);

@@ -50,7 +50,7 @@ pub(super) fn run(client: &KernelClient, stop: &AtomicBool) -> Result<Outcome, R
 }
 
 /// Opens one connection and measures it from the call that sends the SYN until the kernel says it is established.
-fn open(client: &KernelClient, number: u32, connect: &mut Recorder) -> io::Result<TcpStream> {
+pub(super) fn open(client: &KernelClient, number: u32, connect: &mut Recorder) -> io::Result<TcpStream> {
     let socket = client.socket(number, Type::STREAM, Protocol::TCP)?;
     socket.set_tcp_nodelay(true)?;
     let target = client.plan.target.into();

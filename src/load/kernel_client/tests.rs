@@ -24,6 +24,7 @@ fn plan(carrier: Carrier, target: SocketAddr) -> Plan {
         sources: 1,
         churn: None,
         ramp: None,
+        bulk: None,
         congestion: None,
     }
 }
