@@ -352,7 +352,7 @@ fn options_of_the_engine_are_refused_where_they_mean_nothing() {
         "serve --stack kernel-spin --deny 10.0.0.0/8 echo:7",
         "serve --stack raw -i veth0 -a 10.0.0.2/24 --allow 10.0.0.0/8 reflect",
         "serve --stack kernel reflect",
-        "serve --stack kernel http@127.0.0.1:8080=.",
+        "serve --stack kernel dns@127.0.0.1:8053=.",
         "serve --stack raw -i veth0 -a 10.0.0.2/24 echo:7",
         "serve --stack raw -i veth0 -a 10.0.0.2/24 -a 10.0.0.3/24 reflect",
         "serve -i veth0 -a 10.0.0.2/24 reflect",

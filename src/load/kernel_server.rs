@@ -1,4 +1,4 @@
-//! The peer Ringway is compared with: echo, discard, chargen and daytime over kernel sockets.
+//! The peer Ringway is compared with: echo, discard, chargen, daytime and files of a folder over kernel sockets.
 //!
 //! `ringway serve --stack kernel` blocks in the kernel (epoll, through mio); `--stack kernel-spin` polls its sockets without
 //! blocking. One thread serves all sockets. The rules are those of Ringway's own services: over UDP a source port below 1024, a
@@ -6,6 +6,7 @@
 //! taken; the end of a stream is answered with the end of ours after all data. Everything a peer can make grow is bounded.
 
 mod content;
+mod pages;
 mod tcp;
 mod udp;
 
@@ -20,6 +21,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use serde::Serialize;
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use self::pages::Pages;
 
 use self::content::Content;
 use self::tcp::Peers;
@@ -43,6 +46,8 @@ pub enum Kind {
     Chargen,
     /// One line with the time; over TCP the server closes first (RFC 867).
     Daytime,
+    /// Files out of memory (HTTP/1.1), over TCP alone.
+    Http,
 }
 
 impl Kind {
@@ -53,6 +58,7 @@ impl Kind {
             "discard" => Self::Discard,
             "chargen" => Self::Chargen,
             "daytime" => Self::Daytime,
+            "http" => Self::Http,
             _ => return None,
         })
     }
@@ -176,6 +182,7 @@ pub struct KernelServer {
     listeners: Vec<(Kind, TcpListener)>,
     endpoints: Vec<(Kind, UdpSocket)>,
     addresses: Vec<SocketAddr>,
+    pages: Pages,
     spin: bool,
     counters: Arc<Counters>,
 }
@@ -194,8 +201,14 @@ impl KernelServer {
     /// An address is not ours, a port is in use or reserved.
     pub fn bind(bindings: &[Binding], spin: bool) -> Result<Self, SetupError> {
         kernel_client::raise_descriptor_limit();
-        let mut server =
-            Self { listeners: Vec::new(), endpoints: Vec::new(), addresses: Vec::new(), spin, counters: Arc::default() };
+        let mut server = Self {
+            listeners: Vec::new(),
+            endpoints: Vec::new(),
+            addresses: Vec::new(),
+            pages: Pages::default(),
+            spin,
+            counters: Arc::default(),
+        };
         for binding in bindings {
             let address = match binding.transport {
                 Transport::Tcp => listen(binding).map(|listener| {
@@ -212,6 +225,13 @@ impl KernelServer {
             server.addresses.push(address.and_then(|address| address).map_err(|error| cannot_bind(binding, &error))?);
         }
         Ok(server)
+    }
+
+    /// The same, with files to be served over HTTP; without them there are none.
+    #[must_use]
+    pub fn with_pages(mut self, pages: Pages) -> Self {
+        self.pages = pages;
+        self
     }
 
     /// The bound addresses, in the order of the bindings.
@@ -253,7 +273,7 @@ struct Serving {
 }
 
 impl Serving {
-    fn new(server: KernelServer) -> io::Result<Self> {
+    fn new(mut server: KernelServer) -> io::Result<Self> {
         let poll = if server.spin { None } else { Some(Poll::new()?) };
         if let Some(poll) = &poll {
             let sockets = server.listeners.iter().map(|(_, socket)| socket.as_raw_fd());
@@ -263,11 +283,12 @@ impl Serving {
             }
         }
         let own_ports = server.endpoints.iter().filter_map(|(_, socket)| Some(socket.local_addr().ok()?.port())).collect();
+        let content = Content::new(std::mem::take(&mut server.pages));
         Ok(Self {
             server,
             own_ports,
             peers: Peers::new(),
-            content: Content::new(),
+            content,
             scratch: vec![0; 65_536].into_boxed_slice(),
             tally: Tally::default(),
             poll,

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use ringway::error::SetupError;
 use ringway::launch::Signals;
 use ringway::link::groups::is_group;
-use ringway::load::kernel_server::{Binding, Counters, KernelServer, Kind};
+use ringway::load::kernel_server::{Binding, Counters, KernelServer, Kind, Pages};
 use ringway::metrics::conditions::Side;
-use ringway::service::catalog::Entry;
+use ringway::service::catalog::{Entry, Name};
 use serde_json::{Value, json};
 
 use crate::cli::args::ServeArgs;
@@ -22,7 +22,8 @@ use crate::cli::output::Output;
 pub(super) fn run(args: &ServeArgs, spin: bool, output: Output) -> Result<(), Failure> {
     let stack = if spin { "kernel-spin" } else { "kernel" };
     let core = check(args, stack)?;
-    let server = KernelServer::bind(&bindings(args)?, spin)?;
+    let pages = pages(args)?;
+    let server = KernelServer::bind(&bindings(args)?, spin)?.with_pages(pages);
     let signals = Signals::take(true)?;
     let counters = server.counters();
     say_ready(args, stack, server.addresses(), core, output);
@@ -64,6 +65,22 @@ fn check(args: &ServeArgs, stack: &str) -> Result<Option<u32>, SetupError> {
             .mend("an address is named with the service: echo@127.0.0.1:7007"));
     }
     engine.single_core(stack)
+}
+
+/// The files of the folder that http serves; over kernel sockets it is one folder.
+fn pages(args: &ServeArgs) -> Result<Pages, SetupError> {
+    let entries = super::entries(args)?;
+    let mut folders: Vec<_> =
+        entries.iter().filter(|entry| entry.service == Name::Http).filter_map(|entry| entry.path.as_ref()).collect();
+    folders.dedup();
+    match folders.as_slice() {
+        [] => Ok(Pages::default()),
+        [folder] => Pages::read(folder),
+        [_, other, ..] => {
+            let why = "kernel sockets serve the files of one folder";
+            Err(SetupError::usage(format!("cannot serve {} too", other.display()), why).mend("--stack ringway"))
+        }
+    }
 }
 
 fn bindings(args: &ServeArgs) -> Result<Vec<Binding>, SetupError> {

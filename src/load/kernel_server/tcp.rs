@@ -9,6 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use super::content::Content;
+use super::pages::Asked;
 use super::{Kind, Tally};
 use crate::load::clock;
 use crate::time::Instant;
@@ -39,6 +40,10 @@ struct Peer {
     /// What was read and could not be written back: while there is any, nothing more is read.
     unsent: Vec<u8>,
     unsent_from: usize,
+    /// The beginning of a head of http whose end has not come.
+    asked: Vec<u8>,
+    /// No more requests of http are answered: ours ends when all has been sent.
+    is_last: bool,
     /// Characters of chargen sent.
     position: u64,
     /// Our direction is closed; since when.
@@ -120,7 +125,18 @@ impl Peers {
             }
         }
         let unsent = if kind == Kind::Daytime { Content::daytime().as_bytes().to_vec() } else { Vec::new() };
-        let peer = Peer { kind, stream, unsent, unsent_from: 0, position: 0, closed: None, end_seen: false, is_ready: false };
+        let peer = Peer {
+            kind,
+            stream,
+            unsent,
+            unsent_from: 0,
+            asked: Vec::new(),
+            is_last: false,
+            position: 0,
+            closed: None,
+            end_seen: false,
+            is_ready: false,
+        };
         self.slots[slot] = Some(peer);
         self.wake(slot, false);
         Ok(())
@@ -196,11 +212,11 @@ impl Peer {
         if !self.flush()? {
             return Ok(Turn::Idle);
         }
-        if self.kind == Kind::Daytime && self.closed.is_none() {
+        if (self.kind == Kind::Daytime || self.is_last) && self.closed.is_none() {
             self.close()?;
         }
         let sent = if self.kind == Kind::Chargen && self.closed.is_none() { self.chargen(content)? } else { Turn::Idle };
-        let read = self.read(scratch, tally)?;
+        let read = self.read(scratch, content, tally)?;
         Ok(match (sent, read) {
             (_, Turn::Over) => Turn::Over,
             (Turn::More, _) | (_, Turn::More) => Turn::More,
@@ -209,7 +225,7 @@ impl Peer {
         })
     }
 
-    fn read(&mut self, scratch: &mut [u8], tally: &mut Tally) -> io::Result<Turn> {
+    fn read(&mut self, scratch: &mut [u8], content: &Content, tally: &mut Tally) -> io::Result<Turn> {
         let mut turn = Turn::Idle;
         for _ in 0..PIECES {
             let n = match self.stream.read(scratch) {
@@ -235,12 +251,42 @@ impl Peer {
                     return Ok(turn);
                 }
             }
+            if self.kind == Kind::Http && !self.is_last {
+                self.http(&scratch[..n], content)?;
+                if !self.unsent.is_empty() {
+                    return Ok(turn);
+                }
+            }
             // A piece that did not fill the buffer was all there was; what comes later is reported anew.
             if n < scratch.len() && !self.end_seen {
                 return Ok(turn);
             }
         }
         Ok(Turn::More)
+    }
+
+    /// Answers the requests that have come whole, with one call.
+    fn http(&mut self, bytes: &[u8], content: &Content) -> io::Result<()> {
+        self.asked.extend_from_slice(bytes);
+        let mut from = 0;
+        let mut answers = std::mem::take(&mut self.unsent);
+        answers.clear();
+        while from < self.asked.len() && !self.is_last {
+            match content.pages.answer(&self.asked[from..], &mut answers) {
+                Asked::Unfinished => break,
+                Asked::Answered(length) => from += length,
+                Asked::Last => (from, self.is_last) = (self.asked.len(), true),
+            }
+        }
+        self.asked.drain(..from);
+        self.unsent_from = self.write(&answers)?;
+        self.unsent = answers;
+        if self.unsent_from < self.unsent.len() {
+            return Ok(());
+        }
+        self.unsent.clear();
+        self.unsent_from = 0;
+        if self.is_last { self.close() } else { Ok(()) }
     }
 
     fn chargen(&mut self, content: &Content) -> io::Result<Turn> {

@@ -111,7 +111,7 @@ fn chargen_runs_on_at_the_readers_pace_until_he_closes() {
         thread::sleep(Duration::from_millis(50));
         let mut text = vec![0; 1 << 20];
         client.read_exact(&mut text).expect("a mebibyte");
-        let content = Content::new();
+        let content = Content::new(Pages::default());
         assert_eq!(text[..100], *content.chargen(0, 100));
         assert_eq!(text[1_000_000..1_000_100], *content.chargen(1_000_000, 100));
         drop(client);
@@ -193,4 +193,28 @@ fn two_snapshots_say_what_happened_between_them() {
     assert_eq!((between.messages, between.bytes), (100, 400));
     assert!(between.cpu_ns > 0 && between.turns > 0 && between.busy_share().is_some_and(|share| share > 0.0 && share <= 1.0));
     assert_eq!(Snapshot::default().busy_share(), None);
+}
+
+#[test]
+fn http_answers_requests_in_pieces_and_several_at_once_and_closes_after_the_last() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("page.txt"), "0123456789").expect("a file");
+    for spin in [false, true] {
+        let binding = Binding { kind: Kind::Http, transport: Transport::Tcp, at: ([127, 0, 0, 1], 0).into(), congestion: None };
+        let server = KernelServer::bind(&[binding], spin).expect("a free port");
+        let server = server.with_pages(Pages::read(folder.path()).expect("pages"));
+        let (at, stop) = (server.addresses()[0], Arc::new(AtomicBool::new(false)));
+        let flag = stop.clone();
+        let thread = thread::spawn(move || server.run(None, &flag));
+        let mut client = stream(at);
+        client.write_all(b"GET /page.txt HTTP/1.1\r\nHo").expect("half a request");
+        thread::sleep(Duration::from_millis(20));
+        client.write_all(b"st: x\r\n\r\nGET /page.txt HTTP/1.1\r\n\r\nGET /x HTTP/1.0\r\n\r\n").expect("two and a half");
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).expect("the server closes");
+        assert_eq!((answers.matches("200 OK").count(), answers.matches("0123456789").count()), (2, 2), "{answers}");
+        assert!(answers.contains("404 Not Found"), "{answers}");
+        stop.store(true, Ordering::Relaxed);
+        thread.join().expect("no panic").expect("no failure");
+    }
 }

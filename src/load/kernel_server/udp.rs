@@ -29,7 +29,7 @@ pub(super) fn serve(
         };
         tally.messages += 1;
         tally.bytes += len as u64;
-        if kind == Kind::Discard {
+        if matches!(kind, Kind::Discard | Kind::Http) {
             continue;
         }
         if !is_safe_to_answer(source, own_ports) {
@@ -44,7 +44,7 @@ pub(super) fn serve(
                 socket.send_to(content.chargen(0, len as usize), source)
             }
             Kind::Daytime => socket.send_to(Content::daytime().as_bytes(), source),
-            Kind::Discard => Ok(0),
+            Kind::Discard | Kind::Http => Ok(0),
         };
         tally.refused += u64::from(sent.is_err());
     }
