@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# What single operations cost: in time, which is the machine's as well, or in instructions, which repeat on any machine.
+# What operations and paths cost: in time, which is the machine's as well, or in instructions, which repeat on any machine; and Ringway beside
+# bare AF_XDP, smoltcp and kernel sockets on a veth pair.
 #
 #   scripts/bench.sh micro [--quick] [FILTER]
 #   scripts/bench.sh memory [--quick] [--json FILE] [ROW...]
 #   scripts/bench.sh --count [--check | --write]
+#   scripts/bench.sh veth [--quick] [--only ROW]... [--strict] [--rounds N] [--out DIR] [--resume] [--smoltcp PATH] [--markdown FILE]
 #
 #   micro     times every operation that has a bench of its own (benches/, by the folders of src/), and prints one table: the
 #             median of one operation in ns, its 95 % confidence interval, the least sample, the target if there is one, and
@@ -24,8 +26,25 @@
 #             reports the difference with others. Fails too when a timer among 4 million costs 5 % more or less than
 #             one among 1,000, with any versions
 #   --write   puts the figures into benches/counts.json, with the versions they were made with
+#
+#   veth      makes two network namespaces joined by a veth pair, runs `ringway bench` in them, and removes them again, whatever
+#             happens. Forty minutes; wants a quiet machine with two cores, and root (sudo is used when there is one)
+#   --quick   short runs, to see that all of it works: four minutes
+#   --only    this row alone, or ROW/LOAD[/STACK] of it; `ringway bench --help` names the rows
+#   --strict  ends with 4 when the machine is too noisy, instead of marking all figures
+#   --out DIR where cells.jsonl, bench.json, bench.html and bench.md go (default: out/bench)
+#   --resume  goes on with what DIR holds of the same commit and machine
+#   --smoltcp the program that serves the same over smoltcp (default: examples/smoltcp_echo.rs, where it is)
+#   --markdown FILE   writes the tables there, too
 
 source "$(dirname "$0")/common.sh"
+
+if [[ ${1-} == veth ]]; then
+    source scripts/veth.sh
+    shift
+    bench_veth "$@"
+    exit
+fi
 
 benches=(xsk wire demux tcp engine metrics)
 committed=benches/counts.json

@@ -67,6 +67,7 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "load tcp --to 10.0.0.2:7 -P 0",
         "load tcp --to 10.0.0.2:7 --churn=nobody",
         "compare --quick",
+        "bench --quick",
         "compare --server-netns a --server-if v --server-address 10.0.0.2 --client-netns b --client-if w --client-address 10.0.0.1/24",
         "cable",
         "cable -i veth0",
@@ -161,6 +162,7 @@ fn help_fits_80_columns_and_has_examples() {
         "serve --help",
         "load --help",
         "compare --help",
+        "bench --help",
         "cable --help",
         "listen --help",
         "show --help",
@@ -224,6 +226,40 @@ fn compare_without_its_namespaces_says_so() {
     let output = ringway(COMPARE);
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("rw-none-s"), "{}", text(&output.stderr));
+}
+
+const BENCH: &str = "bench --server-netns rw-none-s --server-if v0 --server-address 10.0.0.2/24 \
+                     --client-netns rw-none-c --client-if v1 --client-address 10.0.0.1/24";
+
+#[test]
+fn a_dry_run_of_the_benchmarks_prints_what_each_cell_starts_and_needs_nothing() {
+    let program = env!("CARGO_BIN_EXE_ringway");
+    let output = ringway(&format!("{BENCH} --dry-run --only udp-latency/64B --only crr/kernel-client --only mixed"));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    insta::assert_snapshot!(text(&output.stdout).replace(program, "ringway"));
+    let json = ringway(&format!("{BENCH} --dry-run --json"));
+    let plans = text(&json.stdout).lines().filter(|line| line.contains("\"plan\"")).count();
+    assert!(plans > 100 && plans == text(&json.stdout).lines().count(), "{plans}");
+}
+
+#[test]
+fn benchmarks_that_cannot_be_run_say_what_why_and_what_mends_it() {
+    let out = tempfile::tempdir().expect("a folder");
+    std::fs::write(out.path().join("cells.jsonl"), "something else\n").expect("a file");
+    let resumed = format!("{BENCH} --resume --out {}", out.path().display());
+    let cases = [
+        (format!("{BENCH} --only udp-latence"), 2, "--only udp-latency"),
+        (format!("{BENCH} --rounds 0"), 2, "--rounds 5"),
+        (format!("{BENCH} --cores 1"), 2, "--cores 0,1"),
+        (BENCH.to_owned(), 3, "scripts/bench.sh veth"),
+        (resumed, 3, "rw-none-s"),
+    ];
+    for (line, code, word) in cases {
+        let output = ringway(&line);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{line}: {said}");
+        assert!(said.contains(word), "{line}: {said}");
+    }
 }
 
 /// A running `ringway`, killed when the test ends before it.

@@ -15,6 +15,7 @@ use ringway::settings::{self, number};
 use ringway::tcp::congestion::Algorithm;
 
 use super::admission_args::AdmissionArgs;
+use super::bench::args::{self as bench, BenchArgs};
 use super::cable::args::{self as cable, CableArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     /// Compare raw frames, UDP, TCP and the kernel's sockets between two namespaces
     #[command(after_help = AFTER_COMPARE, override_usage = USAGE_COMPARE)]
     Compare(CompareArgs),
+    /// Measure everything against everything between two namespaces: rates, latency, CPU
+    #[command(after_help = bench::AFTER, override_usage = bench::USAGE)]
+    Bench(BenchArgs),
     /// Join two interfaces by a cable with delay, rate, loss and other faults
     #[command(after_help = cable::AFTER)]
     Cable(CableArgs),
@@ -68,7 +72,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare, cable, listen, show or steer
+        /// serve, load, compare, bench, cable, listen, show or steer
         command: Option<String>,
     },
 }

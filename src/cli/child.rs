@@ -1,6 +1,6 @@
 //! A child of a measurement: `serve` or `load` in a namespace, its JSON lines, and its end.
 //!
-//! Started by [`super::compare`]. Whatever happens, a child does not outlive the measurement: it is killed and reaped on
+//! Started by [`super::compare`] and [`super::bench`]. Whatever happens, a child does not outlive the measurement: it is killed and reaped on
 //! drop, and it asks the kernel to end it should the measurement itself be killed ([`DIES_WITH`]). Errors are the child's, or the operator's.
 
 use std::collections::VecDeque;
@@ -86,19 +86,33 @@ impl Running {
     /// Waits for the event of this name; intervals that come before it are kept.
     ///
     /// # Errors
-    /// The child ends or reports an error before, the time is up, or a signal asks the measurement to end.
+    /// As [`Running::wait_until`].
     pub(crate) fn wait_for(&mut self, event: &str, limit: Duration, signals: &Signals) -> Result<Value, Failure> {
+        self.wait_until(&format!("'{event}'"), limit, signals, |value| value["event"] == event)
+    }
+
+    /// Waits for an event that is meant; `what` names it for messages. Intervals that come until then are kept.
+    ///
+    /// # Errors
+    /// The child ends or reports an error before, the time is up, or a signal asks the measurement to end.
+    pub(crate) fn wait_until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        signals: &Signals,
+        is_meant: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         loop {
             check_signals(signals)?;
             match self.events.recv_timeout(Duration::from_millis(5)) {
-                Ok((_, value)) if value["event"] == event => return Ok(value),
+                Ok((_, value)) if is_meant(&value) => return Ok(value),
                 Ok((_, value)) if value["event"] == "error" => return Err(self.refused(&value)),
                 Ok((at, value)) if value["event"] == "interval" => self.intervals.push((at, value)),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    let why = format!("no '{event}' came within {} s", limit.as_secs_f64());
+                    let why = format!("no {what} came within {} s", limit.as_secs_f64());
                     return Err(Failure::run(format!("{} does not go on", self.title), why));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -112,6 +126,24 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// What grows per second between two points in time, from the intervals that came between them: a count and the nanoseconds at which
+    /// it was so; `None` with fewer than two.
+    pub(crate) fn rate_between(
+        &mut self,
+        from: Instant,
+        until: Instant,
+        read: impl Fn(&Value) -> Option<(u64, u64)>,
+    ) -> Option<f64> {
+        while let Ok((at, value)) = self.events.try_recv() {
+            self.intervals.push((at, value));
+        }
+        let mut inside = self.intervals.iter().filter(|(at, _)| (from..=until).contains(at)).filter_map(|(_, value)| read(value));
+        let first = inside.next()?;
+        let last = inside.next_back()?;
+        let ns = last.1.checked_sub(first.1).filter(|&ns| ns > 0)?;
+        Some(last.0.saturating_sub(first.0) as f64 * 1e9 / ns as f64)
     }
 
     /// Share of the turns that found work between two points in time, from the intervals that came between them; `None` with fewer than two.

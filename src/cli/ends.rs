@@ -1,6 +1,6 @@
 //! The two ends of a measurement: a namespace, an interface and an address each, and the cores they run on.
 //!
-//! Parsed by clap for [`super::compare`], and checked by it before anything is started. Errors are the operator's.
+//! Parsed by clap for [`super::compare`] and [`super::bench`], and checked by them before anything is started. Errors are the operator's.
 
 use std::path::Path;
 

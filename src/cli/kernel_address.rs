@@ -1,6 +1,6 @@
 //! Addresses that the kernel owns for the time of a row.
 //!
-//! Held by a run of [`super::compare`]. Ringway's rows need addresses that the kernel does not own, the kernel's rows the same addresses in the kernel's hands. What was
+//! Held by a run of [`super::compare`] or [`super::bench`]. Ringway's rows need addresses that the kernel does not own, the kernel's rows the same addresses in the kernel's hands. What was
 //! added is taken away on drop, so also after a failure or a signal. An address that stands there already was not ours to add.
 
 use std::io;

@@ -215,8 +215,8 @@ half-close to the end of the peer's stream. CPU per message is the time of the t
 thread that is one over the rate, so the share of turns that found work stands beside it. The marks on the curves are p50, p90, p99 \
 and p99.9.</p>\n</section>\n";
 
-/// Colours by Okabe and Ito, which colour-blind readers can tell apart.
-const STYLE: &str = "
+/// The style sheet of every page. Colours by Okabe and Ito, which colour-blind readers can tell apart.
+pub const STYLE: &str = "
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--faint:#eef1f4;--tcp:#0072b2;--udp:#c24e00;--raw:#767d85;--warn:#b3261e}
 @media (prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e9ec;--soft:#9aa4ae;--line:#39414a;--faint:#22272c;--tcp:#56b4e9;--udp:#f0a030;--raw:#98a1aa;--warn:#ff8a80}}
 *{box-sizing:border-box}

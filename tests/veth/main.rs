@@ -5,6 +5,7 @@
 //! Every test ends with [`server::Server::stop`], which asserts that no frame and no connection was left behind.
 
 mod admission;
+mod bench;
 mod bulk;
 mod cable;
 mod claims;
