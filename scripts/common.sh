@@ -96,13 +96,18 @@ rust_wanted() {
     sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml
 }
 
+# The commit, with a word where the tree has changes.
+commit() {
+    local hash
+    hash=$(git rev-parse --short HEAD 2>/dev/null) || { echo unknown; return; }
+    [[ -z $(git status --porcelain --untracked-files=no 2>/dev/null) ]] || hash+='-changed'
+    echo "$hash"
+}
+
 # conditions: what a figure depends on beside the code. After need_rust.
 conditions() {
-    local commit
-    commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
-    [[ -z $(git status --porcelain --untracked-files=no 2>/dev/null) ]] || commit+=' and changes'
     echo "cpu: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, load before $(cut -d' ' -f1 /proc/loadavg)"
-    echo "kernel: $(uname -r); rustc: $(rustc --version | cut -d' ' -f2); commit: $commit"
+    echo "kernel: $(uname -r); rustc: $(rustc --version | cut -d' ' -f2); commit: $(commit)"
     echo "huge pages: $(cat /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo none)"
 }
 

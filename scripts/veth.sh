@@ -12,14 +12,6 @@ remove_namespaces() {
     end_namespaces "$server_netns" "$client_netns"
 }
 
-# What was built, with a word where the tree has changes.
-commit() {
-    local hash
-    hash=$(git rev-parse --short HEAD 2>/dev/null) || { echo unknown; return; }
-    [[ -z $(git status --porcelain --untracked-files=no 2>/dev/null) ]] || hash+='-changed'
-    echo "$hash"
-}
-
 # bench_veth ARGUMENT...: those of `ringway bench`; --out and --smoltcp have defaults.
 bench_veth() {
     local out=out/bench smoltcp='' arguments=() code=0 target netns
