@@ -80,6 +80,10 @@ impl Tcb {
 
     /// What the next segment is, for [`Tcb::transmit`]: in between, room for it can be found. `None` as in [`Tcb::poll_transmit`].
     pub fn next_transmit(&mut self, config: &Config, now: Instant) -> Option<Next> {
+        if self.has_nothing_due() {
+            debug_assert_eq!(self.due(now), Due::Nothing);
+            return None;
+        }
         let mut due = self.due(now);
         if due != Due::Nothing && now >= self.path_mtu.raise_at {
             due = self.due_with_larger(now, due);
@@ -106,6 +110,18 @@ impl Tcb {
             Kind::Syn => self.transmit_syn(config, now),
             Kind::Keepalive => self.transmit_keepalive(now),
         }
+    }
+
+    /// True when nothing can be due, as nearly always after an answer has left: all that was given has been sent, nothing of it is lost, and
+    /// nobody waits for an acknowledgment. False says nothing.
+    #[inline]
+    fn has_nothing_due(&self) -> bool {
+        let asked = self.ack_now | self.probe | self.keepalive.probe | self.fin_queued | self.recovery.tail.due;
+        !asked
+            && self.state() == State::Established
+            && self.snd.outstanding() == self.queue.len()
+            && self.flight.lost() == 0
+            && (self.timers.send != Instant::NEVER || self.queue.len() == 0)
     }
 
     fn due(&self, now: Instant) -> Due {

@@ -71,7 +71,9 @@ impl Ring {
         let start = (self.head as usize + offset) & (block.len() - 1);
         let front = bytes.len().min(block.len() - start);
         block[start..start + front].copy_from_slice(&bytes[..front]);
-        block[..bytes.len() - front].copy_from_slice(&bytes[front..]);
+        if front < bytes.len() {
+            block[..bytes.len() - front].copy_from_slice(&bytes[front..]);
+        }
     }
 
     /// `len` bytes from an offset, in two parts where they wrap; what lies beyond the capacity is left out.

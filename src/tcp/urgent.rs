@@ -51,6 +51,10 @@ impl Tcb {
 
     /// The flag and the field of a segment.
     pub(super) fn urgent_field(&mut self, seq: SeqNum) -> (Flags, u16) {
+        if self.urgent.send.is_none() {
+            // As nearly always.
+            return (Flags::NONE, 0);
+        }
         self.urgent.send = self.urgent.send.filter(|mark| mark.after(self.snd.una));
         match self.urgent.send {
             //= rfc9293#3.8.5

@@ -14,6 +14,8 @@ mod time_wait;
 use super::config::Config;
 use super::event::{Arrival, Disposition, Events};
 use super::pool::BufferPool;
+#[cfg(test)]
+use super::recovery::slowly;
 use super::state::State;
 use super::tcb::Tcb;
 use crate::device::Drop;
@@ -53,7 +55,7 @@ impl Tcb {
         self.state() == State::Established && fast_path::applies(self, segment, now)
     }
 
-    /// [`Tcb::on_segment`] in ESTABLISHED without the fast path.
+    /// [`Tcb::on_segment`] in ESTABLISHED without the fast path, nor that of an acknowledgment.
     pub(super) fn on_segment_slowly(
         &mut self,
         config: &Config,
@@ -61,7 +63,7 @@ impl Tcb {
         segment: &Segment<'_>,
         pool: &mut BufferPool,
     ) -> Arrival {
-        let arrival = synchronized::arrives(self, config, now, segment, pool);
+        let arrival = slowly::run(|| synchronized::arrives(self, config, now, segment, pool));
         if self.autotune_due() {
             self.autotune(config, now, segment, arrival.payload.len() as u32, pool);
         }

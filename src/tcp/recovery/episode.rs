@@ -35,15 +35,7 @@ impl Tcb {
         }
         self.recovery.limited = 0;
         match self.recovery.phase {
-            Phase::Open => {
-                self.recovery.duplicates = 0;
-                self.recovery.left = 0;
-                if self.snd.una.after(self.recovery.point) {
-                    // Half the number space later it would seem to lie ahead.
-                    self.recovery.point = self.snd.una - 1;
-                    self.recovery.lost_to = self.recovery.point;
-                }
-            }
+            Phase::Open => self.recovery.went_on(self.snd.una),
             _ if self.snd.una.at_or_after(self.recovery.point) => self.end_episode(now, delivered),
             Phase::Fast if !self.offers.sack => self.partial_ack(moved.bytes, pool),
             _ => {}

@@ -5,16 +5,18 @@
 //! retransmission touches a part of it. How many bytes are reported received and how many are given up as lost is kept as they change, so that
 //! the bytes in the network are known at any time.
 //!
-//! The list comes from the core's pool when the first byte is sent and goes back when the last is acknowledged. It holds at most
-//! [`crate::limits::FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are joined, always to the worse for us: what is reported
-//! only in part counts as not reported. Blocks cut a record only where a segment began, so that a peer cannot grind it to dust. Called by
-//! the recovery and output code. A record and its marks are in `record`, where records begin and end in `grid`. Nothing panics.
+//! The first record lies in the TCB; with a second one they move to a list of the core's pool, which goes back when the last byte is acknowledged. It
+//! holds at most [`crate::limits::FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are joined, always to the worse for us: what is
+//! reported only in part counts as not reported. Blocks cut a record only where a segment began, so that a peer cannot grind it to dust. Called by
+//! the recovery and output code. A record and its marks are in `record`, where records are kept in `list`, where they begin and end in `grid`. Nothing
+//! panics.
 
 mod grid;
+mod list;
 mod record;
 
-use std::collections::VecDeque;
-
+use self::list::List;
+pub(in crate::tcp) use self::list::Records;
 use self::record::Marks;
 pub(in crate::tcp) use self::record::Record;
 
@@ -26,15 +28,11 @@ use crate::tcp::rate::Stamp;
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
 
-/// The list of a connection, as the pool keeps it.
-pub(in crate::tcp) type Records = VecDeque<Record>;
-
 /// What is in flight.
 #[derive(Debug)]
 #[cfg_attr(test, derive(PartialEq, Eq))]
 pub(in crate::tcp) struct Flight {
-    /// Behind a pointer, so that an idle connection holds no more than that.
-    records: Option<Box<Records>>,
+    records: List,
     /// Where the first record begins: SND.UNA, once data flows.
     start: SeqNum,
     /// Bytes reported received by SACK.
@@ -50,7 +48,7 @@ pub(in crate::tcp) struct Flight {
 impl Flight {
     /// Nothing in flight; the first byte will be `start`.
     pub(in crate::tcp) const fn new(start: SeqNum) -> Self {
-        Self { records: None, start, sacked: 0, lost: 0, lost_from: start, joined: false }
+        Self { records: List::None, start, sacked: 0, lost: 0, lost_from: start, joined: false }
     }
 
     /// Bytes reported received beyond SND.UNA.
@@ -73,16 +71,19 @@ impl Flight {
         self.len() == 0
     }
 
+    #[inline]
     fn len(&self) -> usize {
-        self.records.as_ref().map_or(0, |records| records.len())
+        self.records.len()
     }
 
+    #[inline]
     fn at(&self, index: usize) -> Option<&Record> {
-        self.records.as_ref()?.get(index)
+        self.records.get(index)
     }
 
+    #[inline]
     fn at_mut(&mut self, index: usize) -> Option<&mut Record> {
-        self.records.as_mut()?.get_mut(index)
+        self.records.get_mut(index)
     }
 
     /// Where a record begins.
@@ -92,11 +93,15 @@ impl Flight {
 
     /// The index of the record that holds `seq`; the number of records when none does.
     fn index_of(&self, seq: SeqNum) -> usize {
-        self.records.as_ref().map_or(0, |records| records.partition_point(|record| record.end.at_or_before(seq)))
+        self.records.index_of(seq)
     }
 
     /// A segment is sent for the first time, up to `end`.
     pub(in crate::tcp) fn sent(&mut self, end: SeqNum, stamp: Stamp, now: Instant, pool: &mut BufferPool) {
+        if matches!(self.records, List::None) {
+            self.records = List::One(Record::new(end - self.start, end, stamp, now));
+            return;
+        }
         let begin = self.start_of(self.len());
         let len = end - begin;
         if let Some(index) = self.len().checked_sub(1) {
@@ -111,8 +116,8 @@ impl Flight {
             }
         }
         self.make_room(1, pool);
-        if let Some(records) = &mut self.records {
-            records.push_back(Record { sent: now, stamp, end, unit: u16::try_from(len).unwrap_or(0), marks: Marks::NONE });
+        if let Some(records) = self.records.many() {
+            records.push_back(Record::new(len, end, stamp, now));
         }
     }
 
@@ -129,9 +134,8 @@ impl Flight {
             self.uncount(marks, len);
             counted = counted.with(Marks(marks.0 & Marks::COUNTED.0));
         }
-        let again =
-            Record { sent: now, stamp, end, unit: u16::try_from(end - begin).unwrap_or(0), marks: Marks::AGAIN.with(counted) };
-        if let Some(records) = &mut self.records {
+        let again = Record { marks: Marks::AGAIN.with(counted), ..Record::new(end - begin, end, stamp, now) };
+        if let Some(records) = self.records.many() {
             records.drain(first + 1..last);
         }
         if let Some(record) = self.at_mut(first) {
@@ -143,6 +147,18 @@ impl Flight {
 
     /// Everything before `ack` is acknowledged. `delivered` is told of each stretch that had not been reported before.
     pub(in crate::tcp) fn acknowledge(&mut self, ack: SeqNum, pool: &mut BufferPool, mut delivered: impl FnMut(&Record, u32)) {
+        if let List::One(record) = self.records
+            && record.end == ack
+        {
+            // As of nearly every request and every answer.
+            if !record.marks.has(Marks::COUNTED) {
+                delivered(&record, ack - self.start);
+            }
+            self.start = ack;
+            self.lost_from = ack;
+            self.release(pool);
+            return;
+        }
         if ack.after(self.start) && self.segment_from(ack) != ack {
             // A part of a segment: those behind it begin where they began.
             self.make_room(2, pool);
@@ -159,10 +175,8 @@ impl Flight {
                 delivered(&part, bytes);
             }
             self.start = part.end;
-            if part.end == record.end
-                && let Some(records) = &mut self.records
-            {
-                records.pop_front();
+            if part.end == record.end {
+                self.records.pop_front();
             }
         }
         self.start = self.start.latest(ack);
@@ -211,8 +225,7 @@ impl Flight {
     pub(in crate::tcp) fn judge(&mut self, mut judge: impl FnMut(&Record) -> Judgement) -> Loss {
         let mut loss = Loss::default();
         let mut begin = self.start;
-        let Some(records) = &mut self.records else { return loss };
-        for record in records.iter_mut() {
+        for record in self.records.iter_mut() {
             let (first, len) = (begin, record.end - begin);
             begin = record.end;
             let judgement = judge(record);
@@ -252,7 +265,7 @@ impl Flight {
 
     /// Nothing was lost after all.
     pub(in crate::tcp) fn nothing_is_lost(&mut self) {
-        for record in self.records.iter_mut().flat_map(|records| records.iter_mut()) {
+        for record in self.records.iter_mut() {
             record.marks = record.marks.without(Marks::LOST);
         }
         self.lost = 0;
@@ -260,7 +273,7 @@ impl Flight {
 
     /// The peer may have thrown away what it reported. True when it had reported something.
     pub(in crate::tcp) fn forget_reports(&mut self) -> bool {
-        for record in self.records.iter_mut().flat_map(|records| records.iter_mut()) {
+        for record in self.records.iter_mut() {
             record.marks = record.marks.without(Marks::SACKED);
         }
         std::mem::take(&mut self.sacked) > 0
@@ -283,6 +296,15 @@ impl Flight {
         }
     }
 
+    /// The only record, if it ends at `ack`, left once and is believed to be under way.
+    #[inline]
+    pub(in crate::tcp) fn only_record(&self, ack: SeqNum) -> Option<Record> {
+        match self.records {
+            List::One(record) if record.end == ack && record.marks == Marks::NONE && !self.joined => Some(record),
+            _ => None,
+        }
+    }
+
     /// The first record, as it is.
     pub(in crate::tcp) fn first(&self) -> Option<&Record> {
         self.at(0)
@@ -296,7 +318,7 @@ impl Flight {
         let first = self.index_of(self.lost_from);
         let begin = self.start_of(first);
         let mut end = begin;
-        for record in self.records.as_ref()?.range(first..).take_while(|record| record.marks.has(Marks::LOST)) {
+        for record in self.records.iter_from(first).take_while(|record| record.marks.has(Marks::LOST)) {
             end = record.end;
             if end - begin >= most {
                 break;
@@ -326,7 +348,7 @@ impl Flight {
 
     /// Gives the memory back; nothing is in flight any more.
     pub(in crate::tcp) fn release(&mut self, pool: &mut BufferPool) {
-        if let Some(records) = self.records.take() {
+        if let List::Many(records) = std::mem::take(&mut self.records) {
             pool.give_records(records);
         }
         self.sacked = 0;
@@ -339,8 +361,7 @@ impl Flight {
             return;
         }
         let from = self.index_of(self.lost_from);
-        let mut records = self.records.iter().flat_map(|records| records.range(from..));
-        if let Some(passed) = records.position(|record| record.marks.has(Marks::LOST)) {
+        if let Some(passed) = self.records.iter_from(from).position(|record| record.marks.has(Marks::LOST)) {
             self.lost_from = self.start_of(from + passed);
         }
     }
@@ -402,12 +423,16 @@ const STRETCH: u32 = 64 * 1024;
 #[cfg(test)]
 impl Clone for Flight {
     fn clone(&self) -> Self {
-        let copy = |records: &Records| {
-            let mut copy = Records::with_capacity(records.capacity());
-            copy.extend(records);
-            Box::new(copy)
+        let records = match &self.records {
+            List::None => List::None,
+            List::One(record) => List::One(*record),
+            List::Many(records) => {
+                let mut copy = Records::with_capacity(records.capacity());
+                copy.extend(records.iter());
+                List::Many(Box::new(copy))
+            }
         };
-        Self { records: self.records.as_deref().map(copy), ..*self }
+        Self { records, ..*self }
     }
 }
 
@@ -417,7 +442,7 @@ impl Flight {
     pub(in crate::tcp) fn check(&self, una: SeqNum, nxt: SeqNum) {
         assert_eq!(self.start, una);
         assert_eq!(self.start_of(self.len()), nxt, "{self:?}");
-        assert_eq!(self.records.is_none(), una == nxt);
+        assert_eq!(matches!(self.records, List::None), una == nxt);
         for index in 0..self.len() {
             let Some(record) = self.at(index) else { continue };
             assert!(self.start_of(index).before(record.end), "an empty record");

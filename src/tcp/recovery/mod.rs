@@ -111,6 +111,19 @@ impl Recovery {
         }
     }
 
+    /// SND.UNA has moved to `una` while no recovery goes on.
+    #[inline]
+    fn went_on(&mut self, una: SeqNum) {
+        self.limited = 0;
+        self.duplicates = 0;
+        self.left = 0;
+        if una.after(self.point) {
+            // Half the number space later it would seem to lie ahead.
+            self.point = una - 1;
+            self.lost_to = self.point;
+        }
+    }
+
     /// True when something has arrived beyond what is missing, and no loss is concluded from it yet.
     pub(super) const fn is_limited(&self, sacked: u32) -> bool {
         matches!(self.phase, Phase::Open) && (sacked > 0 || self.left > 0)
@@ -238,6 +251,10 @@ impl Tcb {
 
     /// An acceptable acknowledgment: the scoreboard, the round-trip time, losses, congestion control. SND.UNA has moved already, if it moves.
     pub(super) fn take_ack(&mut self, config: &Config, now: Instant, segment: &Segment<'_>, pool: &mut BufferPool, moved: Moved) {
+        if let Some(record) = self.only_record(segment, moved) {
+            self.take_whole_ack(config, now, pool, moved, &record);
+            return;
+        }
         let echo = segment.options.timestamps.filter(|_| self.timestamps.ok).map(|(_, echo)| echo);
         let has_sack = self.offers.sack && segment.options.sack_count > 0;
         let reported = if has_sack { Reported::of(segment, &self.snd) } else { Reported::default() };
@@ -283,6 +300,65 @@ impl Tcb {
             self.count_down(delivered, moved.advanced && lost == 0);
         }
         self.note_application_limit();
+    }
+
+    /// What an acknowledgment ends, if that is one record which left once, and nothing else is told, doubted or repaired: as between nearly every
+    /// request and its answer. It is all that is in flight.
+    #[inline]
+    fn only_record(&self, segment: &Segment<'_>, moved: Moved) -> Option<Record> {
+        #[cfg(test)]
+        if slowly::is_asked() {
+            return None;
+        }
+        let recovery = &self.recovery;
+        let plain = moved.advanced
+            && segment.options.sack_count == 0
+            && recovery.phase == Phase::Open
+            && recovery.forward == Forward::No
+            && recovery.tail.is_quiet()
+            && !self.ecn.is_echo(segment.flags);
+        if plain { self.flight.only_record(self.snd.una) } else { None }
+    }
+
+    /// What [`Tcb::take_ack`] comes to when [`Tcb::only_record`] finds one; it leaves out what has been answered.
+    #[inline]
+    fn take_whole_ack(&mut self, config: &Config, now: Instant, pool: &mut BufferPool, moved: Moved, record: &Record) {
+        let Self { flight, rate, recovery, snd, .. } = self;
+        let mut newest = Newest::default();
+        flight.acknowledge(snd.una, pool, |_, bytes| rate.deliver(bytes, &record.stamp, record.sent, now));
+        recovery.rack.delivered(record, false, now, &mut newest);
+        recovery.rack.delivered_all(newest, now);
+        recovery.rack.acknowledged(snd.una);
+        self.note_reordering();
+        let rtt_ns = now.ns_since(record.sent);
+        self.measured(config, now, rtt_ns, moved.in_flight);
+        let (delivered, rate) = self.rate.finish(self.recovery.rack.least_rtt_ns());
+        self.recovery.went_on(self.snd.una);
+        if self.offers.sack {
+            self.timers.reordering = Instant::NEVER;
+        }
+        self.congestion.on_ack(&Acked {
+            bytes: moved.bytes,
+            delivered,
+            in_flight: moved.in_flight,
+            pipe: 0,
+            now,
+            srtt_ns: self.rtt.srtt_ns(),
+            rtt_ns: Some(rtt_ns),
+            rate,
+            recovering: false,
+            lost: std::mem::take(&mut self.recovery.lost),
+        });
+        self.note_application_limit();
+    }
+
+    /// Says once that something has arrived out of order.
+    #[inline]
+    fn note_reordering(&mut self) {
+        if self.recovery.rack.reordering && !self.recovery.seen {
+            self.recovery.seen = true;
+            self.noted.note(Happening::ReorderingSeen);
+        }
     }
 
     /// PRR takes note of what was delivered; `safe` when SND.UNA moved and no loss was found.
@@ -352,10 +428,7 @@ impl Tcb {
             flight.report(block.left, block.right, pool, &mut take);
         }
         recovery.rack.delivered_all(delivered.newest, now);
-        if recovery.rack.reordering && !recovery.seen {
-            recovery.seen = true;
-            self.noted.note(Happening::ReorderingSeen);
-        }
+        self.note_reordering();
         delivered
     }
 
@@ -391,7 +464,8 @@ impl Tcb {
         self.recovery.rack.sample(ns, now);
         //= rfc7323#G
         //# ExpectedSamples = ceiling(FlightSize / (SMSS * 2))
-        self.rtt.sample(ns, in_flight.div_ceil(2 * self.payload_max()));
+        let two = 2 * self.payload_max();
+        self.rtt.sample(ns, if in_flight <= two { 1 } else { in_flight.div_ceil(two) });
         self.rto = Rto::from_rtt(&self.rtt, config);
         //= rfc6298#5
         //# Note that after retransmitting, once a new RTT measurement is obtained (which can only happen when new data has been
@@ -426,10 +500,12 @@ impl Tcb {
         //= rfc3042#2
         //# The congestion window (cwnd) MUST NOT be changed when these new segments are transmitted.
         // What an ACK makes room for that moves SND.UNA is no limited transmit, although it reports something beyond a gap as well.
-        let beyond = (self.snd.outstanding() + bytes).saturating_sub(self.congestion.window()).min(bytes);
-        if beyond > 0 && self.recovery.is_limited(self.flight.sacked()) {
-            self.recovery.limited = self.recovery.limited.saturating_add(beyond);
-            self.noted.note(Happening::LimitedTransmit);
+        if self.recovery.is_limited(self.flight.sacked()) {
+            let beyond = (self.snd.outstanding() + bytes).saturating_sub(self.congestion.window()).min(bytes);
+            if beyond > 0 {
+                self.recovery.limited = self.recovery.limited.saturating_add(beyond);
+                self.noted.note(Happening::LimitedTransmit);
+            }
         }
     }
 
@@ -460,5 +536,27 @@ impl Tcb {
         if synchronized {
             self.flight.check(self.snd.una, self.snd.nxt);
         }
+    }
+}
+
+/// For the test that holds every way through an acknowledgment equal to the longest one.
+#[cfg(test)]
+pub(super) mod slowly {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ASKED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn is_asked() -> bool {
+        ASKED.get()
+    }
+
+    /// Runs with every acknowledgment taken the long way.
+    pub(in crate::tcp) fn run<T>(what: impl FnOnce() -> T) -> T {
+        ASKED.set(true);
+        let result = what();
+        ASKED.set(false);
+        result
     }
 }

@@ -25,6 +25,12 @@ pub(in crate::tcp) struct Tail {
 }
 
 impl Tail {
+    /// True when no probe is due or under way.
+    #[inline]
+    pub(super) const fn is_quiet(&self) -> bool {
+        self.end.is_none() && !self.due
+    }
+
     /// A round-trip time was measured.
     pub(super) const fn sampled(&mut self) {
         self.unsampled = false;

@@ -27,7 +27,7 @@ impl Flight {
         if let Some(record) = self.at_mut(before) {
             record.end = right.end;
         }
-        if let Some(records) = &mut self.records {
+        if let Some(records) = self.records.many() {
             records.remove(index);
         }
     }
@@ -43,7 +43,7 @@ impl Flight {
             let Some(next) = self.at(index) else { break };
             joined = joined.joined(joined.end - begin, next);
         }
-        if let Some(records) = &mut self.records
+        if let Some(records) = self.records.many()
             && last <= records.len()
             && first < last
         {
@@ -84,7 +84,7 @@ impl Flight {
     pub(super) fn cut(&mut self, seq: SeqNum) {
         let index = self.index_of(seq);
         let first = self.start_of(index);
-        let (Some(record), Some(records)) = (self.at(index).copied(), &mut self.records) else { return };
+        let (Some(record), Some(records)) = (self.at(index).copied(), self.records.many()) else { return };
         if !seq.after(first) {
             return;
         }
@@ -102,10 +102,8 @@ impl Flight {
 
     /// Makes sure of room for `more` records, four at most.
     pub(super) fn make_room(&mut self, more: usize, pool: &mut BufferPool) {
-        let Some(records) = &mut self.records else {
-            self.records = Some(pool.take_records(1).unwrap_or_default());
-            return;
-        };
+        self.records.spread(pool);
+        let Some(records) = self.records.many() else { return };
         let room = records.capacity().min(FLIGHT_RECORDS);
         if records.len() + more <= room {
             return;
@@ -122,7 +120,7 @@ impl Flight {
 
     /// Joins the records in pairs.
     pub(super) fn halve(&mut self) {
-        let Some(records) = &mut self.records else { return };
+        let Some(records) = self.records.many() else { return };
         let mut begin = self.start;
         let mut kept = 0;
         for index in (0..records.len()).step_by(2) {

@@ -52,6 +52,12 @@ impl Marks {
 }
 
 impl Record {
+    /// A segment of `len` bytes up to `end` that leaves now.
+    #[inline]
+    pub(super) fn new(len: u32, end: SeqNum, stamp: Stamp, now: Instant) -> Self {
+        Self { sent: now, stamp, end, unit: u16::try_from(len).unwrap_or(0), marks: Marks::NONE }
+    }
+
     /// Sent more than once.
     pub(in crate::tcp::recovery) const fn is_again(&self) -> bool {
         self.marks.has(Marks::AGAIN)
