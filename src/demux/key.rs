@@ -112,6 +112,19 @@ impl FlowKey {
         SocketAddr::new(self.remote.ip(), self.remote_port)
     }
 
+    /// What tells a key of IPv4 from others, in the order of [`FlowKey::octets`]: its addresses take four bytes each. `None` unless both are of IPv4.
+    #[inline]
+    pub(super) fn v4_octets(&self) -> Option<[u8; 16]> {
+        let (local, remote) = (self.local.v4()?, self.remote.v4()?);
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&local.octets());
+        bytes[4..8].copy_from_slice(&remote.octets());
+        bytes[8..10].copy_from_slice(&self.local_port.to_ne_bytes());
+        bytes[10..12].copy_from_slice(&self.remote_port.to_ne_bytes());
+        bytes[12..14].copy_from_slice(&self.link.interface.to_ne_bytes());
+        Some(bytes)
+    }
+
     /// The 38 bytes that are hashed, and two of zero.
     pub fn octets(&self) -> [u8; 40] {
         let mut bytes = [0; 40];

@@ -127,11 +127,11 @@ impl<D: Device> Context for Core<D> {
     }
 
     fn send(&mut self, connection: Connection, bytes: &[u8]) -> usize {
-        let Self { flows, pool, config, .. } = self;
-        let Some(flow) = flows.find_mut(connection.into()).filter(|flow| flow.alive()) else { return 0 };
-        let taken = flow.tcb.send(&config.tcp, bytes, pool);
-        self.touch(connection.into());
-        taken
+        let Self { flows, pool, config, ready, .. } = self;
+        let id = connection.into();
+        let Some(flow) = flows.find_mut(id).filter(|flow| flow.alive()) else { return 0 };
+        flow.touch(id, ready);
+        flow.tcb.send(&config.tcp, bytes, pool)
     }
 
     fn send_urgent(&mut self, connection: Connection, bytes: &[u8]) -> usize {

@@ -394,18 +394,19 @@ impl<D: Device> Core<D> {
             return Ok(self.recent);
         }
         let hash = self.hash.of(key);
-        let found = self.find_hashed(key, hash).ok_or(hash)?;
-        self.recent = found;
-        Ok(found)
+        let Self { directory, flows, recent, .. } = self;
+        let mut found = None;
+        directory.find(hash, |slot| {
+            found = flows.recall(slot, key);
+            found.is_some()
+        });
+        *recent = found.ok_or(hash)?;
+        Ok(*recent)
     }
 
     /// The flow of a key, if there is one.
     pub(super) fn find_flow(&self, key: &FlowKey) -> Option<SlotId> {
-        self.find_hashed(key, self.hash.of(key))
-    }
-
-    fn find_hashed(&self, key: &FlowKey, hash: u64) -> Option<SlotId> {
-        let slot = self.directory.find(hash, |slot| self.flows.is_key(slot, key))?;
+        let slot = self.directory.find(self.hash.of(key), |slot| self.flows.is_key(slot, key))?;
         self.flows.id_at(slot)
     }
 
@@ -533,13 +534,10 @@ impl<D: Device> Core<D> {
     }
 
     /// Has the output step look at a flow: after every event that may have changed what it sends or when it wakes.
+    #[inline]
     pub(super) fn touch(&mut self, id: SlotId) {
         if let Some(flow) = self.flows.find_mut(id) {
-            flow.stirred = true;
-            if !flow.queued {
-                flow.queued = true;
-                self.ready.push_back(id);
-            }
+            flow.touch(id, &mut self.ready);
         }
     }
 

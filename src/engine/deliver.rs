@@ -17,6 +17,12 @@ impl<D: Device, S: Service> Engine<D, S> {
             if !payload.is_empty() {
                 self.offer_payload(id, payload);
             }
+            if let Some(flow) = self.core.flows.find_mut(id)
+                && !flow.has_end_to_tell()
+            {
+                flow.tcb.delivered(&mut self.core.pool);
+                return;
+            }
             self.tell_ends(id);
         } else {
             self.deliver_events(id, events, payload);
@@ -170,13 +176,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     //# local application MUST be informed whether it closed normally or was aborted (MUST-12).
     /// The end of the peer's stream once all was read, and the end of the connection after that.
     fn tell_ends(&mut self, id: SlotId) {
-        let Some(flow) = self.core.flows.find_mut(id) else { return };
-        if !flow.alive() || flow.tcb.unread_len() > 0 {
-            return;
-        }
-        if !flow.tcb.peer_closed() && !flow.told.closing {
-            return;
-        }
+        let Some(flow) = self.core.flows.find_mut(id).filter(|flow| flow.has_end_to_tell()) else { return };
         if flow.tcb.peer_closed() && !flow.told.peer_closed {
             flow.told.peer_closed = true;
             self.service.peer_closed(&mut self.core, id.into());

@@ -130,7 +130,9 @@ pub(super) fn tcp_segment<F: Frame>(
     let segment = &mut frame.bytes_mut()[at..];
     let (first, second) = segment[header_len..].split_at_mut(payload[0].len());
     first.copy_from_slice(payload[0]);
-    second.copy_from_slice(payload[1]);
+    if !second.is_empty() {
+        second.copy_from_slice(payload[1]);
+    }
     let pseudo = PseudoHeader { source: key.local, target: key.remote, protocol: ipv4::PROTOCOL_TCP };
     tcp::emit(segment, header, payload_len, &pseudo) == header_len
 }

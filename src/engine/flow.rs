@@ -2,6 +2,7 @@
 //!
 //! Made by the TCP path and by connect, kept in the core's table. Values only.
 
+use std::collections::VecDeque;
 use std::mem::offset_of;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use super::core::Lane;
 use super::looks::QUIET_NS;
 use super::wheel;
-use crate::demux::{Address, FlowKey, Link};
+use crate::demux::{Address, FlowKey, Link, SlotId};
 use crate::service::ListenerId;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::{Config, State, Tcb};
@@ -95,6 +96,17 @@ pub(super) enum Hop {
         /// How long that is believed without asking the cache.
         until: Instant,
     },
+}
+
+impl Hop {
+    /// The Ethernet address, if it is known without asking anybody.
+    #[inline]
+    pub(super) fn known(self, now: Instant) -> Option<Mac> {
+        match self {
+            Self::Fixed(mac) => Some(mac),
+            Self::Routed { mac, until } => mac.filter(|_| now < until),
+        }
+    }
 }
 
 /// How long a flow believes its neighbour's address without asking the cache.
@@ -187,5 +199,21 @@ impl Flow {
     /// True while the service may still use the connection.
     pub(super) fn alive(&self) -> bool {
         !self.told.ended
+    }
+
+    /// True when the service has read everything, and may have to hear that the peer sends no more, or that the connection is over.
+    #[inline]
+    pub(super) fn has_end_to_tell(&self) -> bool {
+        (self.tcb.peer_closed() || self.told.closing) && self.alive() && self.tcb.unread_len() == 0
+    }
+
+    /// Has the output step look at it, by its id: after every event that may have changed what it sends or when it wakes.
+    #[inline]
+    pub(super) fn touch(&mut self, id: SlotId, ready: &mut VecDeque<SlotId>) {
+        self.stirred = true;
+        if !self.queued {
+            self.queued = true;
+            ready.push_back(id);
+        }
     }
 }

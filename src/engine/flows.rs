@@ -250,6 +250,20 @@ impl Flows {
         (self.spare_least, self.spare_counted) = (self.spare.len(), now);
     }
 
+    /// The id of the flow in a slot, if it has the key; where it lies is remembered for what follows.
+    #[inline]
+    pub(super) fn recall(&mut self, slot: u32, key: &FlowKey) -> Option<SlotId> {
+        let (id, form) = self.slots.at(slot)?;
+        match form {
+            &Form::Whole(at) => {
+                self.whole.at(at).filter(|flow| flow.key == *key)?;
+                (self.recent, self.recent_at) = (id, at);
+                Some(id)
+            }
+            Form::Resting(_) => self.keys.is_key(slot, key).then_some(id),
+        }
+    }
+
     /// True when a flow has the key.
     #[inline]
     pub(super) fn is_key(&self, slot: u32, key: &FlowKey) -> bool {

@@ -69,7 +69,7 @@ impl<D: Device> Core<D> {
         for _ in 0..limits::SEGMENTS_PER_TURN {
             let Some(flow) = self.flows.find_mut(id) else { return Stopped::Quiet };
             let Some(next) = flow.tcb.next_transmit(&self.config.tcp, self.now) else { return Stopped::Quiet };
-            let at = flow.lane;
+            let (at, target) = (flow.lane, flow.hop.known(self.now));
             // Room and frame first: once the TCB has handed out a segment it counts as sent.
             let port = &mut self.ports[at.port()];
             if next.payload_len() > port.one_segment {
@@ -86,11 +86,17 @@ impl<D: Device> Core<D> {
                 }
             }
             let Some(frame) = device.allocate() else { return Stopped::Again };
-            let target = self.flow_target(id, at);
+            let target = match target {
+                Some(_) => target,
+                None => self.look_up_target(id, at),
+            };
             match self.build_segment(id, at, frame, next, target) {
                 Ok(frame) => {
                     self.counters.tcp_sent += 1;
-                    self.send_on_link(id, at, frame, target);
+                    match target {
+                        Some(_) => self.transmit(at, frame),
+                        None => self.send_unresolved(id, at, frame),
+                    }
                 }
                 Err(frame) => {
                     self.ports[at.port()].device.recycle(frame);
@@ -139,11 +145,7 @@ impl<D: Device> Core<D> {
     /// The Ethernet address of a flow's next hop, if it is known without asking.
     #[inline]
     pub(super) fn flow_target(&mut self, id: SlotId, at: Lane) -> Option<Mac> {
-        match self.flows.find(id)?.hop {
-            Hop::Fixed(mac) => Some(mac),
-            Hop::Routed { mac: Some(mac), until } if self.now < until => Some(mac),
-            Hop::Routed { .. } => self.look_up_target(id, at),
-        }
+        self.flows.find(id)?.hop.known(self.now).or_else(|| self.look_up_target(id, at))
     }
 
     /// The same, by the routes and the neighbours of now.
@@ -206,11 +208,9 @@ impl<D: Device> Core<D> {
         }
     }
 
-    fn send_on_link(&mut self, id: SlotId, at: Lane, frame: D::Frame, target: Option<Mac>) {
-        if target.is_some() {
-            self.transmit(at, frame);
-            return;
-        }
+    #[cold]
+    #[inline(never)]
+    fn send_unresolved(&mut self, id: SlotId, at: Lane, frame: D::Frame) {
         let Some(key) = self.flows.find(id).map(|flow| flow.key) else {
             self.ports[at.port()].device.recycle(frame);
             return;

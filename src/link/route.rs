@@ -113,24 +113,38 @@ pub fn check_source(interface: &Interface, source: IpAddr) -> Result<(), Drop> {
     //# A host MUST silently discard an incoming datagram containing
     //# an IP source address that is invalid by the rules of this
     //# section.
-    let nobody = source.is_unspecified() || source.is_loopback() || is_this_network(source) || is_mapped(source);
-    let invalid = nobody || is_many(interface, source) || interface.owns(source);
     match source {
-        _ if !invalid => Ok(()),
-        IpAddr::V4(_) => Err(Drop::Ipv4SourceInvalid),
-        IpAddr::V6(_) => Err(Drop::Ipv6SourceInvalid),
+        IpAddr::V4(source) if is_no_host(interface, source) => Err(Drop::Ipv4SourceInvalid),
+        IpAddr::V6(v6)
+            if v6.is_unspecified()
+                || v6.is_loopback()
+                || v6.to_ipv4_mapped().is_some()
+                || is_many(interface, source)
+                || interface.owns(source) =>
+        {
+            Err(Drop::Ipv6SourceInvalid)
+        }
+        _ => Ok(()),
     }
+}
+
+/// True for an IPv4 address that is no other host's. Every packet is asked this, so it is one walk over our addresses.
+#[inline]
+fn is_no_host(interface: &Interface, ip: Ipv4Addr) -> bool {
+    // 0/8 and 127/8; unspecified is in the former.
+    matches!(ip.octets()[0], 0 | 127)
+        || ip.is_multicast()
+        || ip.is_broadcast()
+        || interface.addresses().iter().any(|cidr| match cidr.address {
+            IpAddr::V4(ours) if ours == ip => !interface.withheld.contains(&cidr.address),
+            _ => cidr.broadcast() == Some(IpAddr::V4(ip)),
+        })
 }
 
 /// True for the IPv6 groups that a host listens to by itself: all nodes of the link, and those at which its addresses are asked for (RFC 4291 2.8).
 pub fn listens(interface: &Interface, group: Ipv6Addr) -> bool {
     let asked_for = |cidr: &Cidr| matches!(cidr.address, IpAddr::V6(ours) if ipv6::solicited_node(ours) == group);
     group == ipv6::ALL_NODES || interface.addresses().iter().any(asked_for)
-}
-
-/// True for an IPv6 address that stands for one of IPv4 (RFC 4291 2.5.5.2). No packet carries it.
-const fn is_mapped(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
 /// True when a network of the interface holds the address.

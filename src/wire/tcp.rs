@@ -210,7 +210,7 @@ pub fn header_len(options: &Options) -> usize {
 /// Writes the header of a segment to the begin of `bytes`, where `payload_len` bytes of payload lie behind it already (see
 /// [`header_len`]), builds the checksum over both, and returns the length of the header. Returns 0, and writes nothing, when `bytes` are
 /// too short. SACK blocks that do not fit in the 40 bytes of options are left out, last first.
-#[inline]
+#[inline(always)]
 pub fn emit(bytes: &mut [u8], header: &Header, payload_len: usize, pseudo: &PseudoHeader) -> usize {
     let header_len = header_len(&header.options);
     let Some(segment) = header_len.checked_add(payload_len).and_then(|len| bytes.get_mut(..len)) else { return 0 };

@@ -104,7 +104,15 @@ pub(super) fn len(options: &Options) -> usize {
 //# All TCP Options except End of Option List Option (EOL) and No-Operation (NOP) MUST have length fields, including all future
 //# options (MUST-68)
 pub(super) fn emit(bytes: &mut [u8], options: &Options) -> usize {
-    let Some(bytes) = bytes.get_mut(..len(options)) else { return 0 };
+    let len = len(options);
+    if let (12, false, Some((value, echo))) = (len, options.sack_permitted, options.timestamps)
+        && let Some([kind, v, e]) = bytes.as_chunks_mut::<4>().0.first_chunk_mut::<3>()
+    {
+        // As of nearly every segment.
+        (*kind, *v, *e) = ([NOP, NOP, TIMESTAMPS, 10], value.to_be_bytes(), echo.to_be_bytes());
+        return len;
+    }
+    let Some(bytes) = bytes.get_mut(..len) else { return 0 };
     let mut words = bytes.as_chunks_mut::<4>().0.iter_mut();
     let mut put = |word: [u8; 4]| {
         if let Some(place) = words.next() {
