@@ -1,14 +1,23 @@
 //! The program whose instructions `scripts/bench.sh --count` counts: one path of the engine, repeated.
 //!
-//!     count udp_echo|tcp_request_reply|syn_to_syn_received|syn_cookie REPETITIONS
+//!     count udp_echo|tcp_request_reply|tcp_echo_1448|syn_to_syn_received|syn_cookie REPETITIONS
+//!     count hash_ipv4|hash_ipv6|directory_hit|checksum_1460|parse_udp|parse_tcp|emit_tcp|histogram_record REPETITIONS
 //!     count timer_arm|timer_cancel|timer_expire REPETITIONS OTHERS
 //!     count timer_life REPETITIONS
 //!
-//! The paths of timers are those of the wheel alone, with so many others armed.
+//! The first are paths of the engine, the second functions that every packet meets. The paths of timers are those of the wheel alone, with so many
+//! others armed.
 //! The engine runs over a device in memory that hands it prepared packets and takes back what it sends; nothing else is in the
 //! loop but the writing of the next request. Two runs with different repetitions give the cost of one.
 
 mod common;
+#[path = "count/functions.rs"]
+mod functions;
+#[path = "common/memory.rs"]
+#[expect(dead_code, reason = "sizes and waits are of other programs")]
+mod memory;
+#[path = "common/order.rs"]
+mod order;
 #[path = "count/timers.rs"]
 mod timers;
 
@@ -24,10 +33,20 @@ use ringway::tcp::seq::SeqNum;
 use ringway::time::Instant;
 use ringway::wire::ethernet::Mac;
 use ringway::wire::ipv4;
-use ringway::wire::tcp::{self, Flags, Header, Options};
+use ringway::wire::tcp::{self, Flags, Header, Options, SackBlock};
 use ringway::wire::udp;
 
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// What segments of nearly every connection carry; the values say nothing.
+const STAMPED: Options = Options {
+    timestamps: Some((1, 0)),
+    mss: None,
+    window_scale: None,
+    sack_permitted: false,
+    user_timeout: None,
+    sack: [SackBlock { left: SeqNum(0), right: SeqNum(0) }; 4],
+    sack_count: 0,
+};
 /// Where the payload of a datagram begins.
 const UDP_AT: usize = IP_PAYLOAD_AT + udp::HEADER_LEN;
 
@@ -42,9 +61,18 @@ fn main() -> ExitCode {
     };
     let done = match path.as_str() {
         "udp_echo" => udp_echo(repetitions),
-        "tcp_request_reply" => tcp_request_reply(repetitions),
+        "tcp_request_reply" => tcp_request_reply(repetitions, Options::default(), &PAYLOAD),
+        "tcp_echo_1448" => tcp_request_reply(repetitions, STAMPED, &[0x5a; 1448]),
         "syn_to_syn_received" => answered_syns(World::new(repetitions), repetitions),
         "syn_cookie" => answered_syns(World::with_backlog(repetitions, 0), repetitions),
+        "hash_ipv4" => functions::hash_ipv4(repetitions),
+        "hash_ipv6" => functions::hash_ipv6(repetitions),
+        "directory_hit" => functions::directory_hit(repetitions),
+        "checksum_1460" => functions::checksum_1460(repetitions),
+        "parse_udp" => functions::parse_udp(repetitions),
+        "parse_tcp" => functions::parse_tcp(repetitions),
+        "emit_tcp" => functions::emit_tcp(repetitions),
+        "histogram_record" => functions::histogram_record(repetitions),
         "timer_arm" => timers::arm(repetitions, others),
         "timer_cancel" => timers::cancel(repetitions, others),
         "timer_expire" => timers::expire(repetitions, others),
@@ -59,7 +87,10 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: count udp_echo|tcp_request_reply|syn_to_syn_received|syn_cookie REPETITIONS");
+    eprintln!("usage: count udp_echo|tcp_request_reply|tcp_echo_1448|syn_to_syn_received|syn_cookie REPETITIONS");
+    eprintln!(
+        "       count hash_ipv4|hash_ipv6|directory_hit|checksum_1460|parse_udp|parse_tcp|emit_tcp|histogram_record REPETITIONS"
+    );
     eprintln!("       count timer_arm|timer_cancel|timer_expire REPETITIONS OTHERS");
     eprintln!("       count timer_life REPETITIONS");
     ExitCode::from(2)
@@ -74,17 +105,18 @@ fn udp_echo(repetitions: u32) -> u32 {
     (0..repetitions).filter(|_| world.exchange(&datagram)[UDP_AT..] == PAYLOAD).count() as u32
 }
 
-fn tcp_request_reply(repetitions: u32) -> u32 {
+fn tcp_request_reply(repetitions: u32, options: Options, payload: &[u8]) -> u32 {
     let mut world = World::new(repetitions);
     let mut seq = SeqNum(u32::MAX - 1000);
-    let reply = world.segment(40_000, seq, SeqNum(0), Flags::SYN, &[]);
+    let syn = Options { mss: Some(1460), ..options };
+    let reply = world.segment(40_000, seq, SeqNum(0), Flags::SYN, syn, &[]);
     seq += 1;
     let mut ack = reply.seq + 1;
     let mut answered = 0;
     for _ in 0..repetitions {
-        let reply = world.segment(40_000, seq, ack, Flags::ACK | Flags::PSH, &PAYLOAD);
-        answered += u32::from(reply.len == PAYLOAD.len());
-        seq += PAYLOAD.len() as u32;
+        let reply = world.segment(40_000, seq, ack, Flags::ACK | Flags::PSH, options, payload);
+        answered += u32::from(reply.len == payload.len());
+        seq += payload.len() as u32;
         ack += reply.len as u32;
     }
     answered
@@ -93,7 +125,8 @@ fn tcp_request_reply(repetitions: u32) -> u32 {
 fn answered_syns(mut world: World, repetitions: u32) -> u32 {
     let mut answered = 0;
     for at in 0..repetitions {
-        let reply = world.segment((at + 1024) as u16, SeqNum(at.wrapping_mul(77_777)), SeqNum(0), Flags::SYN, &[]);
+        let reply =
+            world.segment((at + 1024) as u16, SeqNum(at.wrapping_mul(77_777)), SeqNum(0), Flags::SYN, Options::default(), &[]);
         answered += u32::from(reply.flags == (Flags::SYN | Flags::ACK).0);
     }
     answered
@@ -103,6 +136,8 @@ fn answered_syns(mut world: World, repetitions: u32) -> u32 {
 struct World {
     engine: Engine<Replay, Echo>,
     clock: Steps,
+    /// Where segments are written.
+    request: Vec<u8>,
 }
 
 /// What matters of a segment that came back.
@@ -126,7 +161,7 @@ impl World {
         let clock = Steps(Cell::new(0));
         let mut engine = Engine::new(config, vec![interface()], vec![Port::new(Replay::new(), 0, 0)], Echo).expect("an engine");
         engine.start(&clock);
-        Self { engine, clock }
+        Self { engine, clock, request: vec![0; 2048] }
     }
 
     /// Has the engine take a frame, and returns the one it sends.
@@ -139,24 +174,17 @@ impl World {
         self.engine.device_mut(0).sent.bytes()
     }
 
-    fn segment(&mut self, port: u16, seq: SeqNum, ack: SeqNum, flags: Flags, payload: &[u8]) -> Reply {
-        let header = Header {
-            source_port: port,
-            target_port: SERVICE,
-            seq,
-            ack,
-            flags,
-            window: 65_535,
-            urgent: 0,
-            options: Options::default(),
-        };
+    fn segment(&mut self, port: u16, seq: SeqNum, ack: SeqNum, flags: Flags, options: Options, payload: &[u8]) -> Reply {
+        let header = Header { source_port: port, target_port: SERVICE, seq, ack, flags, window: 65_535, urgent: 0, options };
         let at = IP_PAYLOAD_AT + tcp::header_len(&header.options);
-        let mut frame = [0; 256];
-        let frame = &mut frame[..at + payload.len()];
+        let mut bytes = std::mem::take(&mut self.request);
+        let frame = &mut bytes[..at + payload.len()];
         frame[at..].copy_from_slice(payload);
         let pseudo = headers(frame, PEER, ipv4::PROTOCOL_TCP);
         tcp::emit(&mut frame[IP_PAYLOAD_AT..], &header, payload.len(), &pseudo);
-        let back = self.exchange(frame);
+        self.exchange(frame);
+        self.request = bytes;
+        let back = self.engine.device_mut(0).sent.bytes();
         let number = back.get(IP_PAYLOAD_AT + 4..IP_PAYLOAD_AT + 8).and_then(|bytes| bytes.first_chunk::<4>());
         let offset = back.get(IP_PAYLOAD_AT + 12).map_or(0, |byte| usize::from(byte >> 4) * 4);
         Reply {

@@ -12,6 +12,7 @@ mod order;
 mod steady;
 
 use std::hint::black_box;
+use std::net::Ipv6Addr;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -27,14 +28,18 @@ const SIZES: [(&str, usize); 3] = [("64", 64), ("10k", 10_240), ("1M", 1 << 20)]
 
 fn hashing(c: &mut Criterion) {
     let hash = KeyedHash::new(&[9; 16]);
-    let keys: Vec<FlowKey> = (0..1024).map(key).collect();
-    let mut at = 0;
-    c.bench_function("demux/hash/40_bytes", |b| {
-        b.iter(|| {
-            at = (at + 1) % keys.len();
-            hash.of(black_box(&keys[at]))
+    // Of IPv6 all 40 bytes are hashed, of IPv4 the 16 in which keys differ.
+    let address = |host: u32| Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(host)).into();
+    let ipv6 = |number| FlowKey { local: address(2), remote: address(number + 16), ..key(number) };
+    for (name, keys) in [("ipv4", (0..1024).map(key).collect::<Vec<_>>()), ("40_bytes", (0..1024).map(ipv6).collect())] {
+        let mut at = 0;
+        c.bench_function(&format!("demux/hash/{name}"), |b| {
+            b.iter(|| {
+                at = (at + 1) % keys.len();
+                hash.of(black_box(&keys[at]))
+            });
         });
-    });
+    }
 }
 
 /// A directory with so many flows, and what is looked up in it.

@@ -20,8 +20,9 @@
 #   --json    also writes the figures to a file
 #   ROW       only rows of these names: 'udp-64', 'tcp-100k'; a wrong one is answered with all there are
 #
-#   --count   prints instructions per UDP echo, per TCP request and reply, per SYN until SYN-RECEIVED, and per SYN
-#             answered with a cookie; then per timer armed, cancelled and expired, with few and with many others armed
+#   --count   prints instructions per UDP echo, per TCP request and reply, short and of full segments, per SYN until SYN-RECEIVED, and per SYN
+#             answered with a cookie; of functions that every packet meets: hash, lookup, checksum, headers, histogram; then per timer armed,
+#             cancelled and expired, with few and with many others armed
 #   --check   compares with benches/counts.json: fails above 3 % with the same rustc, libc and valgrind, and only
 #             reports the difference with others. Fails too when a timer among 4 million costs 5 % more or less than
 #             one among 1,000, with any versions
@@ -49,7 +50,8 @@ fi
 benches=(xsk wire demux tcp engine metrics)
 committed=benches/counts.json
 limit_percent=3
-paths=(udp_echo tcp_request_reply syn_to_syn_received syn_cookie)
+paths=(udp_echo tcp_request_reply tcp_echo_1448 syn_to_syn_received syn_cookie
+    hash_ipv4 hash_ipv6 directory_hit checksum_1460 parse_udp parse_tcp emit_tcp histogram_record)
 # The cost of a path is the difference of two runs, divided: what happens once falls out.
 few=1000
 many=3000
@@ -141,22 +143,17 @@ for path in "${paths[@]}"; do
 done
 
 if [[ -n $write ]]; then
-    cat >"$committed" <<JSON
-{
-  "schema": 1,
-  "versions": {
-    "rustc": "${versions[rustc]}",
-    "libc": "${versions[libc]}",
-    "valgrind": "${versions[valgrind]}"
-  },
-  "instructions": {
-    "udp_echo": ${counts[udp_echo]},
-    "tcp_request_reply": ${counts[tcp_request_reply]},
-    "syn_to_syn_received": ${counts[syn_to_syn_received]},
-    "syn_cookie": ${counts[syn_cookie]}
-  }
-}
-JSON
+    {
+        printf '{\n  "schema": 1,\n  "versions": {\n'
+        printf '    "rustc": "%s",\n    "libc": "%s",\n    "valgrind": "%s"\n  },\n  "instructions": {\n' \
+            "${versions[rustc]}" "${versions[libc]}" "${versions[valgrind]}"
+        comma=','
+        for path in "${paths[@]}"; do
+            [[ $path != "${paths[-1]}" ]] || comma=''
+            printf '    "%s": %s%s\n' "$path" "${counts[$path]}" "$comma"
+        done
+        printf '  }\n}\n'
+    } >"$committed"
     say "wrote $committed"
 fi
 
