@@ -6,6 +6,7 @@
 #   scripts/bench.sh memory [--quick] [--json FILE] [ROW...]
 #   scripts/bench.sh --count [--check | --write]
 #   scripts/bench.sh veth [--quick] [--only ROW]... [--strict] [--rounds N] [--out DIR] [--resume] [--smoltcp PATH] [--markdown FILE]
+#   scripts/bench.sh paper [OPTION OF veth]...
 #
 #   micro     times every operation that has a bench of its own (benches/, by the folders of src/), and prints one table: the
 #             median of one operation in ns, its 95 % confidence interval, the least sample, the target if there is one, and
@@ -37,6 +38,8 @@
 #   --resume  goes on with what DIR holds of the same commit and machine
 #   --smoltcp the program that serves the same over smoltcp (default: examples/smoltcp_echo.rs, where it is)
 #   --markdown FILE   writes the tables there, too
+#
+#   paper     runs all four and writes BENCHMARKS.md of them; what stands there by hand stays. An hour
 
 source "$(dirname "$0")/common.sh"
 
@@ -44,6 +47,13 @@ if [[ ${1-} == veth ]]; then
     source scripts/veth.sh
     shift
     bench_veth "$@"
+    exit
+fi
+
+if [[ ${1-} == paper ]]; then
+    source scripts/paper.sh
+    shift
+    bench_paper "$@"
     exit
 fi
 

@@ -115,6 +115,7 @@ pub(super) fn udp_around<F: Frame>(
 }
 
 /// Builds a TCP segment. False when it does not fit.
+#[inline(always)]
 pub(super) fn tcp_segment<F: Frame>(
     frame: &mut F,
     link: LinkHeader,

@@ -12,6 +12,7 @@ use super::wheel::Wheel;
 use crate::demux::SlotId;
 use crate::device::{Device, Drop, Frame};
 use crate::limits;
+use crate::link::interface::Interface;
 use crate::link::neighbor::Lookup;
 #[cfg(test)]
 use crate::sim::planted::{self, Bug};
@@ -117,8 +118,7 @@ impl<D: Device> Core<D> {
         next: Next,
         target: Option<Mac>,
     ) -> Result<F, F> {
-        let source = self.link_of(at).interface.mac;
-        let vlan = self.link_of(at).interface.vlan;
+        let &Interface { mac: source, vlan, .. } = &self.link_of(at).interface;
         let Some(flow) = self.flows.find_mut(id) else { return Err(frame) };
         let (key, dscp, flow_label, again) = (flow.key, flow.tcb.dscp(), flow.flow_label, flow.tcb.retransmitted());
         let segment = flow.tcb.transmit(next, &self.config.tcp, self.now, &mut self.pool);

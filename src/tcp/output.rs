@@ -79,11 +79,16 @@ impl Tcb {
     }
 
     /// What the next segment is, for [`Tcb::transmit`]: in between, room for it can be found. `None` as in [`Tcb::poll_transmit`].
+    #[inline]
     pub fn next_transmit(&mut self, config: &Config, now: Instant) -> Option<Next> {
         if self.has_nothing_due() {
             debug_assert_eq!(self.due(now), Due::Nothing);
             return None;
         }
+        self.find_next(config, now)
+    }
+
+    fn find_next(&mut self, config: &Config, now: Instant) -> Option<Next> {
         let mut due = self.due(now);
         if due != Due::Nothing && now >= self.path_mtu.raise_at {
             due = self.due_with_larger(now, due);
@@ -124,6 +129,7 @@ impl Tcb {
             && (self.timers.send != Instant::NEVER || self.queue.len() == 0)
     }
 
+    #[inline]
     fn due(&self, now: Instant) -> Due {
         if let Some(seq) = self.reset_pending {
             return Due::Segment(Kind::Reset(seq));
@@ -161,6 +167,7 @@ impl Tcb {
         if self.ack_now { Due::Segment(Kind::Text(Text { seq: self.snd.nxt, len: 0, fin: false })) } else { Due::Nothing }
     }
 
+    #[inline]
     fn due_text(&self, now: Instant) -> Due {
         if self.keepalive.probe {
             return Due::Segment(Kind::Keepalive);
