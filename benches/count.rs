@@ -1,14 +1,13 @@
-//! The program whose instructions `scripts/bench.sh --count` counts: one path of the engine, repeated.
+//! The program whose instructions `scripts/bench.sh --count` counts: one path, function or timer, repeated.
 //!
 //!     count udp_echo|tcp_request_reply|tcp_echo_1448|syn_to_syn_received|syn_cookie REPETITIONS
 //!     count hash_ipv4|hash_ipv6|directory_hit|checksum_1460|parse_udp|parse_tcp|emit_tcp|histogram_record REPETITIONS
 //!     count timer_arm|timer_cancel|timer_expire REPETITIONS OTHERS
 //!     count timer_life REPETITIONS
 //!
-//! The first are paths of the engine, the second functions that every packet meets. The paths of timers are those of the wheel alone, with so many
-//! others armed.
-//! The engine runs over a device in memory that hands it prepared packets and takes back what it sends; nothing else is in the
-//! loop but the writing of the next request. Two runs with different repetitions give the cost of one.
+//! The first are paths of the engine. It runs over a device in memory that hands it prepared packets and takes back what it sends; nothing else is in
+//! the loop but the writing of the next request. The second are functions that every packet meets, alone; the others the timer wheel, alone, with
+//! OTHERS timers armed. Two runs with different repetitions give the cost of one.
 
 mod common;
 #[path = "count/functions.rs"]

@@ -6,7 +6,7 @@
 #   scripts/bench.sh memory [--quick] [--json FILE] [ROW...]
 #   scripts/bench.sh --count [--check | --write]
 #   scripts/bench.sh veth [--quick] [--only ROW]... [--strict] [--rounds N] [--out DIR] [--resume] [--smoltcp PATH] [--markdown FILE]
-#   scripts/bench.sh paper [OPTION OF veth]...
+#   scripts/bench.sh paper [--resume] [--rounds N] [--strict] [--smoltcp PATH]
 #
 #   micro     times every operation that has a bench of its own (benches/, by the folders of src/), and prints one table: the
 #             median of one operation in ns, its 95 % confidence interval, the least sample, the target if there is one, and
@@ -39,7 +39,8 @@
 #   --smoltcp the program that serves the same over smoltcp (default: examples/smoltcp_echo.rs, where it is)
 #   --markdown FILE   writes the tables there, too
 #
-#   paper     runs all four and writes BENCHMARKS.md of them; what stands there by hand stays. An hour
+#   paper     runs micro, memory, --count and veth one after the other and writes BENCHMARKS.md from them; what stands there above the line
+#             `<!-- measured -->` was written by hand, and stays. An hour; wants what veth wants. What was measured is kept in out/paper
 
 source "$(dirname "$0")/common.sh"
 
@@ -148,8 +149,17 @@ declare -A versions counts
 versions[rustc]=$(rustc --version | cut -d' ' -f2)
 versions[libc]=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo unknown)
 versions[valgrind]=$(valgrind --version)
+# difference PATH [OTHERS]: sets `counted` to what one repetition costs. Not in one expression: a program that failed must end the script.
+difference() {
+    local of_many of_few
+    of_many=$(instructions "$1" "$many" "${@:2}")
+    of_few=$(instructions "$1" "$few" "${@:2}")
+    counted=$(((of_many - of_few) / (many - few)))
+}
+
 for path in "${paths[@]}"; do
-    counts[$path]=$((($(instructions "$path" "$many") - $(instructions "$path" "$few")) / (many - few)))
+    difference "$path"
+    counts[$path]=$counted
 done
 
 if [[ -n $write ]]; then
@@ -179,6 +189,7 @@ worse=''
 printf '%-20s %12s %12s %9s\n' path instructions committed change
 for path in "${paths[@]}"; do
     old=$(value "$path")
+    [[ -n $old || -z $check ]] || die "there is no count of $path in $committed: scripts/bench.sh --count --write puts it there"
     change=$(awk -v new="${counts[$path]}" -v old="$old" 'BEGIN { printf "%+.2f", (old > 0 ? (new - old) * 100 / old : 0) }')
     printf '%-20s %12d %12s %8s%%\n' "$path" "${counts[$path]}" "$old" "$change"
     if awk -v change="$change" -v limit="$limit_percent" 'BEGIN { exit !(change > limit) }'; then
@@ -200,13 +211,15 @@ compare_timers() {
 }
 for path in "${timer_paths[@]}"; do
     for others in "$few_timers" "$many_timers"; do
-        counts[$others]=$((($(instructions "$path" "$many" "$others") - $(instructions "$path" "$few" "$others")) / (many - few)))
+        difference "$path" "$others"
+        counts[$others]=$counted
     done
     compare_timers "$path" "${counts[$few_timers]}" "${counts[$many_timers]}" "-$timer_limit_percent"
 done
 # A whole life, armed among each other until all have expired, may cost less: neighbours share the looks at their slot.
 for timers in "$few_timers" "$many_timers"; do
-    counts[$timers]=$((($(instructions timer_life "$timers") - nothing) / timers))
+    counted=$(instructions timer_life "$timers")
+    counts[$timers]=$(((counted - nothing) / timers))
 done
 compare_timers timer_life "${counts[$few_timers]}" "${counts[$many_timers]}" -100
 
@@ -217,6 +230,7 @@ fi
 [[ -n $check && -n $worse ]] || exit 0
 if [[ -n $same ]]; then
     say "more than $limit_percent % above the committed counts:$worse"
+    say "  try: make it cheaper; or, when the cost is wanted, scripts/bench.sh --count --write, and say why in the commit"
     exit 4
 fi
 say "more than $limit_percent % above the committed counts, with other versions, so this is a report only:$worse"

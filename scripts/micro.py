@@ -16,7 +16,7 @@ TARGETS = {
     "wire/checksum/64": 7,
     "wire/checksum/1460": 28,
     # SipHash-1-3; a hash without its strength would be held to 8.
-    "demux/hash/40_bytes": 25,
+    "demux/hash/ipv6": 25,
     "demux/hash/ipv4": 25,
     "demux/directory/hit_64": 7,
     "demux/directory/hit_serial_64": 7,

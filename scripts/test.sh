@@ -4,7 +4,7 @@
 #   scripts/test.sh
 #
 # Installs what is missing; then format, lints, unit tests, documentation tests, the tests in network namespaces (as root),
-# the tests without AF_XDP, the loom models and the scripts themselves. Ends with the ten slowest tests and the totals.
+# the tests without AF_XDP, the loom models, the counts of instructions and the scripts themselves. Ends with the ten slowest tests and the totals.
 # At most 25 minutes from nothing on 2 cores; longer runs are in scripts/soak.sh.
 
 source "$(dirname "$0")/common.sh"

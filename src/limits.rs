@@ -22,10 +22,11 @@ pub const ROUTES: usize = 4096;
 pub const NEIGHBORS: usize = 1024;
 /// Neighbours of the kernel that are followed, per interface: its own bound is far lower by default (gc_thresh3, 1024).
 pub const KERNEL_NEIGHBORS: usize = 16_384;
-/// Packets that wait for one neighbour (RFC 1122 2.3.2.2 asks for at least one).
-pub const NEIGHBOR_QUEUE: usize = 3;
-/// Packets that wait for all neighbours of an interface together.
-pub const NEIGHBOR_QUEUE_TOTAL: usize = 64;
+/// Frames that wait for one neighbour (RFC 1122 2.3.2.2 asks for one at least): as many as connections that are opened in one turn, whose SYNs would
+/// otherwise be sent again a second later. Fewer where there are few frames.
+pub const NEIGHBOR_QUEUE: usize = 64;
+/// Frames that wait for all neighbours of an interface together; the oldest makes room.
+pub const NEIGHBOR_QUEUE_TOTAL: usize = 128;
 /// Listeners of one core.
 pub const LISTENERS: usize = 1024;
 /// UDP ports of groups on an interface.
@@ -144,6 +145,13 @@ pub const HTTP_TAGS: usize = 64;
 pub const HTTP_PIPELINED: usize = 16;
 /// Bytes of files read for one connection at a stretch: what a core copies from the page cache in some 10 us.
 pub const HTTP_PIECE_BYTES: usize = 65_536;
+/// Files that are answered from memory for a moment, on one core: with [`HTTP_KEPT_BYTES`] 4 MiB at most, beside their names. An answer in work holds what
+/// it was begun with.
+pub const HTTP_KEPT_FILES: usize = 256;
+/// Bytes of the longest of them.
+pub const HTTP_KEPT_BYTES: usize = 16_384;
+/// Bytes of the longest name of them.
+pub const HTTP_KEPT_NAME_BYTES: usize = 1024;
 /// Files that answers in work on one core may hold open.
 pub const HTTP_OPEN_FILES: usize = 4096;
 /// Bytes of a DNS query over TCP: a question with all that EDNS may add to it. Who sends more is no client.

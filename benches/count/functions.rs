@@ -22,7 +22,7 @@ use crate::{PEER, UDP_AT};
 /// Inputs that are used by turns.
 const INPUTS: u32 = 1024;
 
-/// Repeats a function, with the number of the turn.
+/// Repeats a function, with numbers of turns that begin again after [`INPUTS`].
 fn repeated<T>(repetitions: u32, mut what: impl FnMut(u32) -> T) -> u32 {
     (0..repetitions).for_each(|turn| _ = black_box(what(turn % INPUTS)));
     repetitions

@@ -1,7 +1,7 @@
 //! The keyed hash of a flow.
 //!
-//! SipHash-1-3 with a secret key: about 25 ns for the 40 bytes of a key, two thirds of that for the 16 in which one of IPv4 differs from others. Faster hashes exist, but with those a peer that learns or
-//! guesses the seed can aim its ports so that every segment walks the same long probe sequence.
+//! SipHash-1-3 with a secret key: about 25 ns for the 40 bytes of a key of IPv6, 17 for the 16 of one of IPv4. Faster hashes exist, but with those a peer
+//! that learns or guesses the seed can aim its ports so that every segment walks the same long probe sequence.
 
 use siphasher::sip::SipHasher13;
 
@@ -17,10 +17,10 @@ impl KeyedHash {
         Self(SipHasher13::new_with_key(secret))
     }
 
-    /// The hash of a key. One of IPv4 is hashed without what all of them have in common.
+    /// The hash of a key: of IPv4 in 16 bytes, of IPv6 in 40.
     #[inline]
     pub fn of(&self, key: &FlowKey) -> u64 {
-        match key.v4_octets() {
+        match key.octets_v4() {
             Some(octets) => self.0.hash(&octets),
             None => self.0.hash(&key.octets()),
         }

@@ -86,7 +86,7 @@ pub struct Link {
     pub interface: u16,
 }
 
-/// The identity of a flow, compared and hashed whole.
+/// The identity of a flow, compared whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// Our address.
@@ -112,9 +112,9 @@ impl FlowKey {
         SocketAddr::new(self.remote.ip(), self.remote_port)
     }
 
-    /// What tells a key of IPv4 from others, in the order of [`FlowKey::octets`]: its addresses take four bytes each. `None` unless both are of IPv4.
+    /// The key in 16 bytes, the last two zero, with addresses of four: what is hashed of one of IPv4. `None` unless both addresses are.
     #[inline]
-    pub(super) fn v4_octets(&self) -> Option<[u8; 16]> {
+    pub(super) fn octets_v4(&self) -> Option<[u8; 16]> {
         let (local, remote) = (self.local.v4()?, self.remote.v4()?);
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&local.octets());
@@ -125,7 +125,7 @@ impl FlowKey {
         Some(bytes)
     }
 
-    /// The 38 bytes that are hashed, and two of zero.
+    /// The key in 40 bytes, the last two zero: what is hashed of one of IPv6, and what cards and cookies hold.
     pub fn octets(&self) -> [u8; 40] {
         let mut bytes = [0; 40];
         bytes[..16].copy_from_slice(self.local.octets());

@@ -151,8 +151,8 @@ pub(super) struct Link<F> {
 }
 
 impl<F> Link<F> {
-    fn new(interface: Interface, nic: u16, frame_bytes: usize, config: &Config) -> Self {
-        let neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry);
+    fn new(interface: Interface, nic: u16, frame_bytes: usize, frames: usize, config: &Config) -> Self {
+        let neighbors = NeighborCache::new(config.secrets.neighbors).with_lifetime(config.neighbor_expiry).with_frames(frames);
         let follows = config.router_advertisements && matches!(interface.claim, Claim::Addresses(_)) && interface.vlan.is_none();
         let frame_room = frame_bytes.saturating_sub(ethernet::HEADER_LEN + interface.vlan.tag_bytes());
         let mut link = Self {
@@ -322,6 +322,7 @@ impl<D: Device> Core<D> {
         let nics: Vec<u16> = interfaces.iter().map(nic).collect();
         let frame_bytes = ports.iter().map(|port| port.device.frame_bytes()).min().unwrap_or(usize::MAX);
         let frames: usize = ports.iter().map(|port| port.device.frames().total).sum();
+        let frames_each = frames / interfaces.len().max(1);
         let directory = Directory::new(owner, connections);
         let flows = Flows::with_capacity(connections, directory.keys(), config.tcp);
         Self {
@@ -332,7 +333,7 @@ impl<D: Device> Core<D> {
             links: interfaces
                 .into_iter()
                 .zip(nics)
-                .map(|(interface, nic)| Link::new(interface, nic, frame_bytes, &config))
+                .map(|(interface, nic)| Link::new(interface, nic, frame_bytes, frames_each, &config))
                 .collect(),
             hash: KeyedHash::new(&config.secrets.directory),
             directory,
@@ -395,6 +396,7 @@ impl<D: Device> Core<D> {
         }
         let hash = self.hash.of(key);
         let Self { directory, flows, recent, .. } = self;
+        // Kept by the closure, so that the slot is not looked up again.
         let mut found = None;
         directory.find(hash, |slot| {
             found = flows.recall(slot, key);
@@ -442,9 +444,10 @@ impl<D: Device> Core<D> {
             self.leave_source(id);
         }
         self.directory.remove(hash, id);
-        if let Some(mut flow) = self.flows.remove(id) {
+        if let Some(flow) = self.flows.find_mut(id) {
             self.tally.count_all(flow.tcb.take_noted());
             flow.tcb.release(&mut self.pool);
+            self.flows.discard(id);
             self.counters.tcp_removed += 1;
         }
     }

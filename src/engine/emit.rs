@@ -131,6 +131,7 @@ pub(super) fn tcp_segment<F: Frame>(
     let segment = &mut frame.bytes_mut()[at..];
     let (first, second) = segment[header_len..].split_at_mut(payload[0].len());
     first.copy_from_slice(payload[0]);
+    // Most payloads are in one part, and a copy of nothing is a call all the same.
     if !second.is_empty() {
         second.copy_from_slice(payload[1]);
     }

@@ -124,15 +124,16 @@ impl Flows {
         Some(id)
     }
 
-    /// Takes a flow out, whole.
-    pub(super) fn remove(&mut self, id: SlotId) -> Option<Flow> {
-        self.find_mut(id)?;
-        let Form::Whole(at) = self.slots.remove(id)? else { return None };
+    /// Drops a flow that is whole, as one that [`Flows::find_mut`] has just returned is: where it lies, as it is too large to be moved for that.
+    pub(super) fn discard(&mut self, id: SlotId) {
+        debug_assert!(self.place_of(id).is_some(), "of one at rest the place would be lost");
+        let Some(Form::Whole(at)) = self.slots.remove(id) else { return };
         if self.woken.last() == Some(&id) {
             // It got up to go.
             self.woken.pop();
         }
-        self.take_whole(at)
+        (self.recent, self.recent_at) = (NOBODY, u32::MAX);
+        self.whole.discard(at);
     }
 
     /// The flow of an id; nothing of one at rest, or when the id is stale.
@@ -176,11 +177,6 @@ impl Flows {
         *form = Form::Whole(at);
         self.woken.push(id);
         Some(at)
-    }
-
-    fn take_whole(&mut self, at: u32) -> Option<Flow> {
-        (self.recent, self.recent_at) = (NOBODY, u32::MAX);
-        self.whole.remove(at)
     }
 
     /// True while there is one that got up since the last look.

@@ -87,10 +87,7 @@ impl<D: Device> Core<D> {
                 }
             }
             let Some(frame) = device.allocate() else { return Stopped::Again };
-            let target = match target {
-                Some(_) => target,
-                None => self.look_up_target(id, at),
-            };
+            let target = target.or_else(|| self.look_up_target(id, at));
             match self.build_segment(id, at, frame, next, target) {
                 Ok(frame) => {
                     self.counters.tcp_sent += 1;
@@ -142,7 +139,7 @@ impl<D: Device> Core<D> {
         Ok(frame)
     }
 
-    /// The Ethernet address of a flow's next hop, if it is known without asking.
+    /// The Ethernet address of a flow's next hop, from the flow or else from the caches, without asking the link.
     #[inline]
     pub(super) fn flow_target(&mut self, id: SlotId, at: Lane) -> Option<Mac> {
         self.flows.find(id)?.hop.known(self.now).or_else(|| self.look_up_target(id, at))
@@ -208,6 +205,7 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// Sends a segment whose next hop is not known: the neighbour is asked for, and the frame waits for its answer.
     #[cold]
     #[inline(never)]
     fn send_unresolved(&mut self, id: SlotId, at: Lane, frame: D::Frame) {

@@ -92,6 +92,8 @@ pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
 pub const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests after which a neighbour counts as failed (RFC 4861 10, MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT).
 pub const TRIES: u8 = 3;
+/// Frames that may wait for a neighbour where there are few.
+const QUEUE_MIN: usize = 3;
 /// Neighbours that may be without an answer at once, so that a scan of the network cannot push out those that answer (RFC 6583).
 pub const UNRESOLVED: usize = NEIGHBORS / 4;
 
@@ -122,6 +124,9 @@ pub struct NeighborCache<F> {
     recent: usize,
     /// The entries are the kernel's.
     by_kernel: bool,
+    /// How many frames may wait for one neighbour, and for all.
+    queue: usize,
+    queue_total: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +177,18 @@ impl<F> NeighborCache<F> {
             reachable_time: REACHABLE_TIME,
             recent: 0,
             by_kernel: false,
+            queue: NEIGHBOR_QUEUE,
+            queue_total: NEIGHBOR_QUEUE_TOTAL,
         }
+    }
+
+    /// For an interface whose share of the frames is `frames`: a sixteenth of them may wait, and half of that for one neighbour, so that silent ones do not
+    /// take what questions and answers leave in. At least three; at most [`NEIGHBOR_QUEUE`] and [`NEIGHBOR_QUEUE_TOTAL`].
+    #[must_use]
+    pub fn with_frames(mut self, frames: usize) -> Self {
+        self.queue = (frames / 32).clamp(QUEUE_MIN, NEIGHBOR_QUEUE);
+        self.queue_total = (frames / 16).clamp(QUEUE_MIN, NEIGHBOR_QUEUE_TOTAL);
+        self
     }
 
     /// Sets how long an answer over IPv4 holds (RFC 1122 2.3.2.1: it should be possible to configure); [`LIFETIME`] by default.
@@ -235,10 +251,10 @@ impl<F> NeighborCache<F> {
         //# the same unresolved IP address, and transmit the saved
         //# packet when the address has been resolved.
         let same = self.waiting.iter().filter(|(other, _)| *other == slot).count();
-        let displaced = if same >= NEIGHBOR_QUEUE {
+        let displaced = if same >= self.queue {
             self.waiting.iter().position(|(other, _)| *other == slot)
         } else {
-            (self.waiting.len() >= NEIGHBOR_QUEUE_TOTAL).then_some(0)
+            (self.waiting.len() >= self.queue_total).then_some(0)
         };
         let displaced = displaced.map(|oldest| (self.waiting.remove(oldest).1, Drop::NeighborQueueFull));
         self.waiting.push((slot, frame));

@@ -128,7 +128,8 @@ pub fn check_source(interface: &Interface, source: IpAddr) -> Result<(), Drop> {
     }
 }
 
-/// True for an IPv4 address that is no other host's. Every packet is asked this, so it is one walk over our addresses.
+/// True for an IPv4 address that no other host can have: of nobody ([`check_source`]), or [`is_many`], or [`Interface::owns`]. Every packet is asked this, so
+/// it is one walk over our addresses.
 #[inline]
 fn is_no_host(interface: &Interface, ip: Ipv4Addr) -> bool {
     // 0/8 and 127/8; unspecified is in the former.
@@ -136,7 +137,7 @@ fn is_no_host(interface: &Interface, ip: Ipv4Addr) -> bool {
         || ip.is_multicast()
         || ip.is_broadcast()
         || interface.addresses().iter().any(|cidr| match cidr.address {
-            IpAddr::V4(ours) if ours == ip => !interface.withheld.contains(&cidr.address),
+            IpAddr::V4(ours) if ours == ip && !interface.withheld.contains(&cidr.address) => true,
             _ => cidr.broadcast() == Some(IpAddr::V4(ip)),
         })
 }

@@ -1,7 +1,7 @@
 //! Bulk over the engine: a service whose connections send, or only read, until the time is over.
 //!
-//! The connections are opened one after the other, as [`super::engine_tcp`] opens them; at the end they are reset, because what still waits in
-//! them is nobody's.
+//! The connections are opened one after the other, as [`super::engine_tcp`] opens them, and read when all stand. At the end they are reset, because
+//! what still waits in them is nobody's.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -63,8 +63,10 @@ impl BulkLoad {
         self.course.measure(&self.client, self.flood.window());
         self.course.turn(cx.now());
         for number in 0..self.client.plan.connections {
-            if let Some(connection) = self.numbers.connection(number) {
-                self.fill(cx, connection);
+            match (self.numbers.connection(number), self.direction) {
+                (Some(connection), Bulk::Send) => self.fill(cx, connection),
+                (Some(connection), Bulk::Receive) => cx.resume(connection),
+                (None, _) => {}
             }
         }
         self.course.arm(cx, Instant::NEVER);
@@ -134,6 +136,10 @@ impl Service for BulkLoad {
             return;
         }
         self.connect.record(cx.now().ns_since(planned));
+        if self.direction == Bulk::Receive {
+            // What its server sends must not crowd out the handshakes that follow: its window fills, and it waits.
+            cx.pause(connection);
+        }
         if number + 1 < self.client.plan.connections {
             self.connect(cx, number + 1);
         } else {

@@ -88,6 +88,7 @@ impl Tcb {
         self.find_next(config, now)
     }
 
+    /// [`Tcb::next_transmit`] where something may be due.
     fn find_next(&mut self, config: &Config, now: Instant) -> Option<Next> {
         let mut due = self.due(now);
         if due != Due::Nothing && now >= self.path_mtu.raise_at {
@@ -117,13 +118,16 @@ impl Tcb {
         }
     }
 
-    /// True when nothing can be due, as nearly always after an answer has left: all that was given has been sent, nothing of it is lost, and
-    /// nobody waits for an acknowledgment. False says nothing.
+    /// True when [`Tcb::due`] is certain to be [`Due::Nothing`], as nearly always after an answer has left: all that was given has been sent, nothing of
+    /// it is lost, we owe no acknowledgment, and the timer runs if anything is in flight. When false, [`Tcb::due`] has to be asked.
     #[inline]
     fn has_nothing_due(&self) -> bool {
+        // One branch for all of them.
         let asked = self.ack_now | self.probe | self.keepalive.probe | self.fin_queued | self.recovery.tail.due;
         !asked
             && self.state() == State::Established
+            // One that answers an acknowledgment of the handshake that was none.
+            && self.reset_pending.is_none()
             && self.snd.outstanding() == self.queue.len()
             && self.flight.lost() == 0
             && (self.timers.send != Instant::NEVER || self.queue.len() == 0)

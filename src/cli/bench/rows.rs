@@ -57,12 +57,16 @@ impl Row {
             Self::UdpRate => "UDP echo, 64 in flight on one socket; pairs",
             Self::UdpLatency => "UDP echo, one in flight; pairs",
             Self::UdpOpen => "UDP echo of 64 bytes, open loop, at shares of the highest rate that each pair carries without loss",
-            Self::TcpRr => "TCP request and reply of 64 bytes, one in flight on each connection; pairs",
+            Self::TcpRr => {
+                "TCP request and reply of 64 bytes, one in flight on each connection; pairs. For 10,000 of them the rings of Ringway hold 16,384 frames"
+            }
             Self::Crr => {
                 "connect, exchange, close, 16 at once; p50 and p99 are of the handshake. In the pair the server closes first and both ends have a TIME-WAIT of 60 s; under the kernel client a reset ends each connection"
             }
             Self::Bulk => "bulk TCP one way; pairs; a message is 1 KiB",
-            Self::KernelClient => "servers under a spinning kernel client, 64 bytes",
+            Self::KernelClient => {
+                "servers under a spinning kernel client, 64 bytes; HTTP under wrk, where Ringway serves a file and the others what they hold in memory"
+            }
             Self::Mixed => "TCP and UDP request and reply at once on one server core, under two blocking kernel clients",
         }
     }
@@ -431,7 +435,7 @@ fn server_line(programs: Programs<'_>, cell: &Cell) -> Option<Vec<String>> {
     let interval = matches!(cell.work, Work::Bulk(..)).then(|| format!("--interval={}", number::show_duration(EVERY)));
     match cell.server {
         Stack::Ringway => {
-            line.extend(engine(interface, address));
+            line.extend(engine(interface, address, cell));
             // What its client left behind in the end is not waited for.
             line.extend(words(&["--control", "off", "--drain", "0s"]));
             line.extend(interval);
@@ -449,7 +453,7 @@ fn server_line(programs: Programs<'_>, cell: &Cell) -> Option<Vec<String>> {
         }
         Stack::Smoltcp => {
             line = words(&[&args.smoltcp.as_ref()?.display().to_string(), "--json", "--cores", &core]);
-            line.extend(engine(interface, address));
+            line.extend(engine(interface, address, cell));
             line.extend(interval);
             // It looks for the socket of a segment one by one, so it gets no more than it needs; those that close need a moment.
             let sockets = match cell.work {
@@ -505,7 +509,7 @@ fn client_line(programs: Programs<'_>, cell: &Cell, effort: Effort) -> Vec<Strin
         Stack::Raw | Stack::XdpTx => {
             line.extend(words(&["-i", &args.ends.client_if, "-a", &args.ends.client_address.to_string()]));
         }
-        Stack::Ringway | Stack::Smoltcp => line.extend(engine(&args.ends.client_if, args.ends.client_address)),
+        Stack::Ringway | Stack::Smoltcp => line.extend(engine(&args.ends.client_if, args.ends.client_address, cell)),
     }
     if cell.connections() > FEW {
         // Who opens so many is late with its first message: what it says meanwhile tells when that was.
@@ -542,9 +546,13 @@ fn client_line(programs: Programs<'_>, cell: &Cell, effort: Effort) -> Vec<Strin
     line
 }
 
-/// The options of the engine at one end; spinning, because the row is a benchmark.
-fn engine(interface: &str, address: Cidr) -> Vec<String> {
-    words(&["-i", interface, "-a", &address.to_string(), "--idle", "spin", "--set", "address.probes=0"])
+/// The options of the engine at one end; spinning, because the row is a benchmark, and with rings that hold what can be in flight.
+fn engine(interface: &str, address: Cidr, cell: &Cell) -> Vec<String> {
+    let mut line = words(&["-i", interface, "-a", &address.to_string(), "--idle", "spin", "--set", "address.probes=0"]);
+    if cell.connections() > RING {
+        line.extend(words(&["--set", "xsk.ring_size=16384", "--set", "xsk.frames=32768"]));
+    }
+    line
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -564,6 +572,8 @@ const MANY: u32 = 64;
 const CHURNING: u32 = 16;
 /// Connections that are open at once, as far as anybody can see.
 pub(super) const FEW: u32 = 64;
+/// Entries of a ring unless it is told otherwise.
+const RING: u32 = 2048;
 /// Messages a second that no stack has to lose any of.
 const LOW_PER_S: u32 = 10_000;
 /// The open loops: per cent of the highest rate without loss, and who runs them.

@@ -231,9 +231,10 @@ fn the_oldest_frame_of_a_neighbor_makes_room_for_its_latest() {
     script.lookup(hop(1));
     script.lookup(hop(2));
     script.cache.hold(hop(2), 99);
-    let displaced: Vec<_> = (0..5).filter_map(|frame| script.cache.hold(hop(1), frame)).collect();
+    let most = NEIGHBOR_QUEUE as u32;
+    let displaced: Vec<_> = (0..most + 2).filter_map(|frame| script.cache.hold(hop(1), frame)).collect();
     assert_eq!(displaced, [(0, Drop::NeighborQueueFull), (1, Drop::NeighborQueueFull)]);
-    assert_eq!(script.learn(hop(1), MAC), [2, 3, 4]);
+    assert_eq!(script.learn(hop(1), MAC), (2..most + 2).collect::<Vec<_>>());
     assert_eq!(script.learn(hop(2), MAC), [99]);
 }
 
@@ -249,7 +250,7 @@ fn the_oldest_of_all_frames_makes_room_when_too_many_wait() {
     assert_eq!(script.cache.held(), NEIGHBOR_QUEUE_TOTAL);
     let mut left = Vec::new();
     script.cache.drain(&mut left);
-    assert_eq!(left, (1..64).chain([1000]).collect::<Vec<_>>());
+    assert_eq!(left, (1..NEIGHBOR_QUEUE_TOTAL as u32).chain([1000]).collect::<Vec<_>>());
     assert_eq!(script.cache.held(), 0);
 }
 

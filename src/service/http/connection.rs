@@ -124,6 +124,13 @@ impl Talk {
     }
 }
 
+impl Reply {
+    /// True when it holds a file open.
+    pub(super) fn holds_open(&self) -> bool {
+        self.file.as_ref().is_some_and(File::is_open)
+    }
+}
+
 impl Parts {
     /// Writes what stands before the next part and gives its bytes; behind the last, what ends them all.
     pub(super) fn advance(&mut self, text: &mut Text) -> Option<Span> {

@@ -2,17 +2,19 @@
 //!
 //! Called by [`super::Http`]. The kernel resolves each name with `openat2` and RESOLVE_BENEATH, so neither `..` nor a symbolic link, nor a
 //! rename while it resolves, leads out of the folder; RESOLVE_NO_MAGICLINKS closes the ways through `/proc`. What is opened is looked at
-//! through its descriptor, never by name again. Nothing here panics.
+//! through its descriptor, never by name again. A small file can be copied into memory, for [`super::shelf`]. Nothing here panics.
 
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Advice, FileType, Mode, OFlags, ResolveFlags, fadvise, fstat, openat2};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::response::Status;
 use crate::error::SetupError;
+use crate::limits;
 
 /// The file that stands for its folder.
 const INDEX: &str = "index.html";
@@ -34,10 +36,10 @@ pub(super) enum Found {
     Folder,
 }
 
-/// A regular file, open for reading.
+/// A regular file, open for reading, or what it held when it was read whole.
 #[derive(Debug)]
 pub(super) struct File {
-    descriptor: OwnedFd,
+    source: Source,
     /// Bytes, when it was opened.
     pub(super) size: u64,
     /// Seconds from 1970 to its last change.
@@ -45,6 +47,13 @@ pub(super) struct File {
     /// The fraction of that second.
     pub(super) modified_ns: u64,
     pub(super) inode: u64,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug)]
+enum Source {
+    Disk(OwnedFd),
+    Memory(Arc<[u8]>),
 }
 
 impl Root {
@@ -119,7 +128,7 @@ impl File {
         let stat = fstat(&descriptor).map_err(|_| Status::INTERNAL_ERROR)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Ok(Self {
-                descriptor,
+                source: Source::Disk(descriptor),
                 size: u64::try_from(stat.st_size).unwrap_or(0),
                 modified: u64::try_from(stat.st_mtime).unwrap_or(0),
                 modified_ns: stat.st_mtime_nsec,
@@ -130,20 +139,63 @@ impl File {
         }
     }
 
-    /// Reads from a position on, as far as it can be had without waiting for the disk.
-    pub(super) fn read_at_once(&self, out: &mut [u8], at: u64) -> Piece {
-        match rustix::io::preadv2(&self.descriptor, &mut [IoSliceMut::new(out)], at, ReadWriteFlags::NOWAIT) {
-            Ok(n) => Piece::Read(n),
-            Err(Errno::AGAIN) => Piece::Later,
-            // Not every file system can say whether it would wait (EOPNOTSUPP).
-            Err(_) => self.read(out, at),
+    /// A copy of it in memory; `None` when it is longer than [`limits::HTTP_KEPT_BYTES`], would have to be waited for, or has changed since it was
+    /// opened.
+    pub(super) fn read_whole(&self) -> Option<Self> {
+        let Source::Disk(descriptor) = &self.source else { return None };
+        let len = usize::try_from(self.size).ok().filter(|&len| len <= limits::HTTP_KEPT_BYTES)?;
+        // One byte more: it may have grown.
+        let mut bytes = vec![0; len + 1];
+        if self.read_cached(&mut bytes, 0) != Ok(Piece::Read(len)) {
+            return None;
+        }
+        bytes.truncate(len);
+        let stat = fstat(descriptor).ok()?;
+        let changed = (u64::try_from(stat.st_mtime).ok(), stat.st_mtime_nsec);
+        let same = changed == (Some(self.modified), self.modified_ns);
+        same.then(|| Self { source: Source::Memory(bytes.into()), ..*self })
+    }
+
+    /// Another handle on the same bytes, if they are in memory.
+    pub(super) fn shared(&self) -> Option<Self> {
+        match &self.source {
+            Source::Disk(_) => None,
+            Source::Memory(bytes) => Some(Self { source: Source::Memory(bytes.clone()), ..*self }),
         }
     }
 
-    /// The same, waiting if need be.
+    /// True when it holds a descriptor, and no copy.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.source, Source::Disk(_))
+    }
+
+    /// Reads from a position on, as far as it can be had without waiting for the disk.
+    pub(super) fn read_at_once(&self, out: &mut [u8], at: u64) -> Piece {
+        // Not every file system can say whether it would wait (EOPNOTSUPP).
+        self.read_cached(out, at).unwrap_or_else(|_| self.read(out, at))
+    }
+
+    /// The same; an error where the file system cannot say whether it would wait.
+    fn read_cached(&self, out: &mut [u8], at: u64) -> Result<Piece, Errno> {
+        let descriptor = match &self.source {
+            Source::Disk(descriptor) => descriptor,
+            Source::Memory(bytes) => return Ok(copied(bytes, out, at)),
+        };
+        match rustix::io::preadv2(descriptor, &mut [IoSliceMut::new(out)], at, ReadWriteFlags::NOWAIT) {
+            Ok(n) => Ok(Piece::Read(n)),
+            Err(Errno::AGAIN) => Ok(Piece::Later),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads from a position on, waiting if need be.
     pub(super) fn read(&self, out: &mut [u8], at: u64) -> Piece {
+        let descriptor = match &self.source {
+            Source::Disk(descriptor) => descriptor,
+            Source::Memory(bytes) => return copied(bytes, out, at),
+        };
         loop {
-            match rustix::io::pread(&self.descriptor, &mut *out, at) {
+            match rustix::io::pread(descriptor, &mut *out, at) {
                 Ok(n) => return Piece::Read(n),
                 Err(Errno::INTR) => {}
                 Err(_) => return Piece::Failed,
@@ -153,9 +205,19 @@ impl File {
 
     /// Asks the kernel to fetch what will be read next.
     pub(super) fn fetch(&self, at: u64, bytes: u64) {
-        // An advice: without it the piece comes when it is waited for.
-        let _ = fadvise(&self.descriptor, at, std::num::NonZeroU64::new(bytes), Advice::WillNeed);
+        if let Source::Disk(descriptor) = &self.source {
+            // An advice: without it the piece comes when it is waited for.
+            let _ = fadvise(descriptor, at, std::num::NonZeroU64::new(bytes), Advice::WillNeed);
+        }
     }
+}
+
+/// Reads from memory.
+fn copied(bytes: &[u8], out: &mut [u8], at: u64) -> Piece {
+    let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let len = rest.len().min(out.len());
+    out[..len].copy_from_slice(&rest[..len]);
+    Piece::Read(len)
 }
 
 /// What became of a read.

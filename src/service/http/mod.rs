@@ -7,13 +7,14 @@
 //! **Nothing waits for a client**: what a peer can make grow is bounded in [`crate::limits`], and each thing it has to do has its time
 //! ([`connection`]): a head that does not end is answered with 408, a client that takes nothing is cut off.
 //!
-//! **Files are read in the engine's loop.** While a callback runs its core receives nothing, so a file is never read whole: at most
+//! **Files are read in the engine's loop.** While a callback runs its core receives nothing, so a large file is never read whole: at most
 //! [`crate::limits::HTTP_PIECE_BYTES`] at a stretch for a connection, and only as much as can be sent. What is not in the page cache is asked for
 //! (RWF_NOWAIT says so instead of waiting; `fadvise` has it fetched) and tried again a millisecond later. That does not make everything
 //! non-blocking: opening a file whose folder entries are not cached waits for the disk, and so does reading on a file system without
 //! RWF_NOWAIT, or after [`sending::TRIES`] tries. Serve what fits into memory, and other services on other cores.
 //!
-//! A request makes the kernel open, look at and close a file; no file, name or answer is cached here. Cannot panic.
+//! A request makes the kernel open, look at and close a file, but for a small one that was read within the last second: that is answered from memory
+//! ([`shelf`]). Cannot panic.
 
 mod conditions;
 mod connection;
@@ -23,6 +24,7 @@ mod range;
 mod request;
 mod response;
 mod sending;
+mod shelf;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -40,17 +42,20 @@ use self::file::{File, Found};
 use self::range::{Asked, Span};
 use self::request::{Method, Request};
 use self::response::{ContentRange, Status, Today};
+use self::shelf::Shelf;
 use self::time::{arm, look_again};
 use super::daytime::WallClock;
 use super::per_connection::Named;
 use super::{Connection, Context, PerConnection, ResetReason, Service};
 use crate::limits;
+use crate::time::Instant;
 
 /// The files of folders over HTTP/1.1. A listener's tag is the position of its folder.
 #[derive(Debug)]
 pub struct Http {
     /// The folders; `None` at the positions that are not ours.
     roots: Vec<Option<Root>>,
+    shelf: Shelf,
     talks: PerConnection<Option<Box<Talk>>>,
     /// Talks that have ended, for the connections to come.
     #[expect(clippy::vec_box, reason = "a talk moves between here and the table as a pointer")]
@@ -102,6 +107,7 @@ impl Http {
         // A catalog without HTTP has one of these, too: it must cost nothing.
         let used = roots.iter().any(Option::is_some);
         Self {
+            shelf: Shelf::new(roots.len()),
             roots,
             talks: PerConnection::with_capacity(if used { connections } else { 0 }),
             ended: Vec::new(),
@@ -277,7 +283,7 @@ impl Http {
             Method::Refused => Err(Status::METHOD_NOT_ALLOWED),
             Method::Unknown => Err(Status::NOT_IMPLEMENTED),
             Method::Get | Method::Head if request.body_bytes > limits::HTTP_BODY_BYTES => Err(Status::CONTENT_TOO_LARGE),
-            Method::Get | Method::Head => self.find(talk, &request),
+            Method::Get | Method::Head => self.find(talk, &request, cx.now()),
         };
         let reply = match verdict {
             Ok(Found::File(file)) => {
@@ -312,13 +318,17 @@ impl Http {
         self.send(cx, talk, Reply::default());
     }
 
-    fn find(&mut self, talk: &Talk, request: &Request<'_, '_>) -> Result<Found, Status> {
+    fn find(&mut self, talk: &Talk, request: &Request<'_, '_>, now: Instant) -> Result<Found, Status> {
         request.target.decode(&mut self.name)?;
+        if let Some(found) = self.shelf.find(talk.root, &self.name, now) {
+            return Ok(found);
+        }
         if self.open_files >= limits::HTTP_OPEN_FILES {
             return Err(Status::UNAVAILABLE);
         }
         let root = self.roots.get(talk.root).and_then(Option::as_ref).ok_or(Status::INTERNAL_ERROR)?;
-        root.find(&self.name)
+        let found = root.find(&self.name)?;
+        Ok(self.shelf.keep(talk.root, &self.name, found, now, (self.clock)()))
     }
 
     /// Writes the head of an answer that has a file behind it, or instead of it what its conditions and ranges come to.

@@ -15,7 +15,7 @@ use crate::service::Context;
 impl Http {
     /// Puts an answer to work, whose head lies in the talk's text.
     pub(super) fn send(&mut self, cx: &mut impl Context, talk: &mut Talk, reply: Reply) {
-        self.open_files += usize::from(reply.file.is_some());
+        self.open_files += usize::from(reply.holds_open());
         talk.text_sent = 0;
         talk.reply = Some(reply);
         talk.tries = 0;
@@ -28,7 +28,7 @@ impl Http {
 
     pub(super) fn drop_reply(&mut self, talk: &mut Talk) {
         if let Some(reply) = talk.reply.take() {
-            self.open_files -= usize::from(reply.file.is_some());
+            self.open_files -= usize::from(reply.holds_open());
         }
         talk.text.clear();
     }

@@ -204,6 +204,24 @@ fn a_client_that_has_the_file_is_told_so() {
 }
 
 #[test]
+fn a_small_file_that_has_lain_for_a_while_is_answered_from_memory() {
+    let mut world = World::new();
+    let write = |world: &World, content: &str| {
+        fs::write(world.path("a.txt"), content).expect("a write");
+        let file = fs::File::options().write(true).open(world.path("a.txt")).expect("a file");
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(NOW - 10)).expect("a time");
+    };
+    write(&world, "0123456789");
+    assert_eq!(world.ask_here("GET /a.txt", "").body, b"0123456789");
+    write(&world, "9876543210");
+    assert_eq!(world.ask_here("GET /a.txt", "").body, b"0123456789");
+    assert_eq!(world.ask_here("GET /a.txt", "Range: bytes=8-\r\n").body, b"89");
+    assert_eq!((world.ask_here("HEAD /a.txt", "").status, world.http.open_files), (200, 0));
+    world.pass(shelf::KEPT);
+    assert_eq!(world.ask_here("GET /a.txt", "").body, b"9876543210");
+}
+
+#[test]
 fn nothing_leads_out_of_the_folder() {
     let world = World::new();
     let outside = TempDir::new().expect("a folder");

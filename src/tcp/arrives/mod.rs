@@ -55,7 +55,7 @@ impl Tcb {
         self.state() == State::Established && fast_path::applies(self, segment, now)
     }
 
-    /// [`Tcb::on_segment`] in ESTABLISHED without the fast path, nor that of an acknowledgment.
+    /// [`Tcb::on_segment`] in ESTABLISHED, with neither the fast path nor the short way of an acknowledgment.
     pub(super) fn on_segment_slowly(
         &mut self,
         config: &Config,

@@ -35,7 +35,7 @@ impl Tcb {
         }
         self.recovery.limited = 0;
         match self.recovery.phase {
-            Phase::Open => self.recovery.went_on(self.snd.una),
+            Phase::Open => self.recovery.advanced_while_open(self.snd.una),
             _ if self.snd.una.at_or_after(self.recovery.point) => self.end_episode(now, delivered),
             Phase::Fast if !self.offers.sack => self.partial_ack(moved.bytes, pool),
             _ => {}

@@ -5,8 +5,8 @@
 //! retransmission touches a part of it. How many bytes are reported received and how many are given up as lost is kept as they change, so that
 //! the bytes in the network are known at any time.
 //!
-//! The first record lies in the TCB; with a second one they move to a list of the core's pool, which goes back when the last byte is acknowledged. It
-//! holds at most [`crate::limits::FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are joined, always to the worse for us: what is
+//! The first record lies in the TCB; when it is cut, sent again or followed by a second one, they move to a list of the core's pool, which goes back when the
+//! last byte is acknowledged. It holds at most [`crate::limits::FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are joined, always to the worse for us: what is
 //! reported only in part counts as not reported. Blocks cut a record only where a segment began, so that a peer cannot grind it to dust. Called by
 //! the recovery and output code. A record and its marks are in `record`, where records are kept in `list`, where they begin and end in `grid`. Nothing
 //! panics.
@@ -48,7 +48,7 @@ pub(in crate::tcp) struct Flight {
 impl Flight {
     /// Nothing in flight; the first byte will be `start`.
     pub(in crate::tcp) const fn new(start: SeqNum) -> Self {
-        Self { records: List::None, start, sacked: 0, lost: 0, lost_from: start, joined: false }
+        Self { records: List::Empty, start, sacked: 0, lost: 0, lost_from: start, joined: false }
     }
 
     /// Bytes reported received beyond SND.UNA.
@@ -78,12 +78,12 @@ impl Flight {
 
     #[inline]
     fn at(&self, index: usize) -> Option<&Record> {
-        self.records.get(index)
+        self.records.at(index)
     }
 
     #[inline]
     fn at_mut(&mut self, index: usize) -> Option<&mut Record> {
-        self.records.get_mut(index)
+        self.records.at_mut(index)
     }
 
     /// Where a record begins.
@@ -98,7 +98,7 @@ impl Flight {
 
     /// A segment is sent for the first time, up to `end`.
     pub(in crate::tcp) fn sent(&mut self, end: SeqNum, stamp: Stamp, now: Instant, pool: &mut BufferPool) {
-        if matches!(self.records, List::None) {
+        if matches!(self.records, List::Empty) {
             self.records = List::One(Record::new(end - self.start, end, stamp, now));
             return;
         }
@@ -424,7 +424,7 @@ const STRETCH: u32 = 64 * 1024;
 impl Clone for Flight {
     fn clone(&self) -> Self {
         let records = match &self.records {
-            List::None => List::None,
+            List::Empty => List::Empty,
             List::One(record) => List::One(*record),
             List::Many(records) => {
                 let mut copy = Records::with_capacity(records.capacity());
@@ -442,7 +442,7 @@ impl Flight {
     pub(in crate::tcp) fn check(&self, una: SeqNum, nxt: SeqNum) {
         assert_eq!(self.start, una);
         assert_eq!(self.start_of(self.len()), nxt, "{self:?}");
-        assert_eq!(matches!(self.records, List::None), una == nxt);
+        assert_eq!(matches!(self.records, List::Empty), una == nxt);
         for index in 0..self.len() {
             let Some(record) = self.at(index) else { continue };
             assert!(self.start_of(index).before(record.end), "an empty record");

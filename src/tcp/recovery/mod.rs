@@ -3,7 +3,8 @@
 //! Called with each acknowledgment, by the timers and by output. With SACK, losses are found by RACK and tail loss probes (RFC 8985) on the
 //! scoreboard in `flight`; without, by counting duplicates (RFC 5681 3.2, RFC 6582). Either way PRR (RFC 6937) says how much may leave during fast
 //! recovery, and a recovery that proves mistaken is taken back. SND.NXT never goes back: what is to be sent again is marked lost, and `output`
-//! works that off. When recovery begins and ends is in `episode`. Nothing panics.
+//! works that off. When recovery begins and ends is in `episode`; the acknowledgment that ends all there is takes the short way of `whole_ack`.
+//! Nothing panics.
 
 mod episode;
 mod flight;
@@ -13,9 +14,12 @@ mod rack;
 mod sack;
 mod tail;
 mod undo;
+mod whole_ack;
 
 pub(super) use flight::{Flight, Record, Records};
 pub(super) use forward::Forward;
+#[cfg(test)]
+pub(super) use whole_ack::slowly;
 
 use self::forward::Shown;
 use self::prr::Prr;
@@ -27,6 +31,7 @@ use super::config::Config;
 use super::congestion::{Acked, Congestion};
 use super::folded::Form;
 use super::pool::BufferPool;
+use super::rate::Sample;
 use super::rto::Rto;
 use super::seq::SeqNum;
 use super::tally::Happening;
@@ -113,7 +118,7 @@ impl Recovery {
 
     /// SND.UNA has moved to `una` while no recovery goes on.
     #[inline]
-    fn went_on(&mut self, una: SeqNum) {
+    fn advanced_while_open(&mut self, una: SeqNum) {
         self.limited = 0;
         self.duplicates = 0;
         self.left = 0;
@@ -252,7 +257,7 @@ impl Tcb {
     /// An acceptable acknowledgment: the scoreboard, the round-trip time, losses, congestion control. SND.UNA has moved already, if it moves.
     pub(super) fn take_ack(&mut self, config: &Config, now: Instant, segment: &Segment<'_>, pool: &mut BufferPool, moved: Moved) {
         if let Some(record) = self.only_record(segment, moved) {
-            self.take_whole_ack(config, now, pool, moved, &record);
+            self.take_whole_ack(config, now, pool, moved, record.sent);
             return;
         }
         let echo = segment.options.timestamps.filter(|_| self.timestamps.ok).map(|(_, echo)| echo);
@@ -278,77 +283,16 @@ impl Tcb {
         let lost = self.recovery.lost;
         // Without SACK a duplicate shows a loss and delivers nothing.
         if moved.bytes > 0 || bytes > 0 || (is_fast && lost > 0) {
-            self.recovery.lost = 0;
-            self.congestion.on_ack(&Acked {
-                bytes: moved.bytes,
-                delivered: bytes,
-                in_flight: moved.in_flight,
-                pipe: self.in_flight(),
-                now,
-                srtt_ns: self.rtt.srtt_ns(),
-                rtt_ns,
-                rate,
-                //= rfc4015#3.4
-                //# Note that the value of cwnd must not be changed any further for that
-                //# ACK
-                recovering: was_fast || is_fast || taken_back,
-                lost,
-            });
+            //= rfc4015#3.4
+            //# Note that the value of cwnd must not be changed any further for that
+            //# ACK
+            let recovering = was_fast || is_fast || taken_back;
+            self.tell_congestion(now, moved, (bytes, rate), rtt_ns, recovering);
         }
         if is_fast {
             let delivered = if self.offers.sack { bytes } else { by_estimate };
             self.count_down(delivered, moved.advanced && lost == 0);
         }
-        self.note_application_limit();
-    }
-
-    /// What an acknowledgment ends, if that is one record which left once, and nothing else is told, doubted or repaired: as between nearly every
-    /// request and its answer. It is all that is in flight.
-    #[inline]
-    fn only_record(&self, segment: &Segment<'_>, moved: Moved) -> Option<Record> {
-        #[cfg(test)]
-        if slowly::is_asked() {
-            return None;
-        }
-        let recovery = &self.recovery;
-        let plain = moved.advanced
-            && segment.options.sack_count == 0
-            && recovery.phase == Phase::Open
-            && recovery.forward == Forward::No
-            && recovery.tail.is_quiet()
-            && !self.ecn.is_echo(segment.flags);
-        if plain { self.flight.only_record(self.snd.una) } else { None }
-    }
-
-    /// What [`Tcb::take_ack`] comes to when [`Tcb::only_record`] finds one; it leaves out what has been answered.
-    #[inline]
-    fn take_whole_ack(&mut self, config: &Config, now: Instant, pool: &mut BufferPool, moved: Moved, record: &Record) {
-        let Self { flight, rate, recovery, snd, .. } = self;
-        let mut newest = Newest::default();
-        flight.acknowledge(snd.una, pool, |_, bytes| rate.deliver(bytes, &record.stamp, record.sent, now));
-        recovery.rack.delivered(record, false, now, &mut newest);
-        recovery.rack.delivered_all(newest, now);
-        recovery.rack.acknowledged(snd.una);
-        self.note_reordering();
-        let rtt_ns = now.ns_since(record.sent);
-        self.measured(config, now, rtt_ns, moved.in_flight);
-        let (delivered, rate) = self.rate.finish(self.recovery.rack.least_rtt_ns());
-        self.recovery.went_on(self.snd.una);
-        if self.offers.sack {
-            self.timers.reordering = Instant::NEVER;
-        }
-        self.congestion.on_ack(&Acked {
-            bytes: moved.bytes,
-            delivered,
-            in_flight: moved.in_flight,
-            pipe: 0,
-            now,
-            srtt_ns: self.rtt.srtt_ns(),
-            rtt_ns: Some(rtt_ns),
-            rate,
-            recovering: false,
-            lost: std::mem::take(&mut self.recovery.lost),
-        });
         self.note_application_limit();
     }
 
@@ -359,6 +303,29 @@ impl Tcb {
             self.recovery.seen = true;
             self.noted.note(Happening::ReorderingSeen);
         }
+    }
+
+    /// Congestion control hears of an acknowledgment: the bytes it delivered and the rate that shows, the round-trip time, and whether recovery goes on.
+    fn tell_congestion(
+        &mut self,
+        now: Instant,
+        moved: Moved,
+        (delivered, rate): (u32, Option<Sample>),
+        rtt_ns: Option<u64>,
+        recovering: bool,
+    ) {
+        self.congestion.on_ack(&Acked {
+            bytes: moved.bytes,
+            delivered,
+            in_flight: moved.in_flight,
+            pipe: self.in_flight(),
+            now,
+            srtt_ns: self.rtt.srtt_ns(),
+            rtt_ns,
+            rate,
+            recovering,
+            lost: std::mem::take(&mut self.recovery.lost),
+        });
     }
 
     /// PRR takes note of what was delivered; `safe` when SND.UNA moved and no loss was found.
@@ -464,8 +431,9 @@ impl Tcb {
         self.recovery.rack.sample(ns, now);
         //= rfc7323#G
         //# ExpectedSamples = ceiling(FlightSize / (SMSS * 2))
-        let two = 2 * self.payload_max();
-        self.rtt.sample(ns, if in_flight <= two { 1 } else { in_flight.div_ceil(two) });
+        let two_segments = 2 * self.payload_max();
+        // Without a division where little is in flight.
+        self.rtt.sample(ns, if in_flight <= two_segments { 1 } else { in_flight.div_ceil(two_segments) });
         self.rto = Rto::from_rtt(&self.rtt, config);
         //= rfc6298#5
         //# Note that after retransmitting, once a new RTT measurement is obtained (which can only happen when new data has been
@@ -536,27 +504,5 @@ impl Tcb {
         if synchronized {
             self.flight.check(self.snd.una, self.snd.nxt);
         }
-    }
-}
-
-/// For the test that holds every way through an acknowledgment equal to the longest one.
-#[cfg(test)]
-pub(super) mod slowly {
-    use std::cell::Cell;
-
-    thread_local! {
-        static ASKED: Cell<bool> = const { Cell::new(false) };
-    }
-
-    pub(super) fn is_asked() -> bool {
-        ASKED.get()
-    }
-
-    /// Runs with every acknowledgment taken the long way.
-    pub(in crate::tcp) fn run<T>(what: impl FnOnce() -> T) -> T {
-        ASKED.set(true);
-        let result = what();
-        ASKED.set(false);
-        result
     }
 }

@@ -301,3 +301,17 @@ fn the_rtt_of_the_handshake_is_the_first_sample() {
     peer.inject(syn_ack().seq(IRS).ack(ISS + 1).mss(MSS));
     assert_eq!(peer.tcb.srtt_ns(), Some(30_000));
 }
+
+//= type=test
+//= rfc9293#3.10.7.4
+//# If the segment acknowledgment is not acceptable, form a reset segment
+#[test]
+fn a_reset_leaves_although_the_right_acknowledgment_follows_before_it_has() {
+    let mut peer = Script::syn_received();
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 100));
+    peer.expect_drop(Drop::TcpAckInvalid);
+    peer.inject(ack().seq(IRS + 1).ack(ISS + 1));
+    peer.expect_state(State::Established);
+    peer.expect(rst().seq(ISS + 100));
+    peer.expect_nothing();
+}

@@ -15,6 +15,8 @@ const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
 const USER_TIMEOUT: u8 = 28;
 
+/// Bytes of options that are timestamps and two NOPs.
+const TIMESTAMPS_ALONE: usize = 12;
 /// The most bytes of options a header has room for.
 pub(super) const MAX_LEN: usize = 40;
 
@@ -105,11 +107,11 @@ pub(super) fn len(options: &Options) -> usize {
 //# options (MUST-68)
 pub(super) fn emit(bytes: &mut [u8], options: &Options) -> usize {
     let len = len(options);
-    if let (12, false, Some((value, echo))) = (len, options.sack_permitted, options.timestamps)
-        && let Some([kind, v, e]) = bytes.as_chunks_mut::<4>().0.first_chunk_mut::<3>()
+    // Timestamps alone, as on nearly every segment (RFC 7323 appendix A); with SACK-permitted they are as long.
+    if let (TIMESTAMPS_ALONE, false, Some((value, echo))) = (len, options.sack_permitted, options.timestamps)
+        && let Some([kind, tsval, tsecr]) = bytes.as_chunks_mut::<4>().0.first_chunk_mut::<3>()
     {
-        // As of nearly every segment.
-        (*kind, *v, *e) = ([NOP, NOP, TIMESTAMPS, 10], value.to_be_bytes(), echo.to_be_bytes());
+        (*kind, *tsval, *tsecr) = ([NOP, NOP, TIMESTAMPS, 10], value.to_be_bytes(), echo.to_be_bytes());
         return len;
     }
     let Some(bytes) = bytes.get_mut(..len) else { return 0 };

@@ -102,7 +102,7 @@ impl Flight {
 
     /// Makes sure of room for `more` records, four at most.
     pub(super) fn make_room(&mut self, more: usize, pool: &mut BufferPool) {
-        self.records.spread(pool);
+        self.records.move_to_pool(pool);
         let Some(records) = self.records.many() else { return };
         let room = records.capacity().min(FLIGHT_RECORDS);
         if records.len() + more <= room {

@@ -1,6 +1,8 @@
-//! The records of a connection: one has its place in the TCB, where requests and answers take turns; for more there is a list of the core's pool.
+//! The records of a connection: one has its place in the TCB, which is enough where requests and answers take turns; for more there is a list of the
+//! core's pool.
 //!
-//! The scoreboard asks [`super::Flight::make_room`] before there are more, and releases the list when nothing is in flight. Nothing panics.
+//! Called by the scoreboard, which asks [`super::Flight::make_room`] before there are more, and releases the list when nothing is in flight. Nothing
+//! panics.
 
 use std::collections::VecDeque;
 
@@ -16,38 +18,38 @@ pub(in crate::tcp) type Records = VecDeque<Record>;
 #[cfg_attr(test, derive(PartialEq, Eq))]
 pub(super) enum List {
     #[default]
-    None,
+    Empty,
     One(Record),
-    /// Behind a pointer, so that a connection at rest holds no more than that. There may be one record in it, or none any more.
+    /// As the pool hands it out: a pointer moves between pool and TCB. There may be one record in it, or none any more.
     Many(Box<Records>),
 }
 
-// A record has a value to spare, so that it takes no more room in the TCB for being one of three.
+// A record has a bool in it, whose spare values tell the three apart.
 const _: () = assert!(size_of::<List>() == size_of::<Record>());
 
 impl List {
     #[inline]
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::None => 0,
+            Self::Empty => 0,
             Self::One(_) => 1,
             Self::Many(records) => records.len(),
         }
     }
 
     #[inline]
-    pub(super) fn get(&self, index: usize) -> Option<&Record> {
+    pub(super) fn at(&self, index: usize) -> Option<&Record> {
         match self {
-            Self::None => None,
+            Self::Empty => None,
             Self::One(record) => (index == 0).then_some(record),
             Self::Many(records) => records.get(index),
         }
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Record> {
+    pub(super) fn at_mut(&mut self, index: usize) -> Option<&mut Record> {
         match self {
-            Self::None => None,
+            Self::Empty => None,
             Self::One(record) => (index == 0).then_some(record),
             Self::Many(records) => records.get_mut(index),
         }
@@ -57,16 +59,16 @@ impl List {
     #[inline]
     pub(super) fn index_of(&self, seq: SeqNum) -> usize {
         match self {
-            Self::None => 0,
+            Self::Empty => 0,
             Self::One(record) => usize::from(record.end.at_or_before(seq)),
             Self::Many(records) => records.partition_point(|record| record.end.at_or_before(seq)),
         }
     }
 
-    /// The records from the one at `first` on, which there is.
+    /// The records from index `first` on; none when there are fewer.
     pub(super) fn iter_from(&self, first: usize) -> impl Iterator<Item = &Record> {
         let (one, many) = match self {
-            Self::None => (None, None),
+            Self::Empty => (None, None),
             Self::One(record) => ((first == 0).then_some(record), None),
             Self::Many(records) => (None, Some(records.range(first.min(records.len())..))),
         };
@@ -75,7 +77,7 @@ impl List {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Record> {
         let (one, many) = match self {
-            Self::None => (None, None),
+            Self::Empty => (None, None),
             Self::One(record) => (Some(record), None),
             Self::Many(records) => (None, Some(records.iter_mut())),
         };
@@ -86,22 +88,22 @@ impl List {
     #[inline]
     pub(super) fn pop_front(&mut self) {
         match self {
-            Self::None => {}
-            Self::One(_) => *self = Self::None,
+            Self::Empty => {}
+            Self::One(_) => *self = Self::Empty,
             Self::Many(records) => _ = records.pop_front(),
         }
     }
 
-    /// The list, if it is one of the pool.
+    /// The list of the pool; `None` while the record lies in the TCB: [`super::Flight::make_room`] comes before what needs more.
     pub(super) fn many(&mut self) -> Option<&mut Box<Records>> {
         match self {
-            Self::None | Self::One(_) => None,
+            Self::Empty | Self::One(_) => None,
             Self::Many(records) => Some(records),
         }
     }
 
-    /// Makes it a list of the pool.
-    pub(super) fn spread(&mut self, pool: &mut BufferPool) {
+    /// Moves to a list of the pool.
+    pub(super) fn move_to_pool(&mut self, pool: &mut BufferPool) {
         if matches!(self, Self::Many(_)) {
             return;
         }
