@@ -4,7 +4,7 @@
 #   scripts/test.sh
 #
 # Installs what is missing; then format, lints, unit tests, documentation tests, the tests in network namespaces (as root),
-# the tests without AF_XDP, the loom models, the counts of instructions and the scripts themselves. Ends with the ten slowest tests and the totals.
+# the tests without AF_XDP, the loom models and the scripts themselves. Ends with the ten slowest tests and the totals.
 # At most 25 minutes from nothing on 2 cores; longer runs are in scripts/soak.sh.
 
 source "$(dirname "$0")/common.sh"
@@ -86,7 +86,7 @@ count_tests() {
 build_behind() {
     # A process group of its own, to be ended as a whole.
     set -m
-    { chrt --idle --pid 0 "$BASHPID" && "${pure[@]}" --no-run && "${loom[@]}" --no-run && "${counted[@]}"; } >/dev/null 2>&1 &
+    { chrt --idle --pid 0 "$BASHPID" && "${pure[@]}" --no-run && "${loom[@]}" --no-run; } >/dev/null 2>&1 &
     behind=$!
     set +m
 }
@@ -104,7 +104,7 @@ need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils-ping nc=netcat-openbsd socat=socat \
     curl=curl wrk=wrk dig=bind9-dnsutils nft=nftables python3=python3 shellcheck=shellcheck setpriv=util-linux \
-    chrt=util-linux valgrind=valgrind
+    chrt=util-linux
 cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
 cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup component add clippy"
 tests_as_root
@@ -117,13 +117,11 @@ check "lints without afxdp" cargo clippy --locked --all-targets --no-default-fea
 # In a folder of its own: the commands that the tests start must not be exchanged for others meanwhile.
 pure=(cargo test --locked --no-default-features --lib --bins --tests --no-fail-fast --target-dir target/pure)
 loom=(env "RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/loom-rustc.sh" cargo test --locked --lib --no-fail-fast)
-counted=(cargo build --release --locked --bench count)
 build_behind
 tests tests cargo test --locked --no-fail-fast -- --test-threads=1
 wait "$behind" || true
 tests "without afxdp" "${pure[@]}" -- --test-threads=1
 tests loom "${loom[@]}" -- --test-threads=1 xsk::cursor demux::directory::models engine::parked
-check "instructions" scripts/bench.sh --count --check
 
 say
 say "the ten slowest tests:"
