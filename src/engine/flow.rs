@@ -166,8 +166,7 @@ impl Flow {
         !self.stirred || self.tcb.is_quiet(now, QUIET_NS)
     }
 
-    /// A connection as it begins: nobody's, and with nothing told. A part of its caller, so that it is put together where it will lie.
-    #[inline]
+    /// A connection as it begins: nobody's, and with nothing told.
     pub(super) fn new(key: FlowKey, hash: u64, flow_label: u32, tcb: Tcb, lane: Lane, hop: Hop) -> Self {
         Self {
             key,

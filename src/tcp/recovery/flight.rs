@@ -5,11 +5,11 @@
 //! retransmission touches a part of it. How many bytes are reported received and how many are given up as lost is kept as they change, so that
 //! the bytes in the network are known at any time.
 //!
-//! The first record lies in the TCB; when it is cut, sent again or followed by a second one, they move to a list of the core's pool, which goes back when the
-//! last byte is acknowledged. It holds at most [`crate::limits::FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are joined, always to the worse for us: what is
-//! reported only in part counts as not reported. Blocks cut a record only where a segment began, so that a peer cannot grind it to dust. Called by
-//! the recovery and output code. A record and its marks are in `record`, where records are kept in `list`, where they begin and end in `grid`. Nothing
-//! panics.
+//! The first record lies in the TCB; when it is cut, sent again or followed by a second one, they move to a list of the core's pool, which goes back
+//! when the last byte is acknowledged. It holds at most [`crate::limits::FLIGHT_RECORDS`]; when it is full, or the pool has no longer one, neighbours are
+//! joined, always to the worse for us: what is reported only in part counts as not reported. Blocks cut a record only where a segment began, so that a
+//! peer cannot grind it to dust. Called by the recovery and output code. A record and its marks are in `record`, where records are kept in `list`, where
+//! they begin and end in `grid`. Nothing panics.
 
 mod grid;
 mod list;
