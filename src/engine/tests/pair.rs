@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::device::memory;
+use crate::limits;
 use crate::rng::Rng;
 
 /// Turns both engines in step until neither finds work for a while, or the time is up.
@@ -466,4 +467,80 @@ fn a_neighbor_that_carries_a_connection_is_not_asked_again() {
     assert!(clock.now().as_ns() > 2 * crate::time::span_ns(client.core.config.neighbor_expiry));
     assert!(client.core.counters.tcp_sent > 250);
     assert_eq!(client.core.counters.arp_requests, 1);
+}
+
+/// Serves as many bytes as the windows take to each of its connections at once, when it is told to.
+#[derive(Debug, Default)]
+struct Burst {
+    open: Vec<Connection>,
+}
+
+impl Service for Burst {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        cx.listen(7.into(), Listen::default()).unwrap();
+    }
+
+    fn connected(&mut self, _: &mut impl Context, connection: Connection) {
+        self.open.push(connection);
+    }
+
+    fn message(&mut self, cx: &mut impl Context, (): ()) {
+        for &connection in &self.open {
+            cx.send(connection, &[7; 14_600]);
+        }
+    }
+}
+
+/// Opens sixteen connections and listens.
+#[derive(Debug)]
+struct Sixteen;
+
+impl Service for Sixteen {
+    type Message = ();
+
+    fn start(&mut self, cx: &mut impl Context) {
+        for _ in 0..16 {
+            cx.connect("10.0.0.2:7".parse().unwrap(), Connect::default()).unwrap();
+        }
+    }
+
+    fn data(&mut self, _: &mut impl Context, _: Connection, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+}
+
+/// Sixteen windows of ten segments are ready. While nothing has come all leave in one turn; when acknowledgments wait in the ring, which holds
+/// so many and no more, a turn sends a burst and looks at them first.
+#[test]
+fn who_has_sent_a_burst_looks_at_what_has_come_before_the_next() {
+    for (waiting, most) in [(false, 160), (true, limits::BURST as u64 + 10)] {
+        let (left, right) = memory::cable(1024);
+        let clock = ManualClock::default();
+        let mut client = engine(left, 1, Sixteen);
+        let mut server = engine(right, 2, Burst::default());
+        server.start(&clock);
+        client.start(&clock);
+        play(&clock, &mut client, &mut server, Duration::from_millis(5));
+        assert_eq!(server.service().open.len(), 16);
+        server.mailbox().send(()).unwrap();
+        let before = server.core.counters.tcp_sent;
+        if waiting {
+            // More than a turn takes.
+            let device = &mut client.core.ports[0].device;
+            for _ in 0..2 * limits::BURST {
+                let frame = device.allocate().unwrap();
+                device.transmit(frame).unwrap();
+            }
+            device.flush();
+        }
+        server.turn(&clock);
+        let sent = server.core.counters.tcp_sent - before;
+        assert!(sent <= most && sent >= limits::BURST as u64, "{sent} sent, waiting: {waiting}");
+        assert_eq!(sent == 160, !waiting);
+        play(&clock, &mut client, &mut server, Duration::from_millis(5));
+        assert!(server.core.counters.tcp_sent - before >= 160);
+        assert_no_frame_missing(&server);
+    }
 }
