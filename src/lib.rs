@@ -57,6 +57,7 @@
 //! - [`load`]: the load generator and the kernel-socket peer
 //! - `sim`: two ends over a bad network, from a seed, in tests only
 //! - [`metrics`]: counters, histograms, reports
+//! - [`recorder`]: the last segments and changes of state of a core
 //! - [`show`]: live inspection of a running engine
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
@@ -94,6 +95,7 @@ pub mod control;
 pub mod launch;
 pub mod load;
 pub mod metrics;
+pub mod recorder;
 pub mod show;
 #[cfg(test)]
 mod sim;

@@ -59,6 +59,8 @@ pub const NEWS: usize = 1024;
 pub const INQUIRIES: usize = 16;
 /// Connections whose figures an engine tells in one turn: each is a cache miss or two.
 pub const INQUIRED_PER_TURN: usize = 64;
+/// Records of the recorder told in one turn: 16 KiB.
+pub const RECORDS_PER_TURN: usize = 256;
 /// How long an answer of an engine is waited for. One that sleeps is woken; one that turns answers within microseconds.
 pub const INQUIRY_PATIENCE: Duration = Duration::from_secs(2);
 /// Clients of the control socket at once; further ones wait until one has gone.

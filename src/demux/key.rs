@@ -17,6 +17,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct Address([u8; 16]);
 
 impl Address {
+    /// `::`, the address of nobody.
+    pub const UNSPECIFIED: Self = Self([0; 16]);
+
     /// The address as 16 bytes, in network order.
     pub const fn octets(&self) -> &[u8; 16] {
         &self.0

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Idle;
-use crate::tcp;
+use crate::{recorder, tcp};
 
 /// The configuration of one core.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub router_advertisements: bool,
     /// Routers may name better first hops, in address claims (RFC 1122 3.2.2.2, RFC 4861 8).
     pub redirects: bool,
+    /// What is kept of the last segments.
+    pub recorder: recorder::Settings,
     /// Keys that peers must not know.
     pub secrets: Secrets,
 }
@@ -42,6 +44,7 @@ impl Config {
             address_probe_wait: Duration::from_secs(1),
             router_advertisements: false,
             redirects: false,
+            recorder: recorder::Settings::default(),
             secrets,
         }
     }

@@ -34,11 +34,12 @@ use crate::link::neighbor::{Hop, NeighborCache, REACHABLE_TIME};
 use crate::link::pmtu::PathMtus;
 use crate::link::reassembly::Reassembly;
 use crate::link::redirects::Redirects;
+use crate::recorder::{Effect, Recorder};
 use crate::rss::Predictor;
 use crate::service::{Connection, Meta};
 use crate::tcp::State;
 use crate::tcp::pool::BufferPool;
-use crate::tcp::tally::{Happening, Tally};
+use crate::tcp::tally::{Happening, Noted, Tally};
 use crate::time::Instant;
 use crate::udp::{Endpoints, KeptDatagrams};
 use crate::wire::{ethernet, ipv6, tcp};
@@ -276,6 +277,8 @@ pub(super) struct Core<D: Device> {
     pub(super) time_waits: VecDeque<SlotId>,
     /// Cookies that have made a connection.
     pub(super) spent_cookies: SpentCookies,
+    /// The last segments and changes of state.
+    pub(super) recorder: Recorder,
     /// Who may begin with us, and how often.
     pub(super) admission: Admission,
     /// The service has been started: what finds no port open before that is not told so.
@@ -367,6 +370,7 @@ impl<D: Device> Core<D> {
             drops: DropCounters::default(),
             tally: Tally::default(),
             time_waits: VecDeque::with_capacity(2 * connections),
+            recorder: Recorder::new(config.recorder),
             spent_cookies: SpentCookies::new(),
             admission: Admission::new(&config),
             serving: false,
@@ -445,7 +449,9 @@ impl<D: Device> Core<D> {
         }
         self.directory.remove(hash, id);
         if let Some(flow) = self.flows.find_mut(id) {
-            self.tally.count_all(flow.tcb.take_noted());
+            let noted = flow.tcb.take_noted();
+            self.tally.count_all(noted);
+            self.recorder.changed(self.now, &flow.key, Effect { before: flow.shown, after: State::Closed, cwnd: 0, noted });
             flow.tcb.release(&mut self.pool);
             self.flows.discard(id);
             self.counters.tcp_removed += 1;
@@ -459,6 +465,8 @@ impl<D: Device> Core<D> {
         let Some(flow) = self.flows.find_mut(id) else { return true };
         let state = flow.tcb.state();
         self.directory.set_state(id, state);
+        let cwnd = flow.tcb.congestion_window();
+        self.recorder.changed(self.now, &flow.key, Effect { before: flow.shown, after: state, cwnd, noted: Noted::NONE });
         // What a paused service has not read yet outlives the TCB's end; it is offered when the service resumes.
         if flow.tcb.finished() && (flow.told.ended || (flow.tcb.unread_len() == 0 && !flow.told.given_up)) {
             self.remove_flow(id);

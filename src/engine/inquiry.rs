@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam::queue::ArrayQueue;
 
@@ -22,8 +22,10 @@ use crate::demux::{Address, SlotId};
 use crate::device::Device;
 use crate::limits;
 use crate::link::routes::Route;
+use crate::recorder::Record;
 use crate::service::Service;
 use crate::tcp::figures::Figures;
+use crate::time::Instant;
 use crate::wire::ethernet::Mac;
 
 /// Asks one engine; any thread may have one.
@@ -43,6 +45,16 @@ enum Question {
     Listeners(SyncSender<Vec<ListenerFigures>>),
     Neighbors(SyncSender<Vec<NeighborFigures>>),
     Routes(SyncSender<Vec<(u16, Route)>>),
+    Records { from: u64, answer: SyncSender<Records> },
+}
+
+/// A piece of what the recorder holds.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// The records, each with its number, the oldest first; what belongs to a segment is not parted from it.
+    pub records: Vec<(u64, Record)>,
+    /// The number that the next record of the engine will get.
+    pub written: u64,
 }
 
 /// The engine did not answer: it has ended, or is busy with something for longer than anybody waits.
@@ -131,6 +143,21 @@ impl Inquirer {
         self.ask(Question::Routes)
     }
 
+    /// Some of the recorder's records, from a number on: at most [`limits::RECORDS_PER_TURN`] of them and what belongs to the last. None when it
+    /// has no more, or records nothing.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn records(&self, from: u64) -> Result<Records, Silent> {
+        self.ask(|answer| Question::Records { from, answer })
+    }
+
+    /// The time of day of an engine's time, as far as the clocks agree now: since 1970, UTC.
+    pub fn unix_time(&self, at: Instant) -> Duration {
+        let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        today.saturating_sub(self.clock.now().since(at))
+    }
+
     fn ask<T>(&self, question: impl FnOnce(SyncSender<T>) -> Question) -> Result<T, Silent> {
         let (answer, answers): (_, Receiver<T>) = sync_channel(1);
         self.questions.queue.push(question(answer)).map_err(|_| Silent)?;
@@ -197,6 +224,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             Question::Listeners(answer) => answer.try_send(self.core.listener_figures()).is_ok(),
             Question::Neighbors(answer) => answer.try_send(self.core.neighbor_figures()).is_ok(),
             Question::Routes(answer) => answer.try_send(self.core.all_routes()).is_ok(),
+            Question::Records { from, answer } => answer.try_send(self.core.records(from)).is_ok(),
         };
         true
     }
@@ -218,6 +246,17 @@ impl<D: Device> Core<D> {
     fn figures(&self, of: &[SlotId]) -> Vec<(SlotId, Figures)> {
         let some = of.iter().take(limits::INQUIRED_PER_TURN);
         some.filter_map(|&id| Some((id, self.flows.with(id, |flow| flow.tcb.figures(&self.config.tcp))?))).collect()
+    }
+
+    fn records(&self, from: u64) -> Records {
+        let mut records = Vec::new();
+        for (number, record) in self.recorder.since(from) {
+            if records.len() >= limits::RECORDS_PER_TURN && !record.is_of_the_one_before() {
+                break;
+            }
+            records.push((number, *record));
+        }
+        Records { records, written: self.recorder.written() }
     }
 
     fn listener_figures(&self) -> Vec<ListenerFigures> {

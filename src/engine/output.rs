@@ -14,6 +14,7 @@ use crate::device::{Device, Drop, Frame};
 use crate::limits;
 use crate::link::interface::Interface;
 use crate::link::neighbor::Lookup;
+use crate::recorder::Effect;
 #[cfg(test)]
 use crate::sim::planted::{self, Bug};
 use crate::tcp::Next;
@@ -124,6 +125,7 @@ impl<D: Device> Core<D> {
         let &Interface { mac: source, vlan, .. } = &self.link_of(at).interface;
         let Some(flow) = self.flows.find_mut(id) else { return Err(frame) };
         let (key, dscp, flow_label, again) = (flow.key, flow.tcb.dscp(), flow.flow_label, flow.tcb.retransmitted());
+        let before = flow.tcb.state();
         let segment = flow.tcb.transmit(next, &self.config.tcp, self.now, &mut self.pool);
         let header = emit::tcp_header(&key, &segment);
         let link = LinkHeader { source, target: target.unwrap_or_default(), vlan };
@@ -133,12 +135,16 @@ impl<D: Device> Core<D> {
         //# TCP implementations SHOULD pass the current Differentiated Services field value without change to the IP layer, when it sends
         //# segments on the connection (SHLD-22).
         let delivery = Delivery { dscp, ect: segment.ect, ttl: self.config.tcp.ttl as u8, flow_label };
+        let len = segment.payload_len();
         let built = emit::tcp_segment(&mut frame, link, &key, &header, delivery, segment.payload);
-        self.counters.tcp_retransmitted += flow.tcb.retransmitted() - again;
+        let again = flow.tcb.retransmitted() - again;
+        self.counters.tcp_retransmitted += again;
         let noted = flow.tcb.take_noted();
         if !noted.is_empty() {
             self.tally.count_all(noted);
         }
+        let effect = Effect { before, after: flow.tcb.state(), cwnd: flow.tcb.congestion_window(), noted };
+        self.recorder.sent(self.now, &key, &header, len, effect, again > 0);
         if !built {
             return Err(frame);
         }

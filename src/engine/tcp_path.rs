@@ -16,13 +16,14 @@ use crate::device::{Device, Drop, Frame};
 use crate::limits;
 use crate::link::interface::Transport;
 use crate::link::packet::Packet;
+use crate::recorder::Effect;
 use crate::service::{ListenerId, Service};
 use crate::tcp::arrives::{closed, listen};
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::cookie::{self, Seal};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tally::Happening;
-use crate::tcp::{Disposition, Events, IpVersion, Opening, Reset, Tcb, Transmit, isn};
+use crate::tcp::tally::{Happening, Noted};
+use crate::tcp::{Disposition, Events, IpVersion, Opening, Reset, State, Tcb, Transmit, isn};
 use crate::wire::checksum::PseudoHeader;
 use crate::wire::ethernet::{Ethernet, Mac};
 use crate::wire::ipv4::{ECN_MASK, PROTOCOL_TCP};
@@ -105,21 +106,43 @@ impl<D: Device, S: Service> Engine<D, S> {
         match self.core.accept_cookie(stranger, segment) {
             Cookie::Opens(id) => self.segment_for_flow(id, stranger.at, stranger.from, segment),
             Cookie::Contested(answer) => answer,
-            Cookie::Refused(why) => Answer::refusal(segment, why),
-            Cookie::No => self.core.segment_without_flow(stranger, segment, None),
+            Cookie::Refused(why) => {
+                self.core.record_stranger(stranger, segment, (State::Closed, State::Closed), Some(why));
+                Answer::refusal(segment, why)
+            }
+            Cookie::No => {
+                let at = self.core.recorder.written();
+                let answer = self.core.segment_without_flow(stranger, segment, None);
+                debug_assert_eq!(at, self.core.recorder.written(), "the SYN stands before what it brings about");
+                let (states, why) = match answer {
+                    Answer::None => ((State::Listen, State::SynReceived), None),
+                    Answer::Drop(why) | Answer::Reset(_, why) if why == Drop::TcpPortClosed => {
+                        ((State::Closed, State::Closed), Some(why))
+                    }
+                    Answer::Drop(why) | Answer::Reset(_, why) => ((State::Listen, State::Listen), Some(why)),
+                    Answer::Cookie(_) => ((State::Listen, State::Listen), None),
+                    // Recorded where it goes.
+                    Answer::HandOver { .. } => return answer,
+                };
+                self.core.record_stranger(stranger, segment, states, why);
+                answer
+            }
         }
     }
 
     fn segment_for_flow(&mut self, id: SlotId, at: Lane, from: Mac, segment: &Segment<'_>) -> Answer {
-        let Core { config, now, flows, pool, tally, .. } = &mut self.core;
+        let Core { config, now, flows, pool, tally, recorder, .. } = &mut self.core;
         let Some(flow) = flows.find_mut(id) else { return Answer::Drop(Drop::TcpPortClosed) };
         flow.lane = at;
+        let before = flow.tcb.state();
         let unacknowledged = flow.tcb.unacknowledged();
         let arrival = flow.tcb.on_segment(&config.tcp, *now, segment, pool);
         let noted = flow.tcb.take_noted();
         if !noted.is_empty() {
             tally.count_all(noted);
         }
+        let effect = Effect { before, after: flow.tcb.state(), cwnd: flow.tcb.congestion_window(), noted };
+        recorder.received(*now, &flow.key, segment, effect, arrival.drop);
         flow.progress |= flow.tcb.unacknowledged() < unacknowledged;
         if let Disposition::Reopen { iss_after } = arrival.then {
             let stranger = Stranger { key: flow.key, hash: flow.hash, at, from };
@@ -131,7 +154,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             }
             self.core.remove_flow(id);
             self.core.counters.tcp_reopened += 1;
-            return self.core.segment_without_flow(&stranger, segment, Some(iss_after));
+            let answer = self.core.segment_without_flow(&stranger, segment, Some(iss_after));
+            self.core.record_stranger(&stranger, segment, (State::Listen, State::SynReceived), None);
+            return answer;
         }
         if arrival.events.contains(Events::CLOSED) {
             self.core.note_time_wait(id);
@@ -193,6 +218,18 @@ enum Cookie {
 }
 
 impl<D: Device> Core<D> {
+    /// Records a segment that no TCB owned when it came.
+    fn record_stranger(
+        &mut self,
+        stranger: &Stranger,
+        segment: &Segment<'_>,
+        (before, after): (State, State),
+        drop: Option<Drop>,
+    ) {
+        let effect = Effect { before, after, cwnd: 0, noted: Noted::NONE };
+        self.recorder.received(self.now, &stranger.key, segment, effect, drop);
+    }
+
     /// A segment that no TCB owns: for a listener, or for a closed port (RFC 9293 3.10.7.1 and 3.10.7.2).
     fn segment_without_flow(&mut self, stranger: &Stranger, segment: &Segment<'_>, iss_after: Option<SeqNum>) -> Answer {
         let key = &stranger.key;
@@ -432,6 +469,9 @@ impl<D: Device> Core<D> {
         }
         self.tally.count(Happening::SynCookieSent);
         self.counters.tcp_sent += 1;
+        let mut noted = Noted::NONE;
+        noted.note(Happening::SynCookieSent);
+        self.recorder.sent(self.now, key, &header, 0, Effect { noted, ..Effect::none(State::Listen) }, false);
         Verdict::Tx(frame)
     }
 
@@ -474,6 +514,7 @@ impl<D: Device> Core<D> {
         }
         self.counters.tcp_resets_sent += 1;
         self.counters.tcp_sent += 1;
+        self.recorder.sent(self.now, key, &header, 0, Effect::none(State::Closed), false);
         Verdict::Tx(frame)
     }
 

@@ -8,6 +8,7 @@ use super::run::Engine;
 use crate::demux::SlotId;
 use crate::device::Device;
 use crate::limits;
+use crate::recorder::Effect;
 use crate::service::{ResetReason, Service};
 use crate::tcp::State;
 use crate::tcp::tally::Happening;
@@ -105,7 +106,11 @@ impl<D: Device, S: Service> Engine<D, S> {
         let Some(flow) = self.core.flows.find_mut(id) else { return };
         let events = flow.tcb.on_timeout(&self.core.config.tcp, now);
         let noted = flow.tcb.take_noted();
-        self.core.tally.count_all(noted);
+        if !noted.is_empty() {
+            self.core.tally.count_all(noted);
+            let (state, cwnd) = (flow.tcb.state(), flow.tcb.congestion_window());
+            self.core.recorder.changed(now, &flow.key, Effect { before: flow.shown, after: state, cwnd, noted });
+        }
         if noted.contains(Happening::PathMtuReduced) {
             self.core.learn_from_flow(id);
         }

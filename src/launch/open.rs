@@ -503,6 +503,7 @@ fn config(launch: &Launch, workers: usize) -> Result<Config, SetupError> {
     config.address_probe_wait = launch.settings.address.probe_wait;
     config.redirects = launch.settings.address.redirects;
     config.router_advertisements = launch.router_advertisements;
+    config.recorder = launch.settings.recorder;
     Ok(config)
 }
 

@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::error::SetupError;
-use crate::tcp;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::ecn;
 use crate::tcp::path_search;
+use crate::{recorder, tcp};
 
 /// The value of every key.
 ///
@@ -38,6 +38,8 @@ pub struct Settings {
     pub address: AddressClaim,
     /// Keys `dns.*`.
     pub dns: Dns,
+    /// Keys `recorder.*`.
+    pub recorder: recorder::Settings,
 }
 
 /// Settings of the AF_XDP sockets.
@@ -98,6 +100,7 @@ impl Default for Settings {
             address: AddressClaim { probes: 1, probe_wait: Duration::from_secs(1), redirects: false },
             // What passes nearly every path in one packet (dnsflagday.net/2020).
             dns: Dns { udp_payload: 1232 },
+            recorder: recorder::Settings::default(),
         }
     }
 }
@@ -416,6 +419,8 @@ pub const KEYS: &[Key] = &[
     switch("address.redirects", "routers may name better first hops", |s| &mut s.address.redirects),
     span("arp.expiry", "life of a neighbour's address", |s| &mut s.arp.expiry, Duration::from_secs(1), HOUR.saturating_mul(24)),
     bytes("dns.udp_payload", "most of an answer over UDP", |s| &mut s.dns.udp_payload, 512, 4 * K),
+    count("recorder.records", "last segments kept; 0: none", |s| &mut s.recorder.records, 0, 1 << 24),
+    switch("recorder.udp", "keep datagrams too", |s| &mut s.recorder.udp),
 ];
 
 const fn span(

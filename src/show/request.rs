@@ -23,17 +23,20 @@ pub enum What {
     Neighbors,
     /// Routes.
     Routes,
+    /// The last segments and changes of state.
+    Records,
 }
 
 impl What {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("connections", Self::Connections),
         ("listeners", Self::Listeners),
         ("counters", Self::Counters),
         ("queues", Self::Queues),
         ("neighbors", Self::Neighbors),
         ("routes", Self::Routes),
+        ("records", Self::Records),
     ];
 }
 
@@ -65,12 +68,18 @@ pub struct Request {
     /// Only what the cards say: the engines are not asked.
     #[serde(default)]
     pub brief: bool,
+    /// Only records that are not older, in nanoseconds.
+    #[serde(default)]
+    pub last_ns: Option<u64>,
+    /// Only records from these numbers on, one for each worker: those that the summary of the answer before has named.
+    #[serde(default)]
+    pub from: Vec<u64>,
 }
 
 impl Request {
     /// Everything of one kind.
     pub const fn new(show: What) -> Self {
-        Self { show, limit: None, address: None, port: None, state: Vec::new(), brief: false }
+        Self { show, limit: None, address: None, port: None, state: Vec::new(), brief: false, last_ns: None, from: Vec::new() }
     }
 
     /// The name that is no state, if one of them is none.

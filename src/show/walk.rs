@@ -1,9 +1,10 @@
 //! One answer, made piece by piece: so that a client that takes a million rows costs no memory, and others have their turn.
 
 use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::request::{Request, What};
-use super::rows::{Connection, Counted, Event, Hop, Listener, Neighbor, Queue, Refused, Summary};
+use super::rows::{Connection, Counted, Event, Hop, Listener, Neighbor, Queue, Recorded, Refused, Summary};
 use crate::demux::directory::Card;
 use crate::engine::Inquirer;
 use crate::engine::inquiry::Silent;
@@ -25,27 +26,32 @@ pub(super) struct Walk {
     rows: u64,
     /// A row was left out because of the limit.
     cut: bool,
+    /// Of each worker, the number of the next record.
+    next: Vec<u64>,
+    /// What the worker at hand had recorded when its turn came; what it records meanwhile is of the next answer.
+    until: Option<u64>,
 }
 
 impl Walk {
     pub(super) const fn new(request: Request) -> Self {
-        Self { request, worker: 0, slot: 0, rows: 0, cut: false }
+        Self { request, worker: 0, slot: 0, rows: 0, cut: false, next: Vec::new(), until: None }
     }
 
     /// Adds the next piece to `out`, some rows or none. False once the answer is complete.
     pub(super) fn step(&mut self, cores: &[Inquirer], interfaces: &[String], out: &mut Vec<u8>) -> bool {
         let left = self.request.limit.unwrap_or(u64::MAX).saturating_sub(self.rows);
         let Some(core) = cores.get(self.worker) else {
-            Event::write("summary", Summary { rows: self.rows, more: self.cut }, out);
+            Event::write("summary", Summary { rows: self.rows, more: self.cut, next: std::mem::take(&mut self.next) }, out);
             return false;
         };
         if left == 0 && (self.cut || self.request.show == What::Connections && self.another(core)) {
-            Event::write("summary", Summary { rows: self.rows, more: true }, out);
+            Event::write("summary", Summary { rows: self.rows, more: true, next: std::mem::take(&mut self.next) }, out);
             return false;
         }
         let made = match self.request.show {
             What::Connections if left == 0 => Ok(()),
             What::Connections => self.connections(core, interfaces, left, out),
+            What::Records => self.records(core, interfaces, left, out),
             _ => self.worker(core, interfaces, left, out),
         };
         match made {
@@ -104,6 +110,50 @@ impl Walk {
         Ok(())
     }
 
+    /// The next records of a worker.
+    fn records(&mut self, core: &Inquirer, interfaces: &[String], left: u64, out: &mut Vec<u8>) -> Result<(), Silent> {
+        if self.next.len() == self.worker {
+            self.next.push(self.request.from.get(self.worker).copied().unwrap_or(0));
+        }
+        let Some(from) = self.next.last_mut() else { return Ok(()) };
+        let told = core.records(*from)?;
+        let until = *self.until.get_or_insert(told.written);
+        let oldest = self.request.last_ns.map(|span| today_ns().saturating_sub(span));
+        let mut rows = 0;
+        let mut records = told.records.as_slice();
+        while let [(number, record), behind @ ..] = records
+            && *number < until
+        {
+            let belonging = behind.iter().take_while(|(_, record)| record.is_of_the_one_before()).count();
+            let (rest, others) = behind.split_at(belonging);
+            records = others;
+            let key = record.key();
+            let unix_ns = span_ns(core.unix_time(record.at));
+            let ends = [Some(key.local.ip()), Some(key.remote.ip())];
+            // The segment that options belong to has gone: nothing can be said of them.
+            let wanted = !record.is_of_the_one_before()
+                && self.request.wants_ends(&ends, &[key.local_port, key.remote_port])
+                && oldest.is_none_or(|oldest| unix_ns >= oldest);
+            if wanted && rows == left {
+                self.cut = true;
+                self.rows += rows;
+                return Ok(());
+            }
+            *from = number + 1 + belonging as u64;
+            if wanted {
+                rows += 1;
+                let interface = name_of(interfaces, key.link.interface);
+                Event::write("record", Recorded::new(self.worker, *number, unix_ns, interface, record, rest), out);
+            }
+        }
+        self.rows += rows;
+        if told.records.is_empty() || *from >= until {
+            *from = (*from).max(until);
+            (self.worker, self.until) = (self.worker + 1, None);
+        }
+        Ok(())
+    }
+
     /// Everything of a worker that is not long.
     fn worker(&mut self, core: &Inquirer, interfaces: &[String], left: u64, out: &mut Vec<u8>) -> Result<(), Silent> {
         let (worker, before) = (self.worker, self.rows);
@@ -115,7 +165,7 @@ impl Walk {
             rows <= left
         };
         match request.show {
-            What::Connections => {}
+            What::Connections | What::Records => {}
             What::Listeners => {
                 for listener in core.listeners()? {
                     let (addresses, ports) = match listener.peer {
@@ -162,6 +212,11 @@ impl Walk {
         self.rows = before + rows.min(left);
         Ok(())
     }
+}
+
+/// Nanoseconds since 1970.
+fn today_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, span_ns)
 }
 
 fn name_of(interfaces: &[String], position: u16) -> &str {

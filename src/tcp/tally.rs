@@ -148,6 +148,11 @@ impl Noted {
         self.0 & (1 << what as u8) != 0
     }
 
+    /// The member that stands first in the list.
+    pub fn first(self) -> Option<Happening> {
+        Happening::ALL.get(self.0.trailing_zeros() as usize).copied()
+    }
+
     /// True when the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

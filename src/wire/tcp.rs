@@ -50,6 +50,30 @@ impl Flags {
     }
 }
 
+impl std::fmt::Display for Flags {
+    /// The names of the bits that are set, as the RFC writes them, the way of the handshake first: `SYN,ACK`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const NAMES: [(Flags, &str); 8] = [
+            (Flags::SYN, "SYN"),
+            (Flags::FIN, "FIN"),
+            (Flags::RST, "RST"),
+            (Flags::PSH, "PSH"),
+            (Flags::ACK, "ACK"),
+            (Flags::URG, "URG"),
+            (Flags::ECE, "ECE"),
+            (Flags::CWR, "CWR"),
+        ];
+        let mut separator = "";
+        for (flag, name) in NAMES {
+            if self.contains(flag) {
+                write!(f, "{separator}{name}")?;
+                separator = ",";
+            }
+        }
+        if separator.is_empty() { f.write_str("-") } else { Ok(()) }
+    }
+}
+
 impl std::ops::BitOr for Flags {
     type Output = Self;
 

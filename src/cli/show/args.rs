@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ringway::error::SetupError;
 use ringway::settings::number;
 use ringway::show::{Request, What};
 use ringway::tcp::State;
+use ringway::time::span_ns;
 
 /// `ringway show`.
 #[derive(Args, Debug)]
 pub(crate) struct ShowArgs {
-    /// connections|listeners|counters|queues|neighbors|routes
+    /// connections|listeners|counters|queues|neighbors|routes|records
     #[arg(value_name = "WHAT", value_parser = what)]
     pub(crate) what: What,
 
@@ -36,6 +38,10 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     pub(crate) brief: bool,
 
+    /// Only records of the last so long
+    #[arg(long, value_name = "TIME", value_parser = number::duration)]
+    pub(crate) last: Option<Duration>,
+
     /// The process [default: the only one that runs]
     #[arg(long, value_name = "PID", value_parser = pid, conflicts_with = "socket")]
     pub(crate) pid: Option<u32>,
@@ -55,6 +61,7 @@ impl ShowArgs {
             port: self.port,
             state: self.state.clone(),
             brief: self.brief,
+            last_ns: self.last.map(span_ns),
             ..Request::new(self.what)
         })
     }
@@ -62,12 +69,13 @@ impl ShowArgs {
     /// Refuses what would leave out nothing.
     fn check(&self) -> Result<(), SetupError> {
         let addresses = !matches!(self.what, What::Counters | What::Queues);
-        let ports = matches!(self.what, What::Connections | What::Listeners);
+        let ports = matches!(self.what, What::Connections | What::Listeners | What::Records);
         let states = self.what == What::Connections;
         let rules = [
             (self.address.is_some(), addresses, "--address", "they have none"),
             (self.port.is_some(), ports, "--port", "they have none"),
             (!self.state.is_empty(), states, "--state", "only connections have one"),
+            (self.last.is_some(), self.what == What::Records, "--last", "only records are kept of the past"),
             (self.brief, states, "--brief", "only connections can be shown without asking the workers"),
         ];
         match rules.into_iter().find(|&(given, possible, ..)| given && !possible) {
@@ -124,4 +132,5 @@ With --json each row is an object, and the last one is the event summary.
 Examples:
   sudo ringway show connections --state ESTABLISHED --port 80
   sudo ringway show counters --json
+  sudo ringway show records --last 5s --port 80
   sudo ringway show connections --brief --limit 20 --pid 4711";

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use ringway::metrics::units;
+use ringway::wire::tcp::Flags;
 use serde_json::Value;
 
 use crate::cli::summary;
@@ -43,6 +44,7 @@ impl Text {
                 route(&["Destination", "Gateway", "Interface", "Source"]),
                 route(&["to", "via", "interface", "source"].map(|name| word(row, name)).each_ref().map(String::as_str)),
             ),
+            "record" => (String::new(), record(row)),
             _ => (String::new(), block(row)),
         };
         if std::mem::replace(&mut self.begun, true) || heading.is_empty() {
@@ -92,6 +94,60 @@ fn neighbor(cells: &[&str; 5]) -> String {
 
 fn route(cells: &[&str; 4]) -> String {
     format!("{:<28} {:<28} {:<12} {}", cells[0], cells[1], cells[2], cells[3])
+}
+
+/// A record: when, both ends with the direction between them, what the segment says, and what it did.
+fn record(row: &Value) -> String {
+    let kind = row["kind"].as_str().unwrap_or_default();
+    let arrow = match kind {
+        "received" | "datagram-received" => "<",
+        "changed" => "|",
+        _ => ">",
+    };
+    let seconds = row["unix_ns"].as_u64().unwrap_or(0) / 1000 % 86_400_000_000;
+    let (minutes, micros) = (seconds / 60_000_000, seconds % 60_000_000);
+    let mut line = format!(
+        "{:02}:{:02}:{:02}.{:06} {} {arrow} {}",
+        minutes / 60,
+        minutes % 60,
+        micros / 1_000_000,
+        micros % 1_000_000,
+        word(row, "local"),
+        word(row, "remote")
+    );
+    if let Some(flags) = row["flags"].as_u64() {
+        let flags = Flags(flags as u8);
+        let _ = write!(line, " {flags} seq {}", word(row, "seq"));
+        if flags.contains(Flags::ACK) {
+            let _ = write!(line, " ack {}", word(row, "ack"));
+        }
+        let _ = write!(line, " win {}", word(row, "window"));
+    }
+    if kind != "changed" {
+        let _ = write!(line, " len {}", word(row, "len"));
+    }
+    for block in row["sack"].as_array().into_iter().flatten() {
+        let _ = write!(line, " sack {}-{}", block[0], block[1]);
+    }
+    if kind == "sent-again" {
+        line.push_str(" again");
+    }
+    match (row["state_before"].as_str(), row["state"].as_str()) {
+        (Some(before), Some(after)) if before != after => {
+            let _ = write!(line, " {before} -> {after}");
+        }
+        (_, Some(state)) => {
+            let _ = write!(line, " {state}");
+        }
+        _ => {}
+    }
+    if row["cwnd"].as_u64().is_some_and(|cwnd| cwnd > 0) {
+        let _ = write!(line, " cwnd {}", word(row, "cwnd"));
+    }
+    if let Some(cause) = row["cause"].as_str() {
+        let _ = write!(line, " {cause}");
+    }
+    line
 }
 
 /// Counts, as the summary of a run shows them.

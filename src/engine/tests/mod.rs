@@ -18,6 +18,7 @@ mod notices;
 mod pair;
 mod path_mtu;
 mod ramp;
+mod records;
 mod rest;
 mod routers;
 mod siblings;
