@@ -57,6 +57,7 @@
 //! - [`load`]: the load generator and the kernel-socket peer
 //! - `sim`: two ends over a bad network, from a seed, in tests only
 //! - [`metrics`]: counters, histograms, reports
+//! - [`capture`]: copies of frames for whoever captures, and pcapng files
 //! - [`recorder`]: the last segments and changes of state of a core
 //! - [`show`]: live inspection of a running engine
 //! - [`settings`]: every setting, its default and its bounds
@@ -89,6 +90,7 @@ pub mod service;
 pub mod engine;
 
 pub mod cable;
+pub mod capture;
 #[cfg(feature = "afxdp")]
 pub mod control;
 #[cfg(feature = "afxdp")]

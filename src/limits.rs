@@ -59,6 +59,10 @@ pub const NEWS: usize = 1024;
 pub const INQUIRIES: usize = 16;
 /// Connections whose figures an engine tells in one turn: each is a cache miss or two.
 pub const INQUIRED_PER_TURN: usize = 64;
+/// Copies of frames of one core that wait for whoever captures: two milliseconds of a million a second.
+pub const CAPTURED: usize = 2048;
+/// Bytes of the longest copy of a frame: the longest IP packet in the longest Ethernet header.
+pub const SNAP_LEN: usize = 65_535 + 22;
 /// Records of the recorder told in one turn: 16 KiB.
 pub const RECORDS_PER_TURN: usize = 256;
 /// How long an answer of an engine is waited for. One that sleeps is woken; one that turns answers within microseconds.

@@ -17,6 +17,7 @@ use ringway::tcp::congestion::Algorithm;
 use super::admission_args::AdmissionArgs;
 use super::bench::args::{self as bench, BenchArgs};
 use super::cable::args::{self as cable, CableArgs};
+use super::capture::args::{self as capture, CaptureArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
 use super::listen::args::{self as listen, ListenArgs};
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Show what a running process is doing: connections, listeners, counters and more
     #[command(after_help = show::AFTER)]
     Show(ShowArgs),
+    /// Capture the frames of a running process, or what its recorder holds, as pcapng
+    #[command(after_help = capture::AFTER)]
+    Capture(CaptureArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -72,7 +76,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare, bench, cable, listen, show or steer
+        /// serve, load, compare, bench, cable, listen, show, capture or steer
         command: Option<String>,
     },
 }

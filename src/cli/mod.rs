@@ -8,6 +8,7 @@ mod admission_args;
 mod args;
 mod bench;
 mod cable;
+mod capture;
 mod child;
 mod compare;
 mod conditions;
@@ -61,6 +62,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Load(args) => load::run(&args, output),
         Command::Compare(args) => compare::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
+        Command::Capture(args) => capture::run(&args, output),
         Command::Cable(args) => cable::run(&args, output),
         Command::Listen(args) => listen::run(&args, output),
         Command::Show(args) => show::run(&args, output),
@@ -87,7 +89,7 @@ fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
             SetupError::usage(
                 format!("there is no page for '{name}'"),
-                "the commands are serve, load, compare, bench, cable, listen, show and steer",
+                "the commands are serve, load, compare, bench, cable, listen, show, capture and steer",
             )
             .mend("ringway man")
         })?,

@@ -105,6 +105,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             Chain::Whole => {
                 let mut whole = std::mem::take(&mut self.core.chains.incoming);
                 let fits = whole.gather(&pieces);
+                if fits && self.core.tapped.is_some() {
+                    self.core.tap_received(at, whole.bytes());
+                }
                 // One frame is left for what goes back at once.
                 verdict = pieces.pop().map(|frame| match fits {
                     true => self.chain_path(at, frame, &mut whole),
@@ -118,6 +121,9 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         self.core.chains.arriving = pieces;
         if let Some((at, verdict)) = verdict {
+            if self.core.tapped.is_some() {
+                self.core.tap_settled(&verdict);
+            }
             self.core.settle(at, verdict);
         }
         chain != Chain::Unfinished
@@ -178,6 +184,9 @@ impl<D: Device> Core<D> {
             device.recycle(piece);
         }
         self.chains.leaving = pieces;
+        if sent && self.tapped.is_some() {
+            self.tap_sent(at, packet);
+        }
         if sent { Ok(()) } else { Err(CallError::WouldBlock) }
     }
 

@@ -20,6 +20,7 @@ use super::news::Follow;
 use super::routers::Advertised;
 use super::siblings::{Provenance, Siblings};
 use super::spent_cookies::SpentCookies;
+use super::tap::Tapped;
 use super::wheel::{Handle, Wheel};
 use crate::demux::{Address, Directory, FlowKey, KeyedHash, PortTable, Slab, SlotId};
 use crate::device::drop::DropCounters;
@@ -279,6 +280,8 @@ pub(super) struct Core<D: Device> {
     pub(super) spent_cookies: SpentCookies,
     /// The last segments and changes of state.
     pub(super) recorder: Recorder,
+    /// Somebody captures frames.
+    pub(super) tapped: Option<Box<Tapped>>,
     /// Who may begin with us, and how often.
     pub(super) admission: Admission,
     /// The service has been started: what finds no port open before that is not told so.
@@ -371,6 +374,7 @@ impl<D: Device> Core<D> {
             tally: Tally::default(),
             time_waits: VecDeque::with_capacity(2 * connections),
             recorder: Recorder::new(config.recorder),
+            tapped: None,
             spent_cookies: SpentCookies::new(),
             admission: Admission::new(&config),
             serving: false,

@@ -17,6 +17,7 @@ use super::core::Core;
 use super::mailbox::Bell;
 use super::report::{Report, TcpReport};
 use super::run::Engine;
+use crate::capture::Tap;
 use crate::demux::directory::{Card, Reader};
 use crate::demux::{Address, SlotId};
 use crate::device::Device;
@@ -46,6 +47,7 @@ enum Question {
     Neighbors(SyncSender<Vec<NeighborFigures>>),
     Routes(SyncSender<Vec<(u16, Route)>>),
     Records { from: u64, answer: SyncSender<Records> },
+    Tap { tap: Option<Tap>, answer: SyncSender<bool> },
 }
 
 /// A piece of what the recorder holds.
@@ -152,6 +154,14 @@ impl Inquirer {
         self.ask(|answer| Question::Records { from, answer })
     }
 
+    /// Has the engine copy frames into a tap, or stop that. False when another capture runs.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn tap(&self, tap: Option<Tap>) -> Result<bool, Silent> {
+        self.ask(|answer| Question::Tap { tap, answer })
+    }
+
     /// The time of day of an engine's time, as far as the clocks agree now: since 1970, UTC.
     pub fn unix_time(&self, at: Instant) -> Duration {
         let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -224,6 +234,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             Question::Listeners(answer) => answer.try_send(self.core.listener_figures()).is_ok(),
             Question::Neighbors(answer) => answer.try_send(self.core.neighbor_figures()).is_ok(),
             Question::Routes(answer) => answer.try_send(self.core.all_routes()).is_ok(),
+            Question::Tap { tap, answer } => answer.try_send(self.core.set_tap(tap)).is_ok(),
             Question::Records { from, answer } => answer.try_send(self.core.records(from)).is_ok(),
         };
         true

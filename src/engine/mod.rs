@@ -40,6 +40,7 @@ mod run;
 mod settle;
 mod siblings;
 mod spent_cookies;
+mod tap;
 mod tcp_path;
 mod timers;
 mod turn;

@@ -4,7 +4,7 @@
 //! stage hands over stays in somebody's hands (a neighbour's queue, a service), and shows in the census.
 
 use super::core::{Core, Lane};
-use crate::device::{Device, Drop};
+use crate::device::{Device, Drop, Frame as _};
 
 /// What becomes of a frame.
 #[derive(Debug)]
@@ -36,9 +36,34 @@ impl<D: Device> Core<D> {
     /// Queues a frame for sending. A full ring is kicked once; if it stays full the frame is dropped and counted, as a NIC would.
     /// (TCP never comes here with a segment it could not repeat: it asks for room first.)
     pub(super) fn transmit(&mut self, at: Lane, frame: D::Frame) {
+        if self.tapped.is_some() {
+            return self.transmit_tapped(at, frame);
+        }
         let device = &mut self.ports[at.port()].device;
         let Err(frame) = device.transmit(frame) else { return };
         device.flush();
+        if let Err(frame) = device.transmit(frame) {
+            self.drops.count(Drop::TransmitRingFull);
+            device.recycle(frame);
+        }
+    }
+
+    /// The same while somebody captures.
+    #[cold]
+    #[inline(never)]
+    fn transmit_tapped(&mut self, at: Lane, frame: D::Frame) {
+        let device = &mut self.ports[at.port()].device;
+        if device.room() == 0 {
+            device.flush();
+        }
+        if device.room() == 0 {
+            self.tap_unsent(at, frame.bytes());
+            self.drops.count(Drop::TransmitRingFull);
+            self.ports[at.port()].device.recycle(frame);
+            return;
+        }
+        self.tap_sent(at, frame.bytes());
+        let device = &mut self.ports[at.port()].device;
         if let Err(frame) = device.transmit(frame) {
             self.drops.count(Drop::TransmitRingFull);
             device.recycle(frame);

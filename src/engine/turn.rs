@@ -102,7 +102,13 @@ impl<D: Device, S: Service> Engine<D, S> {
             if guessed && let Some(flow) = self.guesses.flow(nth) {
                 self.core.recent = flow;
             }
+            if self.core.tapped.is_some() {
+                self.core.tap_received(at, frame.bytes());
+            }
             let verdict = self.receive(at, frame);
+            if self.core.tapped.is_some() {
+                self.core.tap_settled(&verdict);
+            }
             self.core.settle(at, verdict);
         }
         self.burst = burst;

@@ -4,9 +4,10 @@
 //! `"event":"summary"`, which says that nothing is missing. Connections come from the cards, which are read without the engines; their windows and timers are asked
 //! from the owners, at most 64 of them a turn. Answers are made as fast as the client takes them and are never held whole.
 //!
-//! `request` is what may be asked, `rows` what an answer consists of, `walk` makes it piece by piece, `socket` is the place that `server` answers at.
+//! `request` is what may be asked, `rows` what an answer consists of, `walk` makes it piece by piece, `frames` those of a capture, `socket` is the place that `server` answers at.
 //! Started by `launch`; nothing here panics on what a client sends.
 
+mod frames;
 mod request;
 mod rows;
 mod server;

@@ -25,10 +25,12 @@ pub enum What {
     Routes,
     /// The last segments and changes of state.
     Records,
+    /// Frames as they come and go, until whoever asks goes away: `ringway capture`.
+    Frames,
 }
 
 impl What {
-    /// All of them, by name.
+    /// All that `ringway show` shows, by name.
     pub const ALL: [(&'static str, Self); 7] = [
         ("connections", Self::Connections),
         ("listeners", Self::Listeners),
@@ -74,12 +76,25 @@ pub struct Request {
     /// Only records from these numbers on, one for each worker: those that the summary of the answer before has named.
     #[serde(default)]
     pub from: Vec<u64>,
+    /// The most bytes of a frame; all of it without.
+    #[serde(default)]
+    pub snap_len: Option<usize>,
 }
 
 impl Request {
     /// Everything of one kind.
     pub const fn new(show: What) -> Self {
-        Self { show, limit: None, address: None, port: None, state: Vec::new(), brief: false, last_ns: None, from: Vec::new() }
+        Self {
+            show,
+            limit: None,
+            address: None,
+            port: None,
+            state: Vec::new(),
+            brief: false,
+            last_ns: None,
+            from: Vec::new(),
+            snap_len: None,
+        }
     }
 
     /// The name that is no state, if one of them is none.

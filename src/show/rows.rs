@@ -11,7 +11,6 @@ use crate::engine::inquiry::{ListenerFigures, NeighborFigures};
 use crate::engine::report::{QueueReport, Report, TcpReport};
 use crate::link::routes::Route;
 use crate::metrics::row::SCHEMA;
-use crate::recorder::{Kind, Record};
 use crate::tcp::figures::Figures;
 
 /// A row, with what every event begins with.
@@ -178,95 +177,6 @@ pub(super) struct Hop<'a> {
 impl<'a> Hop<'a> {
     pub(super) fn new(interface: &'a str, route: &Route) -> Self {
         Self { interface, to: route.to.to_string(), via: route.via, source: route.source }
-    }
-}
-
-/// A segment, a change of state or a datagram, as the recorder kept it.
-#[derive(Serialize)]
-pub(super) struct Recorded<'a> {
-    worker: usize,
-    number: u64,
-    unix_ns: u64,
-    interface: &'a str,
-    kind: &'static str,
-    local: SocketAddr,
-    remote: SocketAddr,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    segment: Option<SegmentFields>,
-    len: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_before: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'static str>,
-    cwnd: u32,
-    cause: Option<&'static str>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    terms: Option<TermFields>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    sack: Vec<[u32; 2]>,
-}
-
-/// What only segments have.
-#[derive(Serialize)]
-struct SegmentFields {
-    flags: u8,
-    seq: u32,
-    ack: u32,
-    window: u16,
-}
-
-/// What only a SYN has.
-#[derive(Serialize)]
-struct TermFields {
-    mss: Option<u16>,
-    window_scale: Option<u8>,
-    sack_permitted: bool,
-    timestamps: bool,
-}
-
-impl<'a> Recorded<'a> {
-    /// A record, with those that belong to it, of a time of day.
-    pub(super) fn new(
-        worker: usize,
-        number: u64,
-        unix_ns: u64,
-        interface: &'a str,
-        record: &Record,
-        rest: &[(u64, Record)],
-    ) -> Self {
-        let key = record.key();
-        let kind = record.kind();
-        let is_segment = matches!(kind, Kind::Received | Kind::Sent | Kind::SentAgain);
-        let has_state = is_segment || kind == Kind::Changed;
-        let terms = rest.iter().find_map(|(_, record)| record.syn_terms()).map(|terms| TermFields {
-            mss: terms.mss,
-            window_scale: terms.window_scale,
-            sack_permitted: terms.sack_permitted,
-            timestamps: terms.timestamps.is_some(),
-        });
-        let blocks = rest.iter().filter_map(|(_, record)| record.sack_block());
-        Self {
-            worker,
-            number,
-            unix_ns,
-            interface,
-            kind: kind.name(),
-            local: key.local_socket(),
-            remote: key.remote_socket(),
-            segment: is_segment.then_some(SegmentFields {
-                flags: record.flags.0,
-                seq: record.seq.0,
-                ack: record.ack.0,
-                window: record.window,
-            }),
-            len: record.len,
-            state_before: has_state.then(|| record.before().name()),
-            state: has_state.then(|| record.after().name()),
-            cwnd: record.cwnd,
-            cause: record.cause().name(),
-            terms,
-            sack: blocks.map(|block| [block.left.0, block.right.0]).collect(),
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::thread::CpuSet;
 use super::request::Request;
 use super::rows::{Event, Refused};
 use super::socket;
-use super::walk::Walk;
+use super::walk::{Step, Walk};
 use crate::cpu;
 use crate::engine::Inquirer;
 use crate::error::SetupError;
@@ -102,6 +102,8 @@ struct Client {
     writable: bool,
     /// When it last asked or took something.
     moved: Instant,
+    /// Its answer goes on as long as it likes.
+    streams: bool,
 }
 
 /// What becomes of a client.
@@ -124,6 +126,7 @@ impl Server {
             let wait = match busy {
                 true => Some(Duration::ZERO),
                 // One that does nothing is looked at again.
+                false if self.clients.iter().any(|client| client.streams) => Some(BETWEEN_FRAMES),
                 false => (!self.clients.is_empty()).then_some(PATIENCE / 10),
             };
             match self.poll.poll(&mut events, wait) {
@@ -171,6 +174,7 @@ impl Server {
                     complete: false,
                     writable: true,
                     moved: Instant::now(),
+                    streams: false,
                 });
             }
         }
@@ -191,7 +195,12 @@ impl Client {
             self.out.clear();
             self.taken = 0;
             if let Some(walk) = &mut self.walk {
-                self.complete = !walk.step(cores, interfaces, &mut self.out);
+                let step = walk.step(cores, interfaces, &mut self.out);
+                self.complete = step == Step::Done;
+                if step == Step::Later {
+                    self.streams = true;
+                    return self.wait_for_frames();
+                }
             }
         }
         while let Some(rest) = self.out.get(self.taken..).filter(|rest| !rest.is_empty()) {
@@ -210,6 +219,16 @@ impl Client {
             }
         }
         if self.complete { Then::End } else { Then::Again }
+    }
+
+    /// Nothing was captured lately: a client that is still there waits for more.
+    fn wait_for_frames(&mut self) -> Then {
+        self.moved = Instant::now();
+        match self.stream.read(&mut [0; 16]) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Then::Wait,
+            // It has nothing more to say.
+            _ => Then::End,
+        }
     }
 
     /// True once the request is there, or is refused.
@@ -252,6 +271,8 @@ impl Client {
 
 /// How long a client may take nothing of its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether something was captured: well before the buffers are full at a hundred thousand frames a second.
+const BETWEEN_FRAMES: Duration = Duration::from_millis(5);
 const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
 const FIRST_CLIENT: usize = 2;

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::frames::Taps;
 use super::request::{Request, What};
-use super::rows::{Connection, Counted, Event, Hop, Listener, Neighbor, Queue, Recorded, Refused, Summary};
+use super::rows::{Connection, Counted, Event, Hop, Listener, Neighbor, Queue, Refused, Summary};
+use crate::capture::file::Recorded;
 use crate::demux::directory::Card;
 use crate::engine::Inquirer;
 use crate::engine::inquiry::Silent;
@@ -28,17 +30,27 @@ pub(super) struct Walk {
     cut: bool,
     /// Of each worker, the number of the next record.
     next: Vec<u64>,
+    /// The captures of the workers, while there are any.
+    taps: Taps,
     /// What the worker at hand had recorded when its turn came; what it records meanwhile is of the next answer.
     until: Option<u64>,
 }
 
 impl Walk {
-    pub(super) const fn new(request: Request) -> Self {
-        Self { request, worker: 0, slot: 0, rows: 0, cut: false, next: Vec::new(), until: None }
+    pub(super) fn new(request: Request) -> Self {
+        Self { request, worker: 0, slot: 0, rows: 0, cut: false, next: Vec::new(), taps: Taps::default(), until: None }
     }
 
-    /// Adds the next piece to `out`, some rows or none. False once the answer is complete.
-    pub(super) fn step(&mut self, cores: &[Inquirer], interfaces: &[String], out: &mut Vec<u8>) -> bool {
+    /// Adds the next piece to `out`, some rows or none, and says whether there is more.
+    pub(super) fn step(&mut self, cores: &[Inquirer], interfaces: &[String], out: &mut Vec<u8>) -> Step {
+        if self.request.show == What::Frames {
+            return self.taps.step(&self.request, cores, interfaces, &mut self.rows, out);
+        }
+        if self.made(cores, interfaces, out) { Step::More } else { Step::Done }
+    }
+
+    /// True when there is more.
+    fn made(&mut self, cores: &[Inquirer], interfaces: &[String], out: &mut Vec<u8>) -> bool {
         let left = self.request.limit.unwrap_or(u64::MAX).saturating_sub(self.rows);
         let Some(core) = cores.get(self.worker) else {
             Event::write("summary", Summary { rows: self.rows, more: self.cut, next: std::mem::take(&mut self.next) }, out);
@@ -143,7 +155,7 @@ impl Walk {
             if wanted {
                 rows += 1;
                 let interface = name_of(interfaces, key.link.interface);
-                Event::write("record", Recorded::new(self.worker, *number, unix_ns, interface, record, rest), out);
+                Event::write("record", Recorded::of((*number, record), rest, self.worker, interface, unix_ns), out);
             }
         }
         self.rows += rows;
@@ -165,7 +177,7 @@ impl Walk {
             rows <= left
         };
         match request.show {
-            What::Connections | What::Records => {}
+            What::Connections | What::Records | What::Frames => {}
             What::Listeners => {
                 for listener in core.listeners()? {
                     let (addresses, ports) = match listener.peer {
@@ -214,11 +226,22 @@ impl Walk {
     }
 }
 
+/// How an answer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There is more.
+    More,
+    /// There will be more, but not yet.
+    Later,
+    /// It is complete.
+    Done,
+}
+
 /// Nanoseconds since 1970.
 fn today_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, span_ns)
 }
 
-fn name_of(interfaces: &[String], position: u16) -> &str {
+pub(super) fn name_of(interfaces: &[String], position: u16) -> &str {
     interfaces.get(usize::from(position)).map_or("?", String::as_str)
 }

@@ -88,18 +88,18 @@ impl ShowArgs {
     }
 }
 
-fn address(text: &str) -> Result<IpAddr, SetupError> {
+pub(crate) fn address(text: &str) -> Result<IpAddr, SetupError> {
     let why = "it is no IPv4 or IPv6 address; a network cannot be given";
     text.parse().map_err(|_| SetupError::usage(format!("cannot read the address '{text}'"), why).mend("--address 10.0.0.7"))
 }
 
-fn port(text: &str) -> Result<u16, SetupError> {
+pub(crate) fn port(text: &str) -> Result<u16, SetupError> {
     let refused =
         || SetupError::usage(format!("cannot read the port '{text}'"), "a port is a number from 1 to 65535").mend("--port 80");
     text.parse().ok().filter(|&port| port > 0).ok_or_else(refused)
 }
 
-fn pid(text: &str) -> Result<u32, SetupError> {
+pub(crate) fn pid(text: &str) -> Result<u32, SetupError> {
     let why = "a process is named by its number";
     let refused =
         || SetupError::usage(format!("cannot read the process '{text}'"), why).mend("--pid 4711, as pidof ringway says");

@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use super::*;
 use crate::device::memory;
-use crate::recorder::{Kind, Settings};
+use crate::recorder::{Kind, Record, Settings};
 
 /// The records of an engine, one a line, with sequence numbers from the beginnings of both directions.
 fn journal<S: Service>(engine: &Engine<MemoryDevice, S>) -> String {
     let records: Vec<_> = engine.core.recorder.since(0).map(|(_, record)| *record).collect();
-    let first =
-        |received: bool| records.iter().find(|record| (record.kind() == Kind::Received) == received).map(|record| record.seq);
+    let is_segment = |kind| matches!(kind, Kind::Received | Kind::Sent | Kind::SentAgain);
+    let first = |received: bool| {
+        let is_first = |record: &&Record| is_segment(record.kind()) && (record.kind() == Kind::Received) == received;
+        records.iter().find(is_first).map(|record| record.seq)
+    };
     let mut lines = String::new();
     for record in &records {
         let own = record.kind() != Kind::Received;
         let (seq, ack) = (first(!own).unwrap_or_default(), first(own).unwrap_or_default());
         let _ = write!(lines, "{:>9} {:<9}", record.at.as_ns() / 1000, record.kind().name());
-        if matches!(record.kind(), Kind::Received | Kind::Sent | Kind::SentAgain) {
+        if is_segment(record.kind()) {
             let acked = if record.flags.contains(crate::wire::tcp::Flags::ACK) { record.ack - ack } else { 0 };
             let _ = write!(lines, " {:<8} seq {} ack {acked} len {}", record.flags.to_string(), record.seq - seq, record.len);
         }

@@ -1,0 +1,97 @@
+//! Frames for whoever captures: copied on their way in and out, with what became of them.
+//!
+//! Called by the turn before and after each frame, and by whatever transmits, while there is a [`Tap`]; off the path of a packet otherwise. Nothing
+//! here panics.
+
+use super::core::{Core, Lane};
+use super::settle::Verdict;
+use crate::capture::filter::Ends;
+use crate::capture::{Captured, Tap};
+use crate::device::{Device, Drop};
+use crate::recorder::{Kind, Record};
+
+/// A capture as its core sees it.
+#[derive(Debug)]
+pub(super) struct Tapped {
+    tap: Tap,
+    /// The frame in work, and the number of the first record that can be about it.
+    pending: Option<(Captured, u64)>,
+    /// The first record that can be about the next frame that leaves.
+    sent_from: u64,
+}
+
+impl<D: Device> Core<D> {
+    /// Begins to copy frames, or ends it. False when somebody else captures already.
+    pub(super) fn set_tap(&mut self, tap: Option<Tap>) -> bool {
+        if tap.is_some() && self.tapped.is_some() {
+            return false;
+        }
+        let sent_from = self.recorder.written();
+        self.tapped = tap.map(|tap| Box::new(Tapped { tap, pending: None, sent_from }));
+        true
+    }
+
+    /// A frame has come, and is about to be worked on.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tap_received(&mut self, at: Lane, bytes: &[u8]) {
+        let Some(tapped) = &mut self.tapped else { return };
+        let from = self.recorder.written();
+        let place = &self.ports[at.port()];
+        tapped.pending = tapped.tap.copy(bytes, self.now, false).map(|mut captured| {
+            (captured.interface, captured.queue) = (at.interface, place.queue);
+            (captured, from)
+        });
+    }
+
+    /// What became of it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tap_settled<F>(&mut self, verdict: &Verdict<F>) {
+        let Some((mut captured, from)) = self.tapped.as_mut().and_then(|tapped| tapped.pending.take()) else { return };
+        captured.record = self.recorded(from, &[Kind::Received], &captured.bytes);
+        captured.drop = match verdict {
+            Verdict::Drop(_, why) => Some(*why),
+            // A reset in its place says why in the record.
+            _ => captured.record.and_then(|record| record.cause().as_drop()),
+        };
+        if let Some(tapped) = &self.tapped {
+            tapped.tap.put(captured);
+        }
+    }
+
+    /// A frame is about to leave.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tap_sent(&mut self, at: Lane, bytes: &[u8]) {
+        let Some(tapped) = &self.tapped else { return };
+        let Some(mut captured) = tapped.tap.copy(bytes, self.now, true) else { return };
+        (captured.interface, captured.queue) = (at.interface, self.ports[at.port()].queue);
+        captured.record = self.recorded(tapped.sent_from, &[Kind::Sent, Kind::SentAgain], bytes);
+        if let Some(tapped) = &mut self.tapped {
+            tapped.sent_from = self.recorder.written();
+            tapped.tap.put(captured);
+        }
+    }
+
+    /// A frame that was to leave found no room after all.
+    #[cold]
+    pub(super) fn tap_unsent(&mut self, at: Lane, bytes: &[u8]) {
+        let Some(tapped) = &self.tapped else { return };
+        let Some(mut captured) = tapped.tap.copy(bytes, self.now, true) else { return };
+        (captured.interface, captured.queue) = (at.interface, self.ports[at.port()].queue);
+        captured.drop = Some(Drop::TransmitRingFull);
+        tapped.tap.put(captured);
+    }
+
+    /// The record of a frame among those from a number on.
+    fn recorded(&self, from: u64, kinds: &[Kind], bytes: &[u8]) -> Option<Record> {
+        let ends = Ends::of(bytes)?;
+        let is_it = |record: &Record| {
+            let (own, peer) = ((record.local, record.local_port), (record.remote, record.remote_port));
+            let (from, to) = if record.kind() == Kind::Received { (peer, own) } else { (own, peer) };
+            kinds.contains(&record.kind()) && ends.is_segment(from, to, record.seq)
+        };
+        self.recorder.since(from).map(|(_, record)| *record).find(is_it)
+    }
+}

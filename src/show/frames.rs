@@ -1,0 +1,84 @@
+//! Frames of all workers for one client, as they come and go.
+//!
+//! The taps are set when the client asks, and taken back when it goes, however it goes. What it does not take in time is lost for it, and counted; no
+//! worker ever waits. Called by `walk`; nothing here panics.
+
+use super::request::Request;
+use super::rows::{Event, Refused};
+use super::walk::{Step, name_of};
+use crate::capture::{Filter, Tap, file};
+use crate::engine::Inquirer;
+use crate::engine::inquiry::Silent;
+use crate::limits;
+use crate::time::span_ns;
+
+/// The captures of one client: one for each worker.
+#[derive(Debug, Default)]
+pub(super) struct Taps(Vec<(Inquirer, Tap)>);
+
+impl Taps {
+    /// Adds what has been copied since.
+    pub(super) fn step(
+        &mut self,
+        request: &Request,
+        cores: &[Inquirer],
+        interfaces: &[String],
+        rows: &mut u64,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        if self.0.is_empty() {
+            return if self.set(request, cores, out) { Step::More } else { Step::Done };
+        }
+        let mut step = Step::Later;
+        for (worker, (core, tap)) in self.0.iter().enumerate() {
+            for _ in 0..FRAMES_PER_STEP {
+                let Some(captured) = tap.take() else { break };
+                let unix_ns = span_ns(core.unix_time(captured.at));
+                let frame = file::Frame::of(&captured, worker, name_of(interfaces, captured.interface), unix_ns, tap.lost());
+                Event::write("frame", frame, out);
+                tap.give_back(captured);
+                *rows += 1;
+                step = Step::More;
+            }
+        }
+        step
+    }
+
+    /// Has all workers copy frames, or none.
+    fn set(&mut self, request: &Request, cores: &[Inquirer], out: &mut Vec<u8>) -> bool {
+        let filter = Filter { address: request.address.map(Into::into), port: request.port };
+        for core in cores {
+            let tap = Tap::new(filter, request.snap_len.unwrap_or(limits::SNAP_LEN));
+            let why = match core.tap(Some(tap.clone())) {
+                Ok(true) => {
+                    self.0.push((core.clone(), tap));
+                    continue;
+                }
+                Ok(false) => "another capture of this process runs".to_owned(),
+                Err(Silent) => Silent.to_string(),
+            };
+            Event::write("error", Refused { what: "cannot capture", why }, out);
+            return false;
+        }
+        Event::write("capturing", Capturing { workers: cores.len() }, out);
+        true
+    }
+}
+
+impl Drop for Taps {
+    fn drop(&mut self) {
+        for (core, _) in self.0.drain(..) {
+            // One that has ended copies nothing any more.
+            let _ = core.tap(None);
+        }
+    }
+}
+
+/// The first row: from now on frames are copied.
+#[derive(serde::Serialize)]
+struct Capturing {
+    workers: usize,
+}
+
+/// Frames of a worker in one piece of an answer.
+const FRAMES_PER_STEP: usize = 256;
