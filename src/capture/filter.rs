@@ -6,7 +6,7 @@ use crate::demux::Address;
 use crate::tcp::seq::SeqNum;
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::wire::ipv4::{PROTOCOL_TCP, PROTOCOL_UDP};
-use crate::wire::{ipv4, ipv6};
+use crate::wire::{ipv4, ipv6, udp};
 
 /// What is wanted; what is `None` is anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(crate) struct Ends {
     ports: Option<[u16; 2]>,
     /// Of TCP.
     seq: Option<SeqNum>,
+    /// Bytes of payload, of UDP.
+    datagram: Option<usize>,
 }
 
 impl Ends {
@@ -69,7 +71,16 @@ impl Ends {
             _ => None,
         });
         let seq = transport.filter(|_| protocol == PROTOCOL_TCP).and_then(|bytes| bytes.get(4..8)?.try_into().ok());
-        Some(Self { addresses, ports, seq: seq.map(|bytes| SeqNum(u32::from_be_bytes(bytes))) })
+        let seq = seq.map(|bytes| SeqNum(u32::from_be_bytes(bytes)));
+        let len = transport.filter(|_| protocol == PROTOCOL_UDP).and_then(|bytes| bytes.get(4..6)?.try_into().ok());
+        let datagram = len.map(|bytes| usize::from(u16::from_be_bytes(bytes)).saturating_sub(udp::HEADER_LEN));
+        Some(Self { addresses, ports, seq, datagram })
+    }
+
+    /// Of a datagram: its source, its target, and the bytes of its payload.
+    pub(crate) fn datagram(&self) -> Option<((Address, u16), (Address, u16), usize)> {
+        let ([source, target], [from, to]) = (self.addresses, self.ports?);
+        Some(((source, from), (target, to), self.datagram?))
     }
 
     /// True when a segment between these ends, with this number, is the one.

@@ -62,7 +62,7 @@ impl Tap {
     pub fn new(filter: Filter, snap_len: usize) -> Self {
         let empty = ArrayQueue::new(limits::CAPTURED);
         for _ in 0..limits::CAPTURED {
-            let bytes = Vec::with_capacity(snap_len.min(limits::SNAP_LEN));
+            let bytes = Vec::with_capacity(snap_len.min(USUAL_LEN));
             let captured = Captured {
                 at: Instant::ZERO,
                 interface: 0,
@@ -127,6 +127,9 @@ impl Tap {
         self.0.snap_len
     }
 }
+
+/// Room that each copy has from the start: for the longest frame of most links. A longer one makes its own, once.
+const USUAL_LEN: usize = 2048;
 
 #[cfg(test)]
 mod tests {

@@ -36,8 +36,8 @@ impl<D: Device> Core<D> {
     /// Queues a frame for sending. A full ring is kicked once; if it stays full the frame is dropped and counted, as a NIC would.
     /// (TCP never comes here with a segment it could not repeat: it asks for room first.)
     pub(super) fn transmit(&mut self, at: Lane, frame: D::Frame) {
-        if self.tapped.is_some() {
-            return self.transmit_tapped(at, frame);
+        if self.tapped.is_some() || self.recorder.records_udp() {
+            return self.transmit_observed(at, frame);
         }
         let device = &mut self.ports[at.port()].device;
         let Err(frame) = device.transmit(frame) else { return };
@@ -48,10 +48,10 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// The same while somebody captures.
+    /// The same while somebody captures, or datagrams are recorded.
     #[cold]
     #[inline(never)]
-    fn transmit_tapped(&mut self, at: Lane, frame: D::Frame) {
+    fn transmit_observed(&mut self, at: Lane, frame: D::Frame) {
         let device = &mut self.ports[at.port()].device;
         if device.room() == 0 {
             device.flush();
@@ -63,6 +63,7 @@ impl<D: Device> Core<D> {
             return;
         }
         self.tap_sent(at, frame.bytes());
+        self.record_datagram(at, frame.bytes(), true);
         let device = &mut self.ports[at.port()].device;
         if let Err(frame) = device.transmit(frame) {
             self.drops.count(Drop::TransmitRingFull);

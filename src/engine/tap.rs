@@ -7,6 +7,7 @@ use super::core::{Core, Lane};
 use super::settle::Verdict;
 use crate::capture::filter::Ends;
 use crate::capture::{Captured, Tap};
+use crate::demux::FlowKey;
 use crate::device::{Device, Drop};
 use crate::recorder::{Kind, Record};
 
@@ -82,6 +83,19 @@ impl<D: Device> Core<D> {
         (captured.interface, captured.queue) = (at.interface, self.ports[at.port()].queue);
         captured.drop = Some(Drop::TransmitRingFull);
         tapped.tap.put(captured);
+    }
+
+    /// Records a datagram, if datagrams are recorded and this is one.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn record_datagram(&mut self, at: Lane, bytes: &[u8], is_sent: bool) {
+        if !self.recorder.records_udp() {
+            return;
+        }
+        let Some((source, target, len)) = Ends::of(bytes).and_then(|ends| ends.datagram()) else { return };
+        let (own, peer) = if is_sent { (source, target) } else { (target, source) };
+        let key = FlowKey { local: own.0, remote: peer.0, local_port: own.1, remote_port: peer.1, link: Self::link_key(at) };
+        self.recorder.datagram(self.now, &key, is_sent, len);
     }
 
     /// The record of a frame among those from a number on.

@@ -46,6 +46,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             Err(why) => return Verdict::Drop(frame, why),
         };
         self.core.counters.udp_received += 1;
+        if self.core.recorder.records_udp() {
+            self.core.record_datagram(at, frame.bytes(), false);
+        }
         self.core.remember_hop(at, &received);
         let room = self.core.open_room(at, &mut frame, &received);
         let mut datagram = Datagram::InFrame(InFrame::new(received.meta, &mut frame.bytes_mut()[room], received.payload_len));

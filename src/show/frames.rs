@@ -1,6 +1,6 @@
 //! Frames of all workers for one client, as they come and go.
 //!
-//! The taps are set when the client asks, and taken back when it goes, however it goes. What it does not take in time is lost for it, and counted; no
+//! The taps are set when the client asks, and taken back when it goes, however it goes; one that only closes its sending side is told the rest. What it does not take in time is lost for it, and counted; no
 //! worker ever waits. Called by `walk`; nothing here panics.
 
 use super::request::Request;
@@ -14,7 +14,11 @@ use crate::time::span_ns;
 
 /// The captures of one client: one for each worker.
 #[derive(Debug, Default)]
-pub(super) struct Taps(Vec<(Inquirer, Tap)>);
+pub(super) struct Taps {
+    taps: Vec<(Inquirer, Tap)>,
+    /// Nothing is copied any more; what was is told, and that is all.
+    ended: bool,
+}
 
 impl Taps {
     /// Adds what has been copied since.
@@ -26,11 +30,11 @@ impl Taps {
         rows: &mut u64,
         out: &mut Vec<u8>,
     ) -> Step {
-        if self.0.is_empty() {
+        if self.taps.is_empty() {
             return if self.set(request, cores, out) { Step::More } else { Step::Done };
         }
         let mut step = Step::Later;
-        for (worker, (core, tap)) in self.0.iter().enumerate() {
+        for (worker, (core, tap)) in self.taps.iter().enumerate() {
             for _ in 0..FRAMES_PER_STEP {
                 let Some(captured) = tap.take() else { break };
                 let unix_ns = span_ns(core.unix_time(captured.at));
@@ -41,7 +45,22 @@ impl Taps {
                 step = Step::More;
             }
         }
+        if self.ended && step == Step::Later {
+            let lost = self.taps.iter().map(|(_, tap)| tap.lost()).sum();
+            Event::write("summary", Summary { rows: *rows, lost }, out);
+            step = Step::Done;
+        }
         step
+    }
+
+    /// Has nothing copied any more.
+    pub(super) fn end(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            for (core, _) in &self.taps {
+                // One that has ended copies nothing any more.
+                let _ = core.tap(None);
+            }
+        }
     }
 
     /// Has all workers copy frames, or none.
@@ -51,7 +70,7 @@ impl Taps {
             let tap = Tap::new(filter, request.snap_len.unwrap_or(limits::SNAP_LEN));
             let why = match core.tap(Some(tap.clone())) {
                 Ok(true) => {
-                    self.0.push((core.clone(), tap));
+                    self.taps.push((core.clone(), tap));
                     continue;
                 }
                 Ok(false) => "another capture of this process runs".to_owned(),
@@ -67,10 +86,7 @@ impl Taps {
 
 impl Drop for Taps {
     fn drop(&mut self) {
-        for (core, _) in self.0.drain(..) {
-            // One that has ended copies nothing any more.
-            let _ = core.tap(None);
-        }
+        self.end();
     }
 }
 
@@ -78,6 +94,14 @@ impl Drop for Taps {
 #[derive(serde::Serialize)]
 struct Capturing {
     workers: usize,
+}
+
+/// The last row.
+#[derive(serde::Serialize)]
+struct Summary {
+    rows: u64,
+    /// Frames that nobody took in time.
+    lost: u64,
 }
 
 /// Frames of a worker in one piece of an answer.

@@ -198,8 +198,14 @@ impl Client {
                 let step = walk.step(cores, interfaces, &mut self.out);
                 self.complete = step == Step::Done;
                 if step == Step::Later {
-                    self.streams = true;
-                    return self.wait_for_frames();
+                    // It may wait for as long as it likes.
+                    (self.streams, self.moved) = (true, Instant::now());
+                }
+                if self.streams && !self.complete && has_said_enough(&self.stream) && !walk.end() {
+                    return Then::End;
+                }
+                if step == Step::Later {
+                    return Then::Wait;
                 }
             }
         }
@@ -219,16 +225,6 @@ impl Client {
             }
         }
         if self.complete { Then::End } else { Then::Again }
-    }
-
-    /// Nothing was captured lately: a client that is still there waits for more.
-    fn wait_for_frames(&mut self) -> Then {
-        self.moved = Instant::now();
-        match self.stream.read(&mut [0; 16]) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Then::Wait,
-            // It has nothing more to say.
-            _ => Then::End,
-        }
     }
 
     /// True once the request is there, or is refused.
@@ -271,6 +267,12 @@ impl Client {
 
 /// How long a client may take nothing of its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// True once the client has closed its sending side, or said what nobody asked for.
+fn has_said_enough(mut stream: &UnixStream) -> bool {
+    let waits = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+    !stream.read(&mut [0; 16]).is_err_and(|error| waits(&error))
+}
+
 /// How often it is looked whether something was captured: well before the buffers are full at a hundred thousand frames a second.
 const BETWEEN_FRAMES: Duration = Duration::from_millis(5);
 const WAKER: Token = Token(0);

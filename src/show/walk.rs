@@ -49,6 +49,12 @@ impl Walk {
         if self.made(cores, interfaces, out) { Step::More } else { Step::Done }
     }
 
+    /// The client wants no more than there is already. False where that is the whole answer anyway.
+    pub(super) fn end(&mut self) -> bool {
+        self.taps.end();
+        self.request.show == What::Frames
+    }
+
     /// True when there is more.
     fn made(&mut self, cores: &[Inquirer], interfaces: &[String], out: &mut Vec<u8>) -> bool {
         let left = self.request.limit.unwrap_or(u64::MAX).saturating_sub(self.rows);

@@ -8,6 +8,7 @@ mod admission;
 mod bench;
 mod bulk;
 mod cable;
+mod capture;
 mod claims;
 mod client;
 mod commands;

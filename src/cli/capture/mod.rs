@@ -6,6 +6,7 @@ pub(crate) mod args;
 mod files;
 
 use std::io::{self, BufRead, BufReader, Write as _};
+use std::net::Shutdown;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -40,14 +41,24 @@ pub(crate) fn run(args: &CaptureArgs, output: Output) -> Result<(), Failure> {
     let mut reader = BufReader::new(&stream);
     let mut line = Vec::new();
     let mut captured = Captured::default();
-    while !asked.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
+    // When the rest was asked for.
+    let mut ended: Option<Instant> = None;
+    loop {
+        let is_over = asked.load(Ordering::Relaxed) || until.is_some_and(|until| Instant::now() >= until);
+        if is_over && ended.is_none() {
+            ended = Some(Instant::now());
+            stream.shutdown(Shutdown::Write).map_err(|error| lost(&error))?;
+        }
+        if ended.is_some_and(|ended| ended.elapsed() > PATIENCE) {
+            return Err(lost(&"the process does not tell the rest"));
+        }
         match reader.read_until(b'\n', &mut line) {
+            // It has told all that it had, unless it was asked for the past.
+            Ok(0) if args.last.is_none() => break,
             Ok(0) => return Err(lost(&"the process has ended")),
             Ok(_) if !line.ends_with(b"\n") => continue,
             Ok(_) => {}
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) =>
-            {
+            Err(error) if is_for_later(&error) => {
                 // A quiet moment: what has come can be looked at already.
                 if let (Some(files), Some(out)) = (&mut files, &args.out) {
                     files.flush().map_err(|error| unwritable(out, &error))?;
@@ -80,8 +91,8 @@ pub(crate) fn run(args: &CaptureArgs, output: Output) -> Result<(), Failure> {
 #[derive(Default)]
 struct Captured {
     frames: u64,
-    /// Frames lost, of each worker.
-    lost: Vec<u64>,
+    /// Frames lost, as the process said at the end.
+    lost: u64,
 }
 
 /// Why a line was not taken.
@@ -95,28 +106,8 @@ impl Captured {
     /// Takes a line of the answer. False when it was the last that is wanted.
     fn take(&mut self, line: &[u8], args: &CaptureArgs, files: Option<&mut Files>, output: Output) -> Result<bool, Refused> {
         let text = std::str::from_utf8(line).map_err(|error| Refused::Unreadable(error.to_string()))?.trim_end();
-        let row: Value = serde_json::from_str(text).map_err(|error| Refused::Unreadable(error.to_string()))?;
-        match row["event"].as_str().unwrap_or_default() {
-            "frame" | "record" => {}
-            "summary" => return Ok(false),
-            "error" => {
-                let word = |name: &str| row[name].as_str().unwrap_or("?").to_owned();
-                return Err(Refused::ByProcess(word("what"), word("why")));
-            }
-            _ => {
-                output.line(text);
-                return Ok(true);
-            }
-        }
-        let event: Event<'_> = serde_json::from_str(text).map_err(|error| Refused::Unreadable(error.to_string()))?;
-        if let Event::Frame(frame) = &event {
-            if self.lost.len() <= frame.worker {
-                self.lost.resize(frame.worker.min(u16::MAX.into()) + 1, 0);
-            }
-            if let Some(lost) = self.lost.get_mut(frame.worker) {
-                *lost = frame.lost;
-            }
-        }
+        // Nearly all are events; whatever else there is has another name.
+        let Ok(event) = serde_json::from_str::<Event<'_>>(text) else { return self.take_other(text, output) };
         if let Some(files) = files {
             files.write(&event).map_err(Refused::Unwritable)?;
         } else {
@@ -126,9 +117,29 @@ impl Captured {
         Ok(args.count.is_none_or(|count| self.frames < count))
     }
 
+    /// A line that is no frame and no record. False when it is the last.
+    fn take_other(&mut self, text: &str, output: Output) -> Result<bool, Refused> {
+        let row: Value = serde_json::from_str(text).map_err(|error| Refused::Unreadable(error.to_string()))?;
+        match row["event"].as_str().unwrap_or_default() {
+            "summary" => {
+                self.lost = row["lost"].as_u64().unwrap_or(0);
+                Ok(false)
+            }
+            "error" => {
+                let word = |name: &str| row[name].as_str().unwrap_or("?").to_owned();
+                Err(Refused::ByProcess(word("what"), word("why")))
+            }
+            "capturing" => {
+                output.line(text);
+                Ok(true)
+            }
+            other => Err(Refused::Unreadable(format!("it answers with '{other}'"))),
+        }
+    }
+
     /// The summary.
     fn say(&self, files: Option<&Files>, args: &CaptureArgs, output: Output) {
-        let lost: u64 = self.lost.iter().sum();
+        let lost = self.lost;
         let names: Vec<String> = files.into_iter().flat_map(Files::names).collect();
         let bytes = files.map(Files::bytes);
         let packets = files.map(|files| files.events);
@@ -149,5 +160,11 @@ fn unwritable(out: &Path, error: &io::Error) -> SetupError {
         .mend(format!("ls -ld {}", folder.display()))
 }
 
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+/// How long the rest is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether the time is up.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
