@@ -13,6 +13,7 @@ pub use record::{Cause, Kind, Record};
 use crate::demux::FlowKey;
 use crate::device::Drop;
 use crate::tcp::State;
+use crate::tcp::seq::SeqNum;
 use crate::tcp::tally::Noted;
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Header, Options, Segment};
@@ -109,15 +110,10 @@ impl Recorder {
             Some(why) => Cause::drop(why),
             None => Cause::happened(effect.noted),
         };
-        let record = Record::new(at, key, Kind::Received, effect.before, effect.after).with_segment(
-            (segment.seq, segment.ack),
-            segment.flags,
-            segment.window,
-            segment.payload.len(),
-        );
-        self.push(record.with_cause(cause, effect.cwnd));
+        let (numbers, len) = ((segment.seq, segment.ack, segment.window), segment.payload.len());
+        self.push(at, key, (Kind::Received, segment.flags, numbers, len), &effect, cause);
         if segment.options.sack_count != 0 || segment.flags.contains(Flags::SYN) {
-            self.options(record, &segment.options);
+            self.options(&segment.options);
         }
     }
 
@@ -129,15 +125,9 @@ impl Recorder {
         }
         let kind = if again { Kind::SentAgain } else { Kind::Sent };
         let cause = if effect.noted.is_empty() { Cause::NONE } else { Cause::happened(effect.noted) };
-        let record = Record::new(at, key, kind, effect.before, effect.after).with_segment(
-            (segment.seq, segment.ack),
-            segment.flags,
-            segment.window,
-            len,
-        );
-        self.push(record.with_cause(cause, effect.cwnd));
+        self.push(at, key, (kind, segment.flags, (segment.seq, segment.ack, segment.window), len), &effect, cause);
         if segment.options.sack_count != 0 || segment.flags.contains(Flags::SYN) {
-            self.options(record, &segment.options);
+            self.options(&segment.options);
         }
     }
 
@@ -152,7 +142,7 @@ impl Recorder {
             return;
         }
         let cause = if effect.noted.is_empty() { Cause::NONE } else { Cause::happened(effect.noted) };
-        self.push(Record::new(at, key, Kind::Changed, effect.before, effect.after).with_cause(cause, effect.cwnd));
+        self.push(at, key, (Kind::Changed, Flags::NONE, NO_NUMBERS, 0), &effect, cause);
     }
 
     /// A datagram of so many bytes.
@@ -162,23 +152,50 @@ impl Recorder {
             return;
         }
         let kind = if is_sent { Kind::DatagramSent } else { Kind::DatagramReceived };
-        self.push(Record::new(at, key, kind, State::Closed, State::Closed).with_len(len));
+        self.push(at, key, (kind, Flags::NONE, NO_NUMBERS, len), &Effect::none(State::Closed), Cause::NONE);
     }
 
-    /// What a segment's options say that a reader of its numbers needs: of a SYN its terms, of others the blocks of a selective acknowledgment.
+    /// What the options of the newest segment say that a reader of its numbers needs: of a SYN its terms, of others the blocks of a selective
+    /// acknowledgment.
     #[cold]
     #[inline(never)]
-    fn options(&mut self, segment: Record, options: &Options) {
+    fn options(&mut self, options: &Options) {
+        let Some(&segment) = self.last() else { return };
         if segment.flags.contains(Flags::SYN) {
-            self.push(segment.terms(options));
+            self.put(segment.terms(options));
         }
         for block in options.sack_blocks() {
-            self.push(segment.block(*block));
+            self.put(segment.block(*block));
         }
     }
 
+    /// Writes a record where it lies, field by field: made elsewhere and moved it took twice as long.
     #[inline(always)]
-    fn push(&mut self, record: Record) {
+    fn push(
+        &mut self,
+        at: Instant,
+        key: &FlowKey,
+        (kind, flags, (seq, ack, window), len): (Kind, Flags, (SeqNum, SeqNum, u16), usize),
+        effect: &Effect,
+        cause: Cause,
+    ) {
+        let place = self.place(self.written);
+        if let Some(record) = self.ring.get_mut(place) {
+            record.at = at;
+            record.local = key.local;
+            record.remote = key.remote;
+            (record.seq, record.ack, record.window) = (seq, ack, window);
+            record.cwnd = effect.cwnd;
+            (record.local_port, record.remote_port) = (key.local_port, key.remote_port);
+            // No packet is longer.
+            record.len = len as u16;
+            record.flags = flags;
+            record.set(kind, key.link, (effect.before, effect.after), cause);
+            self.written += 1;
+        }
+    }
+
+    fn put(&mut self, record: Record) {
         let place = self.place(self.written);
         if let Some(slot) = self.ring.get_mut(place) {
             *slot = record;
@@ -200,13 +217,15 @@ impl Cause {
     }
 }
 
+/// Of what is no segment.
+const NO_NUMBERS: (SeqNum, SeqNum, u16) = (SeqNum(0), SeqNum(0), 0);
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
     use crate::demux::Link;
-    use crate::tcp::seq::SeqNum;
     use crate::tcp::tally::Happening;
     use crate::wire::tcp::SackBlock;
 

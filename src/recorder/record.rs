@@ -143,34 +143,12 @@ impl Record {
         cause: Cause::NONE,
     };
 
+    /// Sets what is packed.
     #[inline(always)]
-    pub(super) fn new(at: Instant, key: &FlowKey, kind: Kind, before: State, after: State) -> Self {
-        Self {
-            at,
-            local: key.local,
-            remote: key.remote,
-            local_port: key.local_port,
-            remote_port: key.remote_port,
-            kind: kind as u8 | (key.link.interface.min(15) as u8) << 4,
-            states: before as u8 | (after as u8) << 4,
-            ..Self::EMPTY
-        }
-    }
-
-    #[inline(always)]
-    pub(super) const fn with_segment(self, (seq, ack): (SeqNum, SeqNum), flags: Flags, window: u16, len: usize) -> Self {
-        Self { seq, ack, flags, window, ..self.with_len(len) }
-    }
-
-    #[inline(always)]
-    pub(super) const fn with_len(self, len: usize) -> Self {
-        // No packet is longer.
-        Self { len: len as u16, ..self }
-    }
-
-    #[inline(always)]
-    pub(super) const fn with_cause(self, cause: Cause, cwnd: u32) -> Self {
-        Self { cause, cwnd, ..self }
+    pub(super) fn set(&mut self, kind: Kind, link: Link, (before, after): (State, State), cause: Cause) {
+        self.kind = kind as u8 | (link.interface.min(15) as u8) << 4;
+        self.states = before as u8 | (after as u8) << 4;
+        self.cause = cause;
     }
 
     /// The terms of a SYN: the MSS in `window`, which of them there are in `len`, the scale in `seq`.
