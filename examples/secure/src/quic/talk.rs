@@ -1,0 +1,180 @@
+//! One QUIC connection: its streams, each echoed as far as the client takes the echo, and what it wants to send.
+//!
+//! Called by [`super::QuicEcho`]. Of each stream one piece is read at a time, and the next when that one is written; so a client that does not take the
+//! echo uses up his window and has to wait. Nothing here panics.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use quinn_proto::{
+    Connection, ConnectionError, ConnectionHandle, Dir, Endpoint, Event, ReadError, StreamEvent, StreamId, Transmit, VarInt,
+    WriteError,
+};
+use ringway::service::{Context, TimerId};
+use ringway::time;
+
+use super::Totals;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) connection: Connection,
+    /// The timer and when it expires.
+    pub(super) armed: Option<(TimerId, time::Instant)>,
+    streams: BTreeMap<StreamId, Echo>,
+    /// A datagram for which there was no frame.
+    waiting: Option<(Transmit, Vec<u8>)>,
+}
+
+/// A stream that is being echoed.
+#[derive(Debug, Default)]
+struct Echo {
+    /// What was read and not yet written.
+    piece: Bytes,
+    /// The client has said everything.
+    ended: bool,
+}
+
+/// When a connection wants to be looked at again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Again {
+    /// When there are frames again.
+    Blocked,
+    /// Soon: it has more to send.
+    More,
+    /// When something is due.
+    Deadline(Option<Instant>),
+}
+
+impl Talk {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, armed: None, streams: BTreeMap::new(), waiting: None }
+    }
+
+    /// True when nothing more is to be done, nor waited for.
+    pub(super) fn is_over(&self) -> bool {
+        self.connection.is_drained()
+    }
+
+    /// Ends it: the client is told with the next datagram.
+    pub(super) fn close(&mut self, now: Instant, why: &'static [u8]) {
+        self.connection.close(now, VarInt::from_u32(0), Bytes::from_static(why));
+    }
+
+    /// What has happened to it.
+    pub(super) fn hear(&mut self, totals: &mut Totals) {
+        while let Some(event) = self.connection.poll() {
+            match event {
+                Event::Connected => totals.handshakes += 1,
+                Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => {
+                    while let Some(id) = self.connection.streams().accept(Dir::Bi) {
+                        self.streams.insert(id, Echo::default());
+                        self.echo(id, totals);
+                    }
+                }
+                Event::Stream(StreamEvent::Readable { id } | StreamEvent::Writable { id }) => self.echo(id, totals),
+                Event::Stream(StreamEvent::Stopped { id, error_code }) => self.stop(id, error_code),
+                Event::ConnectionLost { reason } => {
+                    totals.lost += u64::from(!matches!(reason, ConnectionError::ApplicationClosed(_)));
+                    self.streams.clear();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What the endpoint has to know of it: identifiers that are needed, or that it is over.
+    pub(super) fn tell_endpoint(&mut self, handle: ConnectionHandle, endpoint: &mut Endpoint) {
+        while let Some(event) = self.connection.poll_endpoint_events() {
+            if let Some(event) = endpoint.handle_event(handle, event) {
+                self.connection.handle_event(event);
+            }
+        }
+    }
+
+    /// Sends what may be sent now, by `send`, which says whether there was a frame for it.
+    pub(super) fn send(&mut self, now: Instant, buffer: &mut Vec<u8>, mut send: impl FnMut(&Transmit, &[u8]) -> bool) -> Again {
+        if let Some((transmit, payload)) = self.waiting.take()
+            && !send(&transmit, &payload)
+        {
+            self.waiting = Some((transmit, payload));
+            return Again::Blocked;
+        }
+        for _ in 0..BURST {
+            buffer.clear();
+            let Some(transmit) = self.connection.poll_transmit(now, 1, buffer) else {
+                return Again::Deadline(self.connection.poll_timeout());
+            };
+            let Some(payload) = buffer.get(..transmit.size) else { continue };
+            if !send(&transmit, payload) {
+                self.waiting = Some((transmit, payload.to_vec()));
+                return Again::Blocked;
+            }
+        }
+        Again::More
+    }
+
+    /// Sees to it that the timer expires at a time at the latest. It may be set for earlier, and is then set anew when it expires: most
+    /// deadlines move on with each packet, and cost no timer.
+    pub(super) fn arm(&mut self, cx: &mut impl Context, at: time::Instant, handle: ConnectionHandle) {
+        match self.armed {
+            Some((_, armed)) if armed <= at => return,
+            Some((timer, _)) => cx.cancel_timer(timer),
+            None => {}
+        }
+        self.armed = cx.set_timer(at, handle.0 as u64).ok().map(|timer| (timer, at));
+    }
+
+    /// Echoes a stream as far as it goes.
+    fn echo(&mut self, id: StreamId, totals: &mut Totals) {
+        let Some(echo) = self.streams.get_mut(&id) else { return };
+        loop {
+            if !echo.piece.is_empty() {
+                match self.connection.send_stream(id).write(&echo.piece) {
+                    Ok(written) => {
+                        totals.bytes += written as u64;
+                        echo.piece.advance(written);
+                        continue;
+                    }
+                    Err(WriteError::Blocked) => return,
+                    Err(WriteError::Stopped(code)) => return self.stop(id, code),
+                    Err(WriteError::ClosedStream) => break,
+                }
+            }
+            if echo.ended {
+                totals.streams += 1;
+                // It fails where the client has just said that he reads no more: he gets none either way.
+                let _ = self.connection.send_stream(id).finish();
+                break;
+            }
+            let mut stream = self.connection.recv_stream(id);
+            let Ok(mut pieces) = stream.read(true) else { break };
+            match pieces.next(PIECE_BYTES) {
+                Ok(Some(piece)) => echo.piece = piece.bytes,
+                Ok(None) => echo.ended = true,
+                Err(ReadError::Blocked) => return,
+                Err(ReadError::Reset(code)) => {
+                    drop(pieces);
+                    // What the client has taken back is not echoed further.
+                    let _ = self.connection.send_stream(id).reset(code);
+                    break;
+                }
+            }
+        }
+        self.streams.remove(&id);
+    }
+
+    /// The client reads no more of a stream: nothing more is read of it either. Either side may be closed already.
+    fn stop(&mut self, id: StreamId, code: VarInt) {
+        if self.streams.remove(&id).is_some() {
+            let _ = self.connection.send_stream(id).reset(code);
+            let _ = self.connection.recv_stream(id).stop(code);
+        }
+    }
+}
+
+/// Bytes that are read of a stream at once.
+const PIECE_BYTES: usize = 16 << 10;
+/// Datagrams that a connection sends in one go.
+const BURST: usize = 32;
