@@ -80,7 +80,8 @@ serve() {
 
 # stop: ends the server and shows its totals.
 stop() {
-    "${root[@]}" kill -TERM "$server"
+    # One that has ended by itself has failed: its code says so.
+    "${root[@]}" kill -TERM "$server" 2>/dev/null || true
     check "the server ends in order" wait "$server"
     sed 's/^/    /' "$work/totals" "$work/server.log"
 }
@@ -190,7 +191,7 @@ start_cable() {
 }
 
 stop_cable() {
-    "${root[@]}" kill -TERM "$cable"
+    "${root[@]}" kill -TERM "$cable" 2>/dev/null || true
     wait "$cable" || { cat "$work/cable.log" >&2; failures=$((failures + 1)); }
 }
 
@@ -211,8 +212,8 @@ test_tls() {
     farewell_of_tls
     stop
     wait "$farewell" || failures=$((failures + 1))
-    grep -v ready "$work/farewell"
-    counted handshakes -eq 30
+    grep -v ready "$work/farewell" || true
+    counted handshakes -eq 31
     counted tls12 -eq 2
     counted failed -eq 1
     counted late -eq 1
@@ -279,6 +280,9 @@ need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool sysctl=procps ping=iputils-ping python3=python3 openssl=openssl gnutls-cli=gnutls-bin curl=curl
 cargo build --locked --bin ringway
+# The ordinary checks do not see this package.
+cargo fmt --manifest-path examples/secure/Cargo.toml --check
+cargo clippy --locked --manifest-path examples/secure/Cargo.toml --target-dir "$main_target/secure" --all-targets -- -D warnings
 cargo build --locked --manifest-path examples/secure/Cargo.toml --target-dir "$main_target/secure"
 remove_on_exit clean_up
 work=$(mktemp -d)
