@@ -28,3 +28,21 @@ impl Clock {
         self.engine + at.saturating_duration_since(self.standard)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_as_far_ahead_on_either_clock() {
+        let clock = Clock { engine: Instant::from_ns(5_000), standard: std::time::Instant::now() };
+        assert_eq!(clock.engine(clock.standard + Duration::from_nanos(70)), Instant::from_ns(5_070));
+        assert_eq!(
+            clock.engine(clock.standard - Duration::from_nanos(70)),
+            Instant::from_ns(5_000),
+            "what was due before is due"
+        );
+    }
+}

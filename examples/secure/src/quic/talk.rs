@@ -178,3 +178,49 @@ impl Talk {
 const PIECE_BYTES: usize = 16 << 10;
 /// Datagrams that a connection sends in one go.
 const BURST: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quinn_proto::crypto::rustls::QuicClientConfig;
+    use quinn_proto::{ClientConfig, EndpointConfig};
+
+    use super::*;
+    use crate::identity;
+
+    /// A connection that wants to send: a client's, which greets the server.
+    fn greeting(now: Instant) -> Talk {
+        let tls = rustls::ClientConfig::builder_with_provider(identity::provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
+        let (_, connection) = endpoint.connect(now, config, "10.0.0.2:4433".parse().unwrap(), "10.0.0.2").unwrap();
+        Talk::new(connection)
+    }
+
+    #[test]
+    fn what_found_no_frame_waits_and_goes_first() {
+        let (now, mut buffer) = (Instant::now(), Vec::new());
+        let mut talk = greeting(now);
+        let mut refused = Vec::new();
+        for _ in 0..3 {
+            let again = talk.send(now, &mut buffer, |_, payload| {
+                refused.push(payload.to_vec());
+                false
+            });
+            assert!(matches!(again, Again::Blocked));
+        }
+        let mut sent = Vec::new();
+        let again = talk.send(now, &mut buffer, |_, payload| {
+            sent.push(payload.to_vec());
+            true
+        });
+        assert!(matches!(again, Again::Deadline(Some(_))), "to greet again, if nobody answers");
+        assert_eq!((refused.len(), sent.len()), (3, 1));
+        assert!(refused.iter().all(|payload| payload == &sent[0]) && sent[0].len() >= 1200);
+    }
+}
