@@ -283,7 +283,7 @@ cargo build --locked --bin ringway
 # The ordinary checks do not see this package.
 cargo fmt --manifest-path examples/secure/Cargo.toml --check
 cargo clippy --locked --manifest-path examples/secure/Cargo.toml --target-dir "$main_target/secure" --all-targets -- -D warnings
-cargo test --quiet --locked --manifest-path examples/secure/Cargo.toml --target-dir "$main_target/secure"
+cargo test --quiet --locked --lib --manifest-path examples/secure/Cargo.toml --target-dir "$main_target/secure" >&2
 cargo build --locked --manifest-path examples/secure/Cargo.toml --target-dir "$main_target/secure"
 remove_on_exit clean_up
 work=$(mktemp -d)
