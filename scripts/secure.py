@@ -187,7 +187,7 @@ def does_not_read(address, ca):
     whole = sent // (len(block) + 1000) * len(block)
     got = session.read(whole)
     good = stalled and got[: len(block)] == block and len(got) >= whole
-    check("a client that does not read is kept from writing, and loses nothing", good, f"{sent >> 10} KiB until he had to wait")
+    check("a client that does not read is kept from writing, and loses nothing", good, f"{sent >> 10} KiB until it had to wait")
     reset(session.sock)
 
 

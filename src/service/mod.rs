@@ -122,7 +122,7 @@ pub trait Service {
     }
 
     /// The engine is about to stop. Called once, before [`Service::drain`] for any connection, for what only the service knows of: sessions over UDP,
-    /// who want a last word. What is sent now leaves. The stop does not wait for them: whether timers and datagrams still come depends on
+    /// that want a last word. What is sent now leaves. The stop does not wait for them: whether timers and datagrams still come depends on
     /// connections that hold it up.
     fn stopping(&mut self, cx: &mut impl Context) {
         let _ = cx;

@@ -29,7 +29,7 @@ use talk::Talk;
 #[derive(Debug)]
 pub struct QuicEcho {
     port: u16,
-    /// Every client has to show that he hears us, not only those who come when many are here.
+    /// Every client has to show that it hears us, not only one that comes when many are here.
     always_retry: bool,
     endpoint: Endpoint,
     talks: HashMap<ConnectionHandle, Talk>,
@@ -278,7 +278,7 @@ pub const PROTOCOL: &[u8] = b"echo";
 const CONNECTIONS: usize = 1024;
 /// Each has a timer whenever it wants one.
 const _: () = assert!(CONNECTIONS <= ringway::limits::SERVICE_TIMERS);
-/// So many connections are begun with clients who have not shown yet that they hear us.
+/// So many connections are begun with clients that have not shown yet that they hear us.
 const TRUSTED: usize = 256;
 /// Streams of a connection at once.
 const STREAMS: VarInt = VarInt::from_u32(100);

@@ -97,7 +97,7 @@ impl TlsEcho {
         let Some(talk) = self.talks.get_mut(&number) else { return };
         match timer {
             Ok(timer) => talk.timer = Some(timer),
-            // Nobody is served without a bound on his time.
+            // No client is served without a bound on its time.
             Err(_) => self.give_up(cx, number),
         }
     }
@@ -192,5 +192,5 @@ impl fmt::Display for Totals {
 const SESSIONS: usize = 4096;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a client may leave his side open after ours is closed.
+/// How long a client may leave its side open after ours is closed.
 const LINGER: Duration = Duration::from_secs(5);

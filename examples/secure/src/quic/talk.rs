@@ -1,7 +1,7 @@
 //! One QUIC connection: its streams, each echoed as far as the client takes the echo, and what it wants to send.
 //!
 //! Called by [`super::QuicEcho`]. Of each stream one piece is read at a time, and the next when that one is written; so a client that does not take the
-//! echo uses up his window and has to wait. Nothing here panics.
+//! echo uses up its window and has to wait. Nothing here panics.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -144,7 +144,7 @@ impl Talk {
             }
             if echo.ended {
                 totals.streams += 1;
-                // It fails where the client has just said that he reads no more: he gets none either way.
+                // It fails where the client has just said that it reads no more: it gets none either way.
                 let _ = self.connection.send_stream(id).finish();
                 break;
             }
