@@ -63,15 +63,15 @@ several() {
     [[ $failures -eq $before ]] || echo "FAILED: $what"
 }
 
-# serve PROGRAM INTERFACE ADDRESS [OPTION...]: starts a server and waits until it answers a ping.
+# serve PROGRAM INTERFACE ADDRESS/PREFIX [OPTION...]: starts a server and waits until it answers a ping.
 serve() {
     local program=$1 interface=$2 address=$3 try
     shift 3
     # Not by way of a function: the signal at the end has to reach the server.
-    "${root[@]}" ip netns exec "$server_netns" "$programs/$program" -i "$interface" -a "$address/24" "$@" >"$work/totals" 2>"$work/server.log" &
+    "${root[@]}" ip netns exec "$server_netns" "$programs/$program" -i "$interface" -a "$address" "$@" >"$work/totals" 2>"$work/server.log" &
     server=$!
     for ((try = 0; try < 50; try++)); do
-        ! client ping -c 1 -W 1 "$address" >/dev/null 2>&1 || return 0
+        ! client ping -c 1 -W 1 "${address%/*}" >/dev/null 2>&1 || return 0
         sleep 0.1
     done
     cat "$work/server.log" >&2
@@ -197,7 +197,7 @@ stop_cable() {
 
 test_tls() {
     echo "TLS"
-    serve tls_echo veth0 10.0.0.2 --cert "$work/cert.pem" --key "$work/key.pem"
+    serve tls_echo veth0 10.0.0.2/24 --cert "$work/cert.pem" --key "$work/key.pem"
     local version
     for version in tls1_2 tls1_3; do
         for file in small large; do
@@ -224,7 +224,7 @@ test_tls() {
 
 test_quic() {
     echo "QUIC"
-    serve quic_echo veth0 10.0.0.2 --cert "$work/cert.pem" --key "$work/key.pem"
+    serve quic_echo veth0 10.0.0.2/24 --cert "$work/cert.pem" --key "$work/key.pem"
     check "a stream of 1 KiB" quic 10.0.0.2
     check "a stream of 10 MiB" quic 10.0.0.2 --bytes 10M
     check "100 streams of 100 KiB at once" quic 10.0.0.2 --streams 100 --bytes 100K
@@ -245,27 +245,40 @@ test_quic() {
     counted streams -eq 446
     counted lost -eq 0
     counted unsent -eq 0
-    serve quic_echo veth0 10.0.0.2 --cert "$work/cert.pem" --key "$work/key.pem" --retry
+    serve quic_echo veth0 10.0.0.2/24 --cert "$work/cert.pem" --key "$work/key.pem" --retry
     check "8 clients that have to show first that they hear the server" at_once 8 quic 10.0.0.2
     stop
     counted retries -eq 8
     counted handshakes -eq 8
 }
 
+test_ipv6() {
+    echo "IPv6"
+    serve tls_echo veth0 fd00::2/64 --cert "$work/cert.pem" --key "$work/key.pem"
+    check "openssl s_client, $(size "$work/middle") bytes" \
+        s_client "[fd00::2]" "$work/middle" -CAfile "$work/cert.pem" -verify_return_error -verify_ip fd00::2
+    stop
+    serve quic_echo veth0 fd00::2/64 --cert "$work/cert.pem" --key "$work/key.pem"
+    check "QUIC, 10 streams of 100 KiB" quic "[fd00::2]" --streams 10 --bytes 100K
+    stop
+    counted lost -eq 0
+    check "the mark of each datagram is one that routers may change" test "$(total markable)" -eq "$(total sent)"
+}
+
 test_bad_line() {
     echo "2 % of loss each way, round-trip time 4 ms"
     start_cable --loss 2% --delay 2ms
-    serve tls_echo bad0 10.0.1.2
+    serve tls_echo bad0 10.0.1.2/24
     check "openssl s_client and a certificate made at start, $(size "$work/middle") bytes" s_client 10.0.1.2 "$work/middle"
     stop
-    serve quic_echo bad0 10.0.1.2 --cert "$work/cert.pem" --key "$work/key.pem"
+    serve quic_echo bad0 10.0.1.2/24 --cert "$work/cert.pem" --key "$work/key.pem"
     check "QUIC, 10 streams of 1 MiB" quic 10.0.1.2 --streams 10 --bytes 1M
     check "of which datagrams were lost: $(said lost)" test "$(said lost)" -gt 0
     stop
     stop_cable
     echo "100 Mbit/s, packets marked when more than 5 wait"
     start_cable --rate 100M --queue 1000 --ecn-threshold 5
-    serve quic_echo bad0 10.0.1.2 --cert "$work/cert.pem" --key "$work/key.pem"
+    serve quic_echo bad0 10.0.1.2/24 --cert "$work/cert.pem" --key "$work/key.pem"
     check "QUIC, a stream of 10 MiB" quic 10.0.1.2 --bytes 10M
     check "marks that the server saw slow the client down: $(said congestion_events) times, $(said lost) lost" \
         test "$(said congestion_events)" -gt 0 -a "$(said lost)" -eq 0
@@ -296,15 +309,18 @@ join_namespaces "$server_netns" bad0 "$cable_netns" right
 join_namespaces "$client_netns" bad1 "$cable_netns" left
 "${root[@]}" ip -n "$client_netns" address add 10.0.0.1/24 dev veth1
 "${root[@]}" ip -n "$client_netns" address add 10.0.1.1/24 dev bad1
+client sysctl -qw net.ipv6.conf.veth1.disable_ipv6=0
+"${root[@]}" ip -n "$client_netns" address add fd00::1/64 dev veth1 nodad
 # Not one that may sign others: a client of QUIC takes none of those for a server's.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/key.pem" -out "$work/cert.pem" -days 2 -subj /CN=ringway \
-    -addext "subjectAltName=IP:10.0.0.2,IP:10.0.1.2" -addext "basicConstraints=critical,CA:FALSE" 2>/dev/null
+    -addext "subjectAltName=IP:10.0.0.2,IP:10.0.1.2,IP:fd00::2" -addext "basicConstraints=critical,CA:FALSE" 2>/dev/null
 echo "hello" >"$work/small"
 head -c 1M /dev/urandom >"$work/middle"
 head -c 10M /dev/urandom >"$work/large"
 
 test_tls
 test_quic
+test_ipv6
 test_bad_line
 echo "$checks checks, $failures failed"
 [[ $failures -eq 0 ]]
