@@ -33,6 +33,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// The end has come.
     pub(super) fn begin_drain(&mut self) -> Remaining {
         self.core.drain_told = 0;
+        self.service.stopping(&mut self.core);
         Remaining { handshakes_until: self.core.now + HANDSHAKES, at: 0 }
     }
 

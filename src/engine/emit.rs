@@ -38,8 +38,8 @@ impl LinkHeader {
 pub(super) struct Delivery {
     /// The DiffServ code point.
     pub(super) dscp: u8,
-    /// Marks may take the place of losses: ECT(0).
-    pub(super) ect: bool,
+    /// The ECN codepoint.
+    pub(super) ecn: u8,
     /// TTL, or hop limit.
     pub(super) ttl: u8,
     /// Flow label, of IPv6 only: 20 bits.
@@ -49,7 +49,7 @@ pub(super) struct Delivery {
 impl Default for Delivery {
     /// As a packet travels that asks for nothing.
     fn default() -> Self {
-        Self { dscp: 0, ect: false, ttl: ipv4::DEFAULT_TTL, flow_label: 0 }
+        Self { dscp: 0, ecn: 0, ttl: ipv4::DEFAULT_TTL, flow_label: 0 }
     }
 }
 
@@ -75,7 +75,7 @@ fn ip_around<F: Frame>(
         return None;
     }
     let bytes = frame.bytes_mut();
-    let dscp_ecn = (delivery.dscp << 2) | if delivery.ect { ipv4::ECN_ECT_0 } else { 0 };
+    let dscp_ecn = (delivery.dscp << 2) | (delivery.ecn & ipv4::ECN_MASK);
     let at = link.len();
     let written = match (source.v4(), target.v4()) {
         (Some(source), Some(target)) => {

@@ -20,6 +20,7 @@ use crate::sim::planted::{self, Bug};
 use crate::tcp::Next;
 use crate::time::Instant;
 use crate::wire::ethernet::Mac;
+use crate::wire::ipv4;
 
 /// Why the segments of a flow stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +135,8 @@ impl<D: Device> Core<D> {
         //= rfc9293#3.9.1.9
         //# TCP implementations SHOULD pass the current Differentiated Services field value without change to the IP layer, when it sends
         //# segments on the connection (SHLD-22).
-        let delivery = Delivery { dscp, ect: segment.ect, ttl: self.config.tcp.ttl as u8, flow_label };
+        let ecn = if segment.ect { ipv4::ECN_ECT_0 } else { 0 };
+        let delivery = Delivery { dscp, ecn, ttl: self.config.tcp.ttl as u8, flow_label };
         let len = segment.payload_len();
         let built = emit::tcp_segment(&mut frame, link, &key, &header, delivery, segment.payload);
         let again = flow.tcb.retransmitted() - again;

@@ -21,7 +21,7 @@ use crate::service::datagram::Meta;
 use crate::service::{Answer, Assembled, CallError, Datagram, EndpointId, InFrame, Sending, Service};
 use crate::udp::{Body, Kept, Received};
 use crate::wire::checksum::PseudoHeader;
-use crate::wire::ipv4::PROTOCOL_UDP;
+use crate::wire::ipv4::{ECN_MASK, PROTOCOL_UDP};
 use crate::wire::{reply, udp};
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -367,7 +367,7 @@ impl<D: Device> Core<D> {
                 return Err(CallError::TooLarge);
             }
             if how.looped {
-                self.loop_back(at, source, to, payload);
+                self.loop_back(at, source, to, payload, how.ecn);
             }
             return Ok(());
         }
@@ -390,13 +390,14 @@ impl<D: Device> Core<D> {
         }
         let mut delivery = self.datagram_delivery(at, source, to);
         delivery.ttl = how.hop_limit.unwrap_or(delivery.ttl);
+        delivery.ecn = how.ecn;
         if !emit::udp_around(&mut frame, link, delivery, source, to, payload.len()) {
             self.settle(at, Verdict::Drop(frame, Drop::UdpSendFull));
             return Err(CallError::TooLarge);
         }
         self.counters.udp_sent += 1;
         if how.looped {
-            self.loop_back(at, source, to, payload);
+            self.loop_back(at, source, to, payload, how.ecn);
         }
         let verdict = self.resolve(at, frame, to.ip());
         self.settle(at, verdict);
@@ -404,7 +405,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Keeps a copy of what is sent to many for an endpoint of this core that hears it.
-    fn loop_back(&mut self, at: Lane, source: SocketAddr, to: SocketAddr, payload: &[u8]) {
+    fn loop_back(&mut self, at: Lane, source: SocketAddr, to: SocketAddr, payload: &[u8], ecn: u8) {
         let interface = &self.link_of(at).interface;
         let from = (source.ip().into(), source.port());
         let heard = route::is_many(interface, to.ip()) && interface.groups.check(to.ip(), to.port(), source.ip()).is_ok();
@@ -416,7 +417,8 @@ impl<D: Device> Core<D> {
             return self.drop(Drop::UdpLoopFull);
         }
         let interface = at.interface;
-        let meta = Meta { endpoint: EndpointId(endpoint), local: to, remote: source, to_many: true, interface };
+        let meta =
+            Meta { endpoint: EndpointId(endpoint), local: to, remote: source, to_many: true, interface, ecn: ecn & ECN_MASK };
         self.looped.push_back((meta, payload.into()));
     }
 
@@ -439,6 +441,7 @@ impl<D: Device> Core<D> {
         let link = self.link_to(at, to.ip())?;
         let mut delivery = self.datagram_delivery(at, source, to);
         delivery.ttl = how.hop_limit.unwrap_or(delivery.ttl);
+        delivery.ecn = how.ecn;
         if whole {
             let (ends, header) = udp_head(source, to, payload)?;
             self.send_chain(at, |frame| emit::packet_of(frame, link, ends, PROTOCOL_UDP, delivery, [&header, payload]))?;
@@ -447,7 +450,7 @@ impl<D: Device> Core<D> {
         }
         self.counters.udp_sent += 1;
         if how.looped {
-            self.loop_back(at, source, to, payload);
+            self.loop_back(at, source, to, payload, how.ecn);
         }
         Ok(())
     }

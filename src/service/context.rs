@@ -263,6 +263,9 @@ pub struct Sending {
     /// Goes whole although the path is known to carry less, and never in fragments: it is sent to find out ([`crate::udp::dplpmtud`]). The link has to carry
     /// it.
     pub probe: bool,
+    /// The ECN codepoint to leave with (RFC 3168 5), of which the lower two bits count: 0 is Not-ECT, 2 ECT(0). Only who reacts to marks as to losses may ask
+    /// for them ([`super::Meta::ecn`] at the other end). An answer in the frame ([`super::Answer::Reply`]) is Not-ECT.
+    pub ecn: u8,
 }
 
 /// How to listen.

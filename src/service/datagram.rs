@@ -19,6 +19,9 @@ pub struct Meta {
     pub to_many: bool,
     /// The interface it came in by: its position in the engine's list, from 0.
     pub interface: u16,
+    /// The ECN codepoint it arrived with (RFC 3168 5): 0 is Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE. A protocol with a congestion control of its own tells the
+    /// sender of 3. Of one that came in fragments it is 3 when any of them was marked.
+    pub ecn: u8,
 }
 
 /// A datagram. `InFrame` lies in the frame it was received in and can be answered there without a copy; `Assembled` was put

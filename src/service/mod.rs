@@ -121,6 +121,13 @@ pub trait Service {
         let _ = (cx, connection, notice);
     }
 
+    /// The engine is about to stop. Called once, before [`Service::drain`] for any connection, for what only the service knows of: sessions over UDP,
+    /// that want a last word. What is sent now leaves. The stop does not wait for them: whether timers and datagrams still come depends on
+    /// connections that hold it up.
+    fn stopping(&mut self, cx: &mut impl Context) {
+        let _ = cx;
+    }
+
     /// The engine is about to stop, and will not for as long as this connection is open and the time for that lasts
     /// ([`crate::engine::Config::drain`]): what is in work may be finished, and then the connection is to be closed, which is what happens at once unless
     /// a service says otherwise. Called once for each connection; for one whose handshake ends meanwhile, after

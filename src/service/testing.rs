@@ -161,7 +161,8 @@ pub(crate) fn datagram_to(
     let mut room = vec![0; ROOM_BYTES];
     room[..payload.len()].copy_from_slice(payload);
     let local = SocketAddr::new(OURS.parse().unwrap(), 7);
-    let meta = Meta { endpoint: EndpointId(endpoint), local, remote: remote.parse().unwrap(), to_many: false, interface: 0 };
+    let meta =
+        Meta { endpoint: EndpointId(endpoint), local, remote: remote.parse().unwrap(), to_many: false, interface: 0, ecn: 0 };
     let answer = service.datagram(cx, &mut Datagram::InFrame(InFrame::new(meta, &mut room, payload.len())));
     (answer, room)
 }

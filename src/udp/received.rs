@@ -11,7 +11,7 @@ use crate::service::EndpointId;
 use crate::service::datagram::Meta;
 use crate::wire::checksum::PseudoHeader;
 use crate::wire::ethernet::Ethernet;
-use crate::wire::ipv4::PROTOCOL_UDP;
+use crate::wire::ipv4::{ECN_MASK, PROTOCOL_UDP};
 use crate::wire::udp;
 
 /// A checked datagram in its frame.
@@ -54,6 +54,7 @@ impl Received {
             remote: SocketAddr::new(packet.source.ip(), header.source_port),
             to_many: packet.to_many,
             interface,
+            ecn: packet.dscp_ecn & ECN_MASK,
         };
         Ok(Self {
             ethernet: packet.ethernet,

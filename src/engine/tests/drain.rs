@@ -106,6 +106,33 @@ fn a_stop_waits_for_the_work_of_services_and_sends_what_it_came_to() {
     assert_no_frame_missing(&engine);
 }
 
+/// Says farewell to whom the engine knows nothing of.
+#[derive(Default)]
+struct Leaving {
+    told: Vec<bool>,
+}
+
+impl Service for Leaving {
+    type Message = ();
+
+    fn stopping(&mut self, cx: &mut impl Context) {
+        self.told.push(cx.is_draining());
+        let from = cx.open_udp(5000.into()).unwrap();
+        cx.send_to(from, "239.1.2.3:6000".parse().unwrap(), b"farewell").unwrap();
+    }
+}
+
+#[test]
+fn a_stop_is_told_once_to_a_service_without_connections_and_its_last_word_leaves() {
+    let (mut engine, mut peer, clock) = serve(Leaving::default());
+    peer.frames();
+    engine.drain(&clock).unwrap();
+    assert_eq!(engine.service().told, [true]);
+    let left: Vec<_> = peer.answers().iter().map(|frame| frame[42..].to_vec()).collect();
+    assert_eq!(left, [b"farewell"]);
+    assert_no_frame_missing(&engine);
+}
+
 #[test]
 fn a_connection_that_never_ends_is_reset_when_the_time_is_over_or_at_once() {
     for (drain_ms, least) in [(500, 500), (0, 0)] {

@@ -60,6 +60,11 @@ impl Host {
 
     /// A datagram comes in by one of the cables.
     fn hear(&mut self, cable: usize, from: &str, to: &str) {
+        self.hear_marked(cable, from, to, 0);
+    }
+
+    /// The same with these lower eight bits of the first word of the IP header: DSCP and ECN.
+    fn hear_marked(&mut self, cable: usize, from: &str, to: &str, dscp_ecn: u8) {
         let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
         let v4 = |at: SocketAddr| -> Ipv4Addr { at.ip().to_string().parse().unwrap() };
         let mut datagram = vec![7; 12];
@@ -68,7 +73,7 @@ impl Host {
         let mut bytes = vec![0; 34];
         let mac = self.engine.core.links[cable].interface.mac;
         ethernet::emit(&mut bytes, &Ethernet { target: mac, source: PEER_MAC, vlan: Vlan::NONE, ethertype: ETHERTYPE_IPV4 });
-        ipv4::emit(&mut bytes[14..], &Ipv4::outgoing(v4(from), v4(to), PROTOCOL_UDP, datagram.len()));
+        ipv4::emit(&mut bytes[14..], &Ipv4 { dscp_ecn, ..Ipv4::outgoing(v4(from), v4(to), PROTOCOL_UDP, datagram.len()) });
         bytes.extend(datagram);
         let peer = &mut self.peers[cable];
         let mut frame = peer.allocate().unwrap();
@@ -79,14 +84,19 @@ impl Host {
         self.engine.turn(&self.clock);
     }
 
-    /// Frames that left by one of the cables.
+    /// How many frames left by one of the cables.
     fn sent(&mut self, cable: usize) -> usize {
+        self.frames(cable).len()
+    }
+
+    /// The frames that left by one of the cables.
+    fn frames(&mut self, cable: usize) -> Vec<Vec<u8>> {
         self.engine.turn(&self.clock);
         let mut burst = Vec::new();
         self.peers[cable].receive(&mut burst, 64);
-        let sent = burst.len();
+        let frames = burst.iter().map(|frame| frame.bytes().to_vec()).collect();
         burst.into_iter().for_each(|frame| self.peers[cable].recycle(frame));
-        sent
+        frames
     }
 
     fn open(&mut self, at: impl Into<Local>) -> Result<EndpointId, CallError> {
@@ -122,12 +132,36 @@ fn of_each_datagram_both_ends_and_the_interface_are_known() {
     host.hear(1, "10.0.1.1:4001", "10.0.0.2:53");
     // A sender that wants no answer has no port (RFC 768).
     host.hear(0, "10.0.0.1:0", "10.0.0.2:53");
-    let meta =
-        |from: &str, to: &str, interface| Meta { endpoint: all, local: at(to), remote: at(from), to_many: false, interface };
+    let meta = |from: &str, to: &str, interface| Meta {
+        endpoint: all,
+        local: at(to),
+        remote: at(from),
+        to_many: false,
+        interface,
+        ecn: 0,
+    };
     let expected =
         [meta("10.0.0.1:4000", "10.0.0.3:53", 0), meta("10.0.1.1:4001", "10.0.1.2:53", 1), meta("10.0.0.1:0", "10.0.0.2:53", 0)];
     assert_eq!(host.engine.service().0, expected);
     assert_eq!(host.engine.core.drops.of(Drop::Ipv4NotOurs), 1);
+}
+
+#[test]
+fn the_mark_of_a_datagram_is_known_and_one_may_be_asked_for() {
+    let mut host = Host::new();
+    let all = host.open(53).unwrap();
+    // A DSCP beside it is none of the service's business.
+    for dscp_ecn in [0, 1, 2, 3, 0xb8 | 3] {
+        host.hear_marked(0, "10.0.0.1:4000", "10.0.0.2:53", dscp_ecn);
+    }
+    let marks: Vec<_> = host.engine.service().0.iter().map(|meta| meta.ecn).collect();
+    assert_eq!(marks, [0, 1, 2, 3, 3]);
+    host.sent(0);
+    for ecn in [0, 1, 2, 3, 0xfe] {
+        host.engine.core.send_with(all, at("239.1.2.3:5000"), b"word", Sending { ecn, ..Sending::default() }).unwrap();
+    }
+    let left: Vec<_> = host.frames(0).iter().map(|frame| ipv4::parse(&frame[14..]).unwrap().dscp_ecn).collect();
+    assert_eq!(left, [0, 1, 2, 3, 2]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) const PEER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1)
 pub(super) const OURS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 2);
 pub(super) const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub(super) const OUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
-const DELIVERY: Delivery = Delivery { dscp: 0, ect: false, ttl: 64, flow_label: 0 };
+const DELIVERY: Delivery = Delivery { dscp: 0, ecn: 0, ttl: 64, flow_label: 0 };
 const LINK: LinkHeader = LinkHeader { source: PEER_MAC, target: OUR_MAC, vlan: Vlan::NONE };
 
 /// The far end of the cable.
