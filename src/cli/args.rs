@@ -17,6 +17,7 @@ use ringway::tcp::congestion::Algorithm;
 use super::admission_args::AdmissionArgs;
 use super::bench::args::{self as bench, BenchArgs};
 use super::cable::args::{self as cable, CableArgs};
+use super::doctor::args::{self as doctor, DoctorArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
 use super::listen::args::{self as listen, ListenArgs};
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Show what a running process is doing: connections, listeners, counters and more
     #[command(after_help = show::AFTER)]
     Show(ShowArgs),
+    /// Say what of this machine and its interfaces stands in the way, and what mends it
+    #[command(after_help = doctor::AFTER)]
+    Doctor(DoctorArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -72,7 +76,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare, bench, cable, listen, show or steer
+        /// serve, load, compare, bench, cable, listen, show, doctor or steer
         command: Option<String>,
     },
 }

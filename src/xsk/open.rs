@@ -57,6 +57,34 @@ pub fn open(nic: &Nic, queues: &[u32], config: &Config) -> Result<Vec<XskQueue>,
     }
 }
 
+/// Makes an AF_XDP socket and lets go of it.
+///
+/// # Errors
+/// This kernel has none, or a capability is missing.
+pub fn try_socket() -> Result<(), SetupError> {
+    Socket::new().map(drop).map_err(|error| no_socket(&error))
+}
+
+/// Registers as much packet memory as one queue with these settings has, at least, and gives it back: the pages it came to lie on.
+///
+/// # Errors
+/// As [`try_socket`]; there is no memory, or so much may not be locked.
+pub fn try_memory(config: &Config) -> Result<Pages, SetupError> {
+    const CHUNK: usize = 2048;
+    config.check()?;
+    let mib = mib(1, config, CHUNK);
+    let what = format!("cannot lock {mib} MiB of frames");
+    let pages = if config.huge_pages { Pages::Huge } else { Pages::Ordinary };
+    let no_memory = |error: io::Error| SetupError::environment(format!("cannot make {mib} MiB of frames"), error.to_string());
+    let umem = Umem::with_pages(1, config.frames_per_queue, CHUNK, pages).map_err(no_memory)?;
+    let socket = Socket::new().map_err(|error| no_socket(&error))?;
+    match register(&socket, &umem) {
+        Ok(()) => Ok(umem.pages()),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => Err(memlock(what, mib)),
+        Err(error) => Err(SetupError::environment(what, error.to_string())),
+    }
+}
+
 /// Why packets of several frames cannot be had.
 const NO_CHAINS: &str = "this kernel, or the driver, has no AF_XDP packets of several frames (Linux 6.6 has)";
 
@@ -188,13 +216,10 @@ impl Opening<'_> {
         let errno = failed.errno;
         match failed.step {
             Step::Memory => self.no_memory(&failed.error),
-            Step::Socket if errno == Some(Errno::PERM) => Right::NetRaw.missing_for("create an AF_XDP socket"),
-            Step::Socket if errno == Some(Errno::AFNOSUPPORT) => {
-                SetupError::environment("cannot create an AF_XDP socket", "this kernel is built without CONFIG_XDP_SOCKETS")
-                    .mend("grep CONFIG_XDP_SOCKETS /boot/config-$(uname -r)")
+            Step::Socket => no_socket(&failed.error),
+            Step::Register if errno == Some(Errno::NOBUFS) => {
+                memlock(format!("cannot lock {} MiB of frames for {name}", self.needed_mib()), self.needed_mib())
             }
-            Step::Socket => SetupError::environment("cannot create an AF_XDP socket", failed.error.to_string()),
-            Step::Register if errno == Some(Errno::NOBUFS) => self.memlock(),
             Step::Register => self.no_memory(&failed.error),
             Step::Rings => SetupError::environment(format!("cannot make the AF_XDP rings of {name}"), failed.error.to_string()),
             Step::BusyPoll if errno == Some(Errno::PERM) => {
@@ -241,19 +266,35 @@ impl Opening<'_> {
         SetupError::environment(what, error.to_string()).mend("--set xsk.frames=1024")
     }
 
-    fn memlock(&self) -> SetupError {
-        let limit = match getrlimit(Resource::Memlock).current {
-            Some(bytes) => format!("{} MiB", bytes.div_ceil(1 << 20)),
-            None => "not set".to_owned(),
-        };
-        let what = format!("cannot lock {} MiB of frames for {}", self.needed_mib(), self.nic.name());
-        let why = format!("the limit of locked memory is {limit} and the capability CAP_IPC_LOCK is missing");
-        SetupError::environment(what, why).mend(format!("{}, or: ulimit -l {}", setcap(), self.needed_mib() << 10))
-    }
-
     const fn needed_mib(&self) -> usize {
-        (self.queues.len() * self.config.frames_per_queue as usize * self.chunk).div_ceil(1 << 20)
+        mib(self.queues.len(), self.config, self.chunk)
     }
+}
+
+/// What the frames of so many queues take.
+const fn mib(queues: usize, config: &Config, chunk: usize) -> usize {
+    (queues * config.frames_per_queue as usize * chunk).div_ceil(1 << 20)
+}
+
+fn no_socket(error: &io::Error) -> SetupError {
+    const WHAT: &str = "create an AF_XDP socket";
+    match Errno::from_io_error(error) {
+        Some(Errno::PERM) => Right::NetRaw.missing_for(WHAT),
+        Some(Errno::AFNOSUPPORT) => {
+            SetupError::environment(format!("cannot {WHAT}"), "this kernel is built without CONFIG_XDP_SOCKETS")
+                .mend("grep CONFIG_XDP_SOCKETS /boot/config-$(uname -r)")
+        }
+        _ => SetupError::environment(format!("cannot {WHAT}"), error.to_string()),
+    }
+}
+
+fn memlock(what: String, needed_mib: usize) -> SetupError {
+    let limit = match getrlimit(Resource::Memlock).current {
+        Some(bytes) => format!("{} MiB", bytes.div_ceil(1 << 20)),
+        None => "not set".to_owned(),
+    };
+    let why = format!("the limit of locked memory is {limit} and the capability CAP_IPC_LOCK is missing");
+    SetupError::environment(what, why).mend(format!("{}, or: ulimit -l {}", setcap(), needed_mib << 10))
 }
 
 /// Registers the UMEM; when the limit of locked memory forbids it, raises the limit as far as we may and tries once more.

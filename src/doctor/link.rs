@@ -1,0 +1,98 @@
+//! The checks of the link: is it up, is somebody there, how large may packets be, what drives it.
+
+use super::Verdict;
+use super::finding::{Finding, Fix};
+use super::interface::Interface;
+use super::kernel::release;
+use super::machine::Machine;
+use super::peer::{Peer, Place};
+use crate::wire::ipv6;
+use crate::xsk::{JUMBO_MTU, LARGEST_MTU};
+
+/// Up, and with a carrier.
+pub(super) fn link(interface: &Interface) -> Finding {
+    const CHECK: &str = "link";
+    let nic = &interface.nic;
+    if !nic.is_up() {
+        return Finding::fail(CHECK, "the interface is down").fix(Fix::up(nic.name()));
+    }
+    if nic.has_carrier() {
+        return Finding::ok(CHECK, "up, with a carrier");
+    }
+    let Some(peer) = &interface.peer else {
+        let finding = Finding::fail(CHECK, "no carrier");
+        return finding.mend_if(nic.require_link().err().and_then(|error| error.remedy().map(str::to_owned)));
+    };
+    let finding = Finding::fail(CHECK, format!("no carrier: {} is down", peer.describe()));
+    let up = Fix::up(peer.name());
+    // Only what lies here, and is seen, may be touched.
+    if peer.place == Place::Here && peer.nic.is_some() { finding.fix(up) } else { finding.mend(peer.command(&up)) }
+}
+
+/// The largest packet.
+pub(super) fn mtu(interface: &Interface, machine: &Machine) -> Finding {
+    const CHECK: &str = "mtu";
+    let (name, mtu) = (interface.nic.name(), interface.nic.mtu());
+    let to = |mtu: usize| format!("sudo ip link set {name} mtu {mtu}");
+    if mtu > JUMBO_MTU {
+        let text = format!("{mtu} is too large: packets above {LARGEST_MTU} bytes are lost, and XDP runs in skb mode");
+        return Finding::fail(CHECK, text).mend(to(JUMBO_MTU));
+    }
+    if mtu > LARGEST_MTU && release(machine).verdict != Verdict::Ok {
+        return Finding::fail(CHECK, format!("this kernel has no packets of several frames, as {mtu} bytes need"))
+            .mend(to(LARGEST_MTU));
+    }
+    if mtu < ipv6::MIN_MTU {
+        let text = format!("{mtu}: too small for IPv6, which needs {}", ipv6::MIN_MTU);
+        return Finding::warn(CHECK, text).mend(to(ipv6::MIN_MTU));
+    }
+    let other = interface.peer.as_ref().and_then(|peer| peer.nic.as_ref().map(|nic| (peer, nic.mtu())));
+    if let Some((peer, theirs)) = other.filter(|&(_, theirs)| theirs != mtu) {
+        let text = format!("{mtu}, and {} has {theirs}: larger packets are lost between them", peer.describe());
+        let smaller = mtu.min(theirs);
+        let here = format!("sudo ip link set {name} mtu {smaller}");
+        return Finding::warn(CHECK, text).mend(if mtu > theirs { here } else { peer.command(&Fix::mtu(peer.name(), smaller)) });
+    }
+    let frames = if mtu > LARGEST_MTU { ", in several frames of 4096 bytes" } else { "" };
+    Finding::ok(CHECK, format!("{mtu} bytes{frames}"))
+}
+
+/// What drives it.
+pub(super) fn driver(interface: &Interface) -> Finding {
+    match interface.nic.driver() {
+        "" => Finding::ok("driver", "none: a device of the kernel's own"),
+        driver => Finding::ok("driver", driver),
+    }
+}
+
+/// The other end of a veth pair.
+pub(super) fn peer(interface: &Interface) -> Option<Finding> {
+    let peer = interface.peer.as_ref()?;
+    if peer.nic.is_some() {
+        return Some(Finding::ok("peer", peer.describe()));
+    }
+    let text = format!("{}: its offloads and queues cannot be seen from here", peer.describe());
+    Some(Finding::skipped("peer", text).mend(sight(peer)))
+}
+
+/// The command that shows what cannot be seen.
+fn sight(peer: &Peer) -> String {
+    match peer.place {
+        Place::Unknown => "ringway doctor -i PEER, where it is".to_owned(),
+        _ => "sudo ringway doctor (looking into another namespace takes CAP_SYS_ADMIN)".to_owned(),
+    }
+}
+
+/// One line of all.
+pub(super) fn overview(interface: &Interface) -> Finding {
+    const CHECK: &str = "interface";
+    let nic = &interface.nic;
+    let driver = if nic.driver().is_empty() { "no driver" } else { nic.driver() };
+    let program = interface.program.as_ref().map_or("no XDP program", |_| "an XDP program");
+    let text = format!("{driver}, MTU {}, {} queues, {program}", nic.mtu(), nic.receive_queues());
+    match (nic.is_up(), nic.has_carrier()) {
+        (true, true) => Finding::ok(CHECK, text),
+        (false, _) => Finding::skipped(CHECK, format!("down; {text}")),
+        (true, false) => Finding::skipped(CHECK, format!("no carrier; {text}")),
+    }
+}
