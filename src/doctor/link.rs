@@ -72,24 +72,28 @@ pub(super) fn peer(interface: &Interface) -> Option<Finding> {
         return Some(Finding::ok("peer", peer.describe()));
     }
     let text = format!("{}: its offloads and queues cannot be seen from here", peer.describe());
-    Some(Finding::skipped("peer", text).mend(sight(peer)))
+    Some(Finding::skipped("peer", text).mend(sight(peer, interface.nic.name())))
 }
 
 /// The command that shows what cannot be seen.
-fn sight(peer: &Peer) -> String {
+fn sight(peer: &Peer, name: &str) -> String {
     match peer.place {
         Place::Unknown => "ringway doctor -i PEER, where it is".to_owned(),
-        _ => "sudo ringway doctor (looking into another namespace takes CAP_SYS_ADMIN)".to_owned(),
+        _ => format!("sudo ringway doctor -i {name} (looking into another namespace takes CAP_SYS_ADMIN)"),
     }
 }
 
 /// One line of all.
 pub(super) fn overview(interface: &Interface) -> Finding {
-    const CHECK: &str = "interface";
+    const CHECK: &str = "overview";
     let nic = &interface.nic;
     let driver = if nic.driver().is_empty() { "no driver" } else { nic.driver() };
     let program = interface.program.as_ref().map_or("no XDP program", |_| "an XDP program");
-    let text = format!("{driver}, MTU {}, {} queues, {program}", nic.mtu(), nic.receive_queues());
+    let queues = match nic.receive_queues() {
+        1 => "1 queue".to_owned(),
+        queues => format!("{queues} queues"),
+    };
+    let text = format!("{driver}, MTU {}, {queues}, {program}", nic.mtu());
     match (nic.is_up(), nic.has_carrier()) {
         (true, true) => Finding::ok(CHECK, text),
         (false, _) => Finding::skipped(CHECK, format!("down; {text}")),

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::error::SetupError;
 use crate::steer::{Claims, Steering};
 use crate::xsk::capability::Right;
@@ -24,6 +26,8 @@ pub struct Machine {
     pub(super) program: Option<Result<(), SetupError>>,
     /// The frames of a queue were registered, and on which pages.
     pub(super) memory: Option<Result<Pages, SetupError>>,
+    /// The limit of locked memory in bytes, if there is one.
+    pub(super) memlock: Option<u64>,
     /// Huge pages of 2 MiB, all and free; `None` when the kernel has none of that size.
     pub(super) huge_pages: Option<(u64, u64)>,
     /// `always`, `madvise` or `never`.
@@ -65,12 +69,15 @@ impl Machine {
         let loads = can(&[Right::Bpf, Right::NetAdmin]);
         // Its claims are none: it passes every frame.
         let load = || Steering::load(&Claims::new(), 1).map(drop);
+        // Before the try, which raises it where it may.
+        let memlock = getrlimit(Resource::Memlock).current;
         Self {
             kernel: (words(system.release()), words(system.machine())),
             rights: Right::ALL.map(held).to_vec(),
             socket: sockets.then(xsk::try_socket),
             program: loads.then(load),
             memory: sockets.then(|| xsk::try_memory(&Config::default())),
+            memlock,
             huge_pages: huge_pages(),
             transparent: line("/sys/kernel/mm/transparent_hugepage/enabled").and_then(|line| chosen(&line)),
             compiler: line("/proc/sys/net/core/bpf_jit_enable").and_then(|line| line.parse().ok()),
@@ -152,6 +159,7 @@ impl Machine {
             socket: Some(Ok(())),
             program: Some(Ok(())),
             memory: Some(Ok(Pages::Huge)),
+            memlock: Some(8 << 20),
             huge_pages: Some((64, 60)),
             transparent: Some("madvise".to_owned()),
             compiler: Some(1),

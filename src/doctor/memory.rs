@@ -1,12 +1,10 @@
 //! The checks of memory: what may be locked, and on which pages it lies.
 
-use rustix::process::{Resource, getrlimit};
-
 use super::finding::Finding;
 use super::kernel::refused;
 use super::machine::Machine;
+use crate::xsk::Config;
 use crate::xsk::capability::Right;
-use crate::xsk::{Config, Pages};
 
 /// Bytes of a frame below an MTU of 1775.
 const FRAME: u64 = 2048;
@@ -24,10 +22,14 @@ pub(super) fn locked(machine: &Machine) -> Finding {
     let mib = needed() >> 20;
     match &machine.memory {
         Some(Ok(_)) => Finding::ok(CHECK, format!("{mib} MiB, the frames of a queue, were locked")),
-        Some(Err(error)) => refused(CHECK, error),
+        Some(Err(error)) => {
+            let bounded = machine.rights.iter().any(|one| one.right == Right::IpcLock && !one.within_bounds);
+            let refused = refused(CHECK, error);
+            // A right that cannot be given is no way out.
+            if bounded { refused.mend(format!("ulimit -l {}", needed() >> 10)) } else { refused }
+        }
         None => {
-            let limit = getrlimit(Resource::Memlock).current;
-            let limit = limit.map_or("no limit".to_owned(), |bytes| format!("a limit of {} KiB", bytes >> 10));
+            let limit = machine.memlock.map_or("no limit".to_owned(), |bytes| format!("a limit of {} KiB", bytes >> 10));
             let missing = machine.lacks(&[Right::NetRaw]).unwrap_or_default();
             Finding::skipped(CHECK, format!("{limit}; {mib} MiB a queue, not tried without {missing}"))
         }
@@ -46,8 +48,7 @@ pub(super) fn huge_pages(machine: &Machine) -> Finding {
         return Finding::ok(CHECK, format!("{free} of {all} of 2 MiB are free: enough for {queues} queues"));
     }
     let mend = format!("sudo sysctl vm.nr_hugepages={}", all - free + each * u64::from(machine.cores.min(64)));
-    let used = if matches!(machine.memory, Some(Ok(Pages::Huge))) { " (one queue got them a moment ago)" } else { "" };
-    let text = format!("{free} of {all} of 2 MiB are free, a queue takes {each}: frames lie on ordinary pages{used}");
+    let text = format!("{free} of {all} of 2 MiB are free, a queue takes {each}: frames lie on ordinary pages");
     Finding::warn(CHECK, text).mend(mend)
 }
 

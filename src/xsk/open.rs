@@ -23,7 +23,7 @@ use super::socket::{Ring, Socket};
 use super::umem::Umem;
 use crate::error::SetupError;
 
-/// After a process has ended the kernel holds its queue for some milliseconds more: so long a bind is tried again.
+/// After a process has ended the kernel holds its queue, and counts its memory as locked, for some milliseconds more: so long both are tried again.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 const BUSY_RETRY: Duration = Duration::from_millis(5);
 
@@ -297,20 +297,28 @@ fn memlock(what: String, needed_mib: usize) -> SetupError {
     SetupError::environment(what, why).mend(format!("{}, or: ulimit -l {}", setcap(), needed_mib << 10))
 }
 
-/// Registers the UMEM; when the limit of locked memory forbids it, raises the limit as far as we may and tries once more.
+/// Registers the UMEM; when the limit of locked memory forbids it, raises the limit as far as we may and tries once more. Where the limit suffices, what
+/// was locked by somebody who has just ended is waited for.
 fn register(socket: &Socket, umem: &Umem) -> io::Result<()> {
-    match socket.register(umem) {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
-            let limit = getrlimit(Resource::Memlock);
-            // Without CAP_SYS_RESOURCE the first is refused and the second is as far as we get. What remains refused, the second
-            // registration says.
-            if setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).is_err() {
-                let _ = setrlimit(Resource::Memlock, Rlimit { current: limit.maximum, maximum: limit.maximum });
-            }
-            socket.register(umem)
+    let refused =
+        |result: &io::Result<()>| result.as_ref().is_err_and(|error| Errno::from_io_error(error) == Some(Errno::NOBUFS));
+    let mut result = socket.register(umem);
+    if refused(&result) {
+        let limit = getrlimit(Resource::Memlock);
+        // Without CAP_SYS_RESOURCE the first is refused and the second is as far as we get. What remains refused, the next
+        // registration says.
+        if setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).is_err() {
+            let _ = setrlimit(Resource::Memlock, Rlimit { current: limit.maximum, maximum: limit.maximum });
         }
-        result => result,
+        result = socket.register(umem);
     }
+    let suffices = || getrlimit(Resource::Memlock).current.is_none_or(|limit| umem.bytes() as u64 <= limit);
+    let since = Instant::now();
+    while refused(&result) && suffices() && since.elapsed() < BUSY_FOR {
+        sleep(BUSY_RETRY);
+        result = socket.register(umem);
+    }
+    result
 }
 
 #[cfg(all(test, not(loom)))]

@@ -94,15 +94,15 @@ fn event(finding: &Finding) -> Value {
 
 fn not_ready(findings: &[Finding], args: &DoctorArgs) -> SetupError {
     let failed: Vec<_> = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).collect();
-    let mut names: Vec<_> = failed.iter().map(|finding| finding.check).collect();
-    names.dedup();
+    let names: Vec<_> = failed.iter().map(|finding| finding.check).collect();
     let what = match args.interfaces.as_slice() {
         [] => "this machine is not ready".to_owned(),
         names => format!("not ready to run on {}", names.join(", ")),
     };
-    let error = SetupError::environment(what, format!("of the checks failed {}", names.join(", ")));
+    let why = format!("{} of {} checks fail: {}", failed.len(), findings.len(), names.join(", "));
+    let error = SetupError::environment(what, why);
     match failed.iter().any(|finding| finding.fix.is_some()) && !args.fix {
         true => error.mend(format!("sudo ringway doctor -i {} --fix", args.interfaces.join(" -i "))),
-        false => error.mend("the commands above"),
+        false => error.mend("what stands behind each of them"),
     }
 }

@@ -6,7 +6,7 @@ use ringway::doctor::{Finding, Verdict};
 pub(super) fn report(findings: &[Finding], colour: bool) -> String {
     let mut shown = String::new();
     let mut subject = None;
-    for finding in findings {
+    for (n, finding) in findings.iter().enumerate() {
         let of = finding.interface.as_deref().unwrap_or("machine");
         // Lines of an overview carry the name themselves.
         let heading = if finding.check == OVERVIEW { "interfaces" } else { of };
@@ -18,22 +18,24 @@ pub(super) fn report(findings: &[Finding], colour: bool) -> String {
             subject = Some(heading);
         }
         let name = if finding.check == OVERVIEW { of } else { finding.check };
-        shown.push_str(&line(finding, name, colour));
+        // What mends the next one as well is said there.
+        let again = findings.get(n + 1).is_some_and(|next| next.verdict != Verdict::Ok && next.mend == finding.mend);
+        shown.push_str(&line(finding, name, again, colour));
     }
     shown
 }
 
 /// The check of an interface that nobody has named.
-const OVERVIEW: &str = "interface";
+const OVERVIEW: &str = "overview";
 
-fn line(finding: &Finding, name: &str, colour: bool) -> String {
+fn line(finding: &Finding, name: &str, again: bool, colour: bool) -> String {
     let (on, off) = if colour { (paint(finding.verdict), "\x1b[0m") } else { ("", "") };
     let mut lines = wrap(&finding.text, WIDTH - INDENT).into_iter();
-    let mut shown = format!("  {on}{:<4}{off}  {name:<12} {}\n", finding.verdict.name(), lines.next().unwrap_or_default());
+    let mut shown = format!("  {on}{:<4}{off}  {name:<13} {}\n", finding.verdict.name(), lines.next().unwrap_or_default());
     for line in lines {
         shown.push_str(&format!("{:INDENT$}{line}\n", ""));
     }
-    if let Some(command) = finding.mend.as_ref().filter(|_| finding.verdict != Verdict::Ok) {
+    if let Some(command) = finding.mend.as_ref().filter(|_| finding.verdict != Verdict::Ok && !again) {
         shown.push_str(&format!("{:TRY$}try: {}\n", "", broken(command)));
     }
     shown
@@ -52,7 +54,7 @@ const fn paint(verdict: Verdict) -> &'static str {
 /// Columns of a terminal.
 const WIDTH: usize = 80;
 /// Where the text of a finding begins.
-const INDENT: usize = 21;
+const INDENT: usize = 22;
 /// Where its command does.
 const TRY: usize = 8;
 
@@ -99,6 +101,7 @@ mod tests {
         let setcap = "sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep /usr/local/bin/ringway";
         vec![
             finding("kernel", None, Verdict::Ok, "Linux 6.12.9 x86_64", None),
+            finding("CAP_NET_ADMIN", None, Verdict::Fail, "missing: it is needed to attach an XDP program", Some(setcap)),
             finding("CAP_BPF", None, Verdict::Fail, "missing: it is needed to load an XDP program", Some(setcap)),
             finding(
                 "huge-pages",
@@ -109,8 +112,8 @@ mod tests {
             ),
             finding("link", Some("veth0"), Verdict::Ok, "up, with a carrier", Some("this is not shown")),
             finding("attach", Some("veth0"), Verdict::Skipped, "not tried without CAP_BPF", None),
-            finding("interface", Some("eth0"), Verdict::Ok, "ice, MTU 1500, 8 queues, no XDP program", None),
-            finding("interface", Some("eth1"), Verdict::Skipped, "down; ice, MTU 1500, 8 queues, no XDP program", None),
+            finding("overview", Some("eth0"), Verdict::Ok, "ice, MTU 1500, 8 queues, no XDP program", None),
+            finding("overview", Some("eth1"), Verdict::Skipped, "down; ice, MTU 1500, 8 queues, no XDP program", None),
         ]
     }
 
