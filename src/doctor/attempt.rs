@@ -30,12 +30,16 @@ pub(super) enum Attempt {
     /// It was not made: why.
     Not(Reason),
     /// It was made.
-    Made {
-        /// The sockets were bound, and whether with zero-copy; without it, why.
-        sockets: Result<Copying, SetupError>,
-        /// The program was attached.
-        program: Result<Trial, SetupError>,
-    },
+    Made(Box<Made>),
+}
+
+/// An attempt that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    /// The sockets were bound, and whether with zero-copy; without it, why.
+    pub(super) sockets: Result<Copying, SetupError>,
+    /// The program was attached.
+    pub(super) program: Result<Trial, SetupError>,
 }
 
 /// How packets come into the frames.
@@ -94,7 +98,7 @@ impl Attempt {
             Steering::load(&Claims::new(), nic.receive_queues()).map(|steering| steering.try_modes(nic.name(), nic.index()));
         // The order of a stop: the program first.
         drop(held);
-        Self::Made { sockets, program }
+        Self::Made(Box::new(Made { sockets, program }))
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::attempt::{Attempt, NEEDED, Reason, Trying};
+use super::features::Features;
 use super::machine::{Machine, line};
 use super::peer::Peer;
 use crate::error::SetupError;
@@ -21,6 +22,8 @@ pub struct Interface {
     /// Receive queues there could be.
     pub(super) most_queues: Option<u32>,
     pub(super) rings: Option<RingSizes>,
+    /// What kinds of XDP the driver says it has.
+    pub(super) features: Option<Features>,
     /// How packets are spread over the queues, as the driver tells it.
     pub(super) told: Option<Told>,
     /// The XDP program that is attached.
@@ -65,6 +68,7 @@ impl Interface {
         Ok(Self {
             most_queues: nic.most_receive_queues(),
             rings: nic.rings(),
+            features: Features::of(nic.index()),
             told: nic.rss(),
             program,
             peer,
@@ -82,9 +86,15 @@ impl Interface {
         interface_names().iter().filter_map(|name| Self::read(name, machine, Trying::Never).ok()).collect()
     }
 
+    /// Something was attached and bound.
+    pub(super) const fn was_tried(&self) -> bool {
+        matches!(self.attempt, Attempt::Made(_))
+    }
+
     /// XDP would run behind the kernel's GRO, as far as that was tried.
     pub(super) fn takes_skb_mode(&self) -> bool {
-        matches!(&self.attempt, Attempt::Made { program: Ok(trial), .. } if trial.native.is_err() && matches!(trial.skb, Some(Ok(()))))
+        let Attempt::Made(made) = &self.attempt else { return false };
+        made.program.as_ref().is_ok_and(|trial| trial.native.is_err() && matches!(trial.skb, Some(Ok(()))))
     }
 }
 
@@ -144,6 +154,7 @@ impl Interface {
             nic,
             most_queues: None,
             rings: None,
+            features: None,
             told: None,
             program: None,
             peer: None,

@@ -57,11 +57,21 @@ pub(super) fn mtu(interface: &Interface, machine: &Machine) -> Finding {
     Finding::ok(CHECK, format!("{mtu} bytes{frames}"))
 }
 
-/// What drives it.
+/// What drives it, and what that says of itself: it counts as long as nothing was tried.
 pub(super) fn driver(interface: &Interface) -> Finding {
-    match interface.nic.driver() {
-        "" => Finding::ok("driver", "none: a device of the kernel's own"),
-        driver => Finding::ok("driver", driver),
+    const CHECK: &str = "driver";
+    let name = match interface.nic.driver() {
+        "" => "a device of the kernel's own",
+        driver => driver,
+    };
+    let Some(features) = interface.features else { return Finding::ok(CHECK, name) };
+    match (features.has_native(), features.has_zero_copy()) {
+        (true, true) => Finding::ok(CHECK, format!("{name}; it says: native XDP, zero-copy")),
+        (true, false) => Finding::ok(CHECK, format!("{name}; it says: native XDP, no zero-copy")),
+        (false, _) if interface.was_tried() => Finding::ok(CHECK, format!("{name}; it says: no native XDP")),
+        (false, _) => {
+            Finding::warn(CHECK, format!("{name} says that it has no native XDP, or not as it is set: skb mode, slower"))
+        }
     }
 }
 

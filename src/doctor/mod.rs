@@ -7,7 +7,7 @@
 //! try. Nothing here panics, and nothing but [`Fix::apply`] changes what outlives it.
 //!
 //! In the order of the report: `kernel`, `rights`, `memory`, `cores` judge the machine; `link`, `queues`, `offloads`, `xdp`, `interrupts` an interface; beside them
-//! `finding`, `machine` and `interface` (what is read), `peer` (the other end of a veth pair) and `attempt` (what is tried).
+//! `finding`, `machine` and `interface` (what is read), `features` (what a driver says of itself), `peer` (the other end of a veth pair) and `attempt` (what is tried).
 //!
 //! ```
 //! use ringway::doctor::{Machine, Verdict};
@@ -17,6 +17,7 @@
 
 mod attempt;
 mod cores;
+mod features;
 mod finding;
 mod interface;
 mod interrupts;

@@ -1,4 +1,5 @@
-use super::attempt::{Attempt, Copying, Reason};
+use super::attempt::{Attempt, Copying, Made, Reason};
+use super::features::{BASIC, Features, REDIRECT, XSK_ZEROCOPY};
 use super::interface::Interrupt;
 use super::machine::Held;
 use super::peer::{Peer, Place};
@@ -23,6 +24,7 @@ fn ice() -> Interface {
     Interface {
         most_queues: Some(64),
         rings: Some(RingSizes { receive: 2048, receive_max: 8160, transmit: 256, transmit_max: 8160 }),
+        features: Some(Features(BASIC | REDIRECT | XSK_ZEROCOPY)),
         told: Some(told),
         interrupts: (0..4).map(interrupt).collect(),
         node: Some(1),
@@ -42,7 +44,7 @@ fn veth() -> Interface {
 }
 
 fn made(sockets: Result<Copying, SetupError>, native: Result<(), SetupError>, skb: Option<Result<(), SetupError>>) -> Attempt {
-    Attempt::Made { sockets, program: Ok(Trial { native, skb }) }
+    Attempt::Made(Box::new(Made { sockets, program: Ok(Trial { native, skb }) }))
 }
 
 fn no_zero_copy() -> SetupError {
@@ -62,6 +64,12 @@ fn with_told(change: impl FnOnce(&mut Told)) -> Interface {
     let mut interface = ice();
     change(interface.told.as_mut().unwrap());
     interface
+}
+
+impl Interface {
+    fn untried(self) -> Self {
+        Self { attempt: Attempt::Not(Reason::Disturbing), ..self }
+    }
 }
 
 fn listing(findings: &[Finding]) -> String {
@@ -240,6 +248,7 @@ fn what_is_amiss_on_an_interface_is_named_with_what_mends_it() {
         ("no zero-copy", Interface { attempt: made(Ok(Copying::Copy(no_zero_copy())), Ok(()), None), ..ice() }),
         ("a queue in use", Interface { attempt: made(Err(busy()), Ok(()), None), ..ice() }),
         ("a NIC that is not to be disturbed", Interface { attempt: Attempt::Not(Reason::Disturbing), ..ice() }),
+        ("a driver that says it cannot, and was not tried", Interface { features: Some(Features(0)), ..plain(nic()) }.untried()),
         ("nothing may be tried", Interface { attempt: Attempt::Not(Reason::Forbidden), ..ice() }),
         ("rights are missing", Interface { attempt: Attempt::Not(Reason::Rights("CAP_BPF".to_owned())), ..ice() }),
     ];

@@ -22,8 +22,10 @@ pub(super) fn attach(interface: &Interface) -> Finding {
     const CHECK: &str = "attach";
     let trial = match &interface.attempt {
         Attempt::Not(reason) => return not_tried(CHECK, reason),
-        Attempt::Made { program: Err(error), .. } => return refused(CHECK, error),
-        Attempt::Made { program: Ok(trial), .. } => trial,
+        Attempt::Made(made) => match &made.program {
+            Err(error) => return refused(CHECK, error),
+            Ok(trial) => trial,
+        },
     };
     match (&trial.native, &trial.skb) {
         (Ok(()), _) => Finding::ok(CHECK, "native: tried, and taken off again"),
@@ -41,7 +43,7 @@ pub(super) fn sockets(interface: &Interface) -> Finding {
     const CHECK: &str = "sockets";
     let sockets = match &interface.attempt {
         Attempt::Not(reason) => return not_tried(CHECK, reason),
-        Attempt::Made { sockets, .. } => sockets,
+        Attempt::Made(made) => &made.sockets,
     };
     let queues = match interface.nic.receive_queues() {
         1 => "queue 0".to_owned(),

@@ -16,6 +16,7 @@ use super::addresses;
 use super::assembler::{AssembleError, Assembled};
 use super::cause::{Cause, Counters};
 use super::claims::{ClaimKey, Claims, ENTRIES};
+use super::holders;
 use super::program::{self, Kinds};
 use super::rights::denied;
 use crate::error::SetupError;
@@ -359,7 +360,7 @@ fn refused_attach(interface: &str, ifindex: u32, mode: XdpMode, error: &io::Erro
         }
         Some(libc::EPERM | libc::EACCES) => denied(what, &[caps::Capability::CAP_NET_ADMIN, caps::Capability::CAP_BPF]),
         Some(libc::ENODEV) => fails("there is no such interface").mend("ip link"),
-        _ => fails(&error.to_string()),
+        _ => fails(&error.to_string()).mend(format!("sudo ringway doctor -i {interface}")),
     }
 }
 
@@ -369,7 +370,11 @@ pub(crate) fn foreign(interface: &str, ifindex: u32) -> Option<Foreign> {
     let name = crate::xsk::bpf::program_name(id).ok().filter(|name| !name.is_empty());
     let named = name.as_ref().map_or(String::new(), |name| format!("`{name}` "));
     let (described, mend) = match crate::xsk::bpf::xdp_link(id, ifindex) {
-        Ok(Some(link)) => (format!("{named}(id {id}), {mode}, held by link {link}"), format!("bpftool link detach id {link}")),
+        Ok(Some(link)) => {
+            let holders = holders::of_link(link);
+            let by = if holders.is_empty() { String::new() } else { format!(" of {}", holders.join(", ")) };
+            (format!("{named}(id {id}), {mode}, held by link {link}{by}"), format!("bpftool link detach id {link}"))
+        }
         Ok(None) => (format!("{named}(id {id}), {mode}, attached without a link"), off(interface, &mode)),
         Err(_) => (
             format!("{named}(id {id}), {mode}"),
@@ -457,7 +462,7 @@ mod tests {
         let error = refused(libc::ENOMEM);
         assert!(error.why().contains("os error 12"), "{error}");
         let error = refused_attach("eth0", NO_INTERFACE, XdpMode::Skb, &io::Error::from_raw_os_error(libc::EOPNOTSUPP));
-        assert_eq!(error.remedy(), None, "skb mode is what was tried: {error}");
+        assert_eq!(error.remedy(), Some("sudo ringway doctor -i eth0"), "skb mode is what was tried: {error}");
     }
 
     #[test]

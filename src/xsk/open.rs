@@ -258,7 +258,8 @@ impl Opening<'_> {
 
     /// Only who insists on zero-copy has something to give up: `Auto` has tried without it already.
     fn or_without_zero_copy(&self, error: SetupError) -> SetupError {
-        if self.config.zero_copy == ZeroCopy::On { error.mend("--zerocopy off") } else { error }
+        let doctor = format!("sudo ringway doctor -i {} --try", self.nic.name());
+        error.mend(if self.config.zero_copy == ZeroCopy::On { "--zerocopy off" } else { &doctor })
     }
 
     fn no_memory(&self, error: &io::Error) -> SetupError {

@@ -121,6 +121,7 @@ fn a_healthy_pair_is_found_so_and_left_as_it_was() {
     report.assert_healthy();
     report.says("peer", "ok", &[&format!("{INTERFACE} in namespace {}", world.client.name)]);
     report.says("checksums", "ok", &[]);
+    report.says("driver", "ok", &["veth", "native XDP"]);
     let summary = report.all("summary");
     assert_eq!((summary.len(), &summary[0]["fail"]), (1, &0.into()), "{summary:?}");
     assert_eq!(sides.map(state), before);
@@ -234,7 +235,7 @@ fn a_program_with_a_link_is_named_and_not_disturbed() {
     let id = link.id().expect("an id");
     for options in [&[][..], &["--try"]] {
         let report = Report::on(&world.server, options);
-        report.says("xdp", "fail", &["`somebody`", "skb", &format!("link {id}")]);
+        report.says("xdp", "fail", &["`somebody`", "skb", &format!("link {id} of "), &format!("(pid {})", std::process::id())]);
         assert_eq!((report.code, report.mend("xdp")), (Some(3), &*format!("bpftool link detach id {id}")));
         report.says("attach", "skip", &["is not disturbed"]);
         report.says("sockets", "skip", &["is not disturbed"]);

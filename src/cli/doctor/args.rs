@@ -2,6 +2,7 @@
 
 use clap::Args;
 use ringway::doctor::Trying;
+use ringway::error::SetupError;
 
 /// `ringway doctor`.
 #[derive(Args, Debug)]
@@ -24,6 +25,15 @@ pub(crate) struct DoctorArgs {
 }
 
 impl DoctorArgs {
+    /// Refuses an interface that is named twice.
+    pub(super) fn check(&self) -> Result<(), SetupError> {
+        let twice =
+            self.interfaces.iter().enumerate().find(|(n, name)| self.interfaces.iter().take(*n).any(|other| other == *name));
+        let Some((_, name)) = twice else { return Ok(()) };
+        let what = format!("cannot examine the interface {name} twice");
+        Err(SetupError::usage(what, "an interface is named once").mend(format!("ringway doctor -i {name}")))
+    }
+
     /// How far it may go.
     pub(crate) const fn trying(&self) -> Trying {
         match (self.always, self.no_try) {

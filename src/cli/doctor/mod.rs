@@ -13,6 +13,7 @@ use super::output::Output;
 
 /// Examines, mends where asked to, and ends with 3 when something fails.
 pub(crate) fn run(args: &DoctorArgs, output: Output) -> Result<(), Failure> {
+    args.check()?;
     let colour = output.colours();
     let findings = examine(args);
     show(&findings, output, colour);
@@ -94,7 +95,8 @@ fn event(finding: &Finding) -> Value {
 
 fn not_ready(findings: &[Finding], args: &DoctorArgs) -> SetupError {
     let failed: Vec<_> = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).collect();
-    let names: Vec<_> = failed.iter().map(|finding| finding.check).collect();
+    let mut names: Vec<_> = failed.iter().map(|finding| finding.check).collect();
+    names.dedup();
     let what = match args.interfaces.as_slice() {
         [] => "this machine is not ready".to_owned(),
         names => format!("not ready to run on {}", names.join(", ")),
@@ -104,5 +106,21 @@ fn not_ready(findings: &[Finding], args: &DoctorArgs) -> SetupError {
     match failed.iter().any(|finding| finding.fix.is_some()) && !args.fix {
         true => error.mend(format!("sudo ringway doctor -i {} --fix", args.interfaces.join(" -i "))),
         false => error.mend("what stands behind each of them"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway::doctor::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn a_finding_is_an_object_of_the_same_fields_whatever_it_is() {
+        let mut finding = Finding::refused("interface", "veth9", &SetupError::environment("cannot use it", "it is not there"));
+        let refused = event(&finding).to_string();
+        (finding.check, finding.interface, finding.verdict, finding.mend) =
+            ("thp", None, Verdict::Warn, Some("do it".to_owned()));
+        insta::assert_snapshot!(format!("{refused}\n{}", event(&finding)));
     }
 }
