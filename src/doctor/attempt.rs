@@ -10,7 +10,7 @@ use crate::steer::attach::Trial;
 use crate::steer::{Claims, Steering};
 use crate::xsk::capability::Right;
 use crate::xsk::nic::Nic;
-use crate::xsk::{self, Config, ZeroCopy};
+use crate::xsk::{self, Config, JUMBO_MTU, ZeroCopy};
 
 /// How far doctor may go on an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,8 @@ impl Attempt {
     /// Binds, attaches, and undoes both.
     pub(super) fn make(nic: &Nic) -> Self {
         let queues: Vec<u32> = (0..nic.receive_queues()).collect();
-        let config = |zero_copy| Config { zero_copy, ..SMALL };
+        // What would be given up in a start, packets of several frames, is to be said here.
+        let config = |zero_copy| Config { zero_copy, clamp_mtu: nic.mtu() > JUMBO_MTU, ..SMALL };
         let zero = xsk::open(nic, &queues, &config(ZeroCopy::On));
         let (held, sockets) = match zero {
             Ok(held) => (held, Ok(Copying::Zero)),

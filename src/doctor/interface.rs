@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::attempt::{Attempt, NEEDED, Reason, Trying};
 use super::features::Features;
+use super::finding::Finding;
+use super::link;
 use super::machine::{Machine, line};
 use super::peer::Peer;
 use crate::error::SetupError;
@@ -81,9 +83,10 @@ impl Interface {
         })
     }
 
-    /// Every interface of this network namespace, as far as it is shown by [`Interface::overview`]: nothing is tried.
-    pub fn all(machine: &Machine) -> Vec<Self> {
-        interface_names().iter().filter_map(|name| Self::read(name, machine, Trying::Never).ok()).collect()
+    /// A line for every interface of this network namespace. Nothing is tried.
+    pub fn overview() -> Vec<Finding> {
+        let line = |nic: &Nic| link::overview(nic, foreign(nic.name(), nic.index()).as_ref()).on(nic.name());
+        interface_names().iter().filter_map(|name| Nic::find(name).ok()).map(|nic| line(&nic)).collect()
     }
 
     /// Something was attached and bound.

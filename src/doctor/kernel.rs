@@ -11,23 +11,28 @@ use crate::xsk::capability::Right;
 /// The first kernel with all that is needed: BPF links for XDP, and XDP programs for packets of several buffers.
 const NEEDED: (u32, u32) = (5, 18);
 /// The first one with AF_XDP packets of several frames.
-const SEVERAL_FRAMES: (u32, u32) = (6, 6);
+pub(super) const SEVERAL_FRAMES: (u32, u32) = (6, 6);
 
-/// The version.
+/// The version. Distributions bring what is newer into old kernels: a program that was taken says more than a number.
 pub(super) fn release(machine: &Machine) -> Finding {
+    const CHECK: &str = "kernel";
     let (release, hardware) = &machine.kernel;
     let text = format!("Linux {release} {hardware}");
-    match machine.version() {
-        Some(version) if version < NEEDED => {
-            let (major, minor) = NEEDED;
-            Finding::fail("kernel", format!("{text}: {major}.{minor} or newer is needed"))
-                .mend("install a newer kernel; uname -r")
+    let older = |(major, minor): (u32, u32)| machine.version().is_some_and(|version| version < (major, minor));
+    let (major, minor) = if older(NEEDED) { NEEDED } else { SEVERAL_FRAMES };
+    match &machine.program {
+        _ if !older(SEVERAL_FRAMES) => Finding::ok(CHECK, text),
+        Some(Ok(())) if older(NEEDED) => {
+            Finding::ok(CHECK, format!("{text}: older than {major}.{minor}, but it takes the program"))
         }
-        Some(version) if version < SEVERAL_FRAMES => {
-            let (major, minor) = SEVERAL_FRAMES;
-            Finding::warn("kernel", format!("{text}: packets above {LARGEST_MTU} bytes need {major}.{minor}")).mend("uname -r")
+        Some(Err(_)) if older(NEEDED) => {
+            Finding::fail(CHECK, format!("{text}: {major}.{minor} or newer is needed")).mend("install a newer kernel")
         }
-        _ => Finding::ok("kernel", text),
+        None if older(NEEDED) => {
+            Finding::warn(CHECK, format!("{text}: {major}.{minor} or newer is asked for")).mend("install a newer kernel")
+        }
+        _ => Finding::warn(CHECK, format!("{text}: packets above {LARGEST_MTU} bytes need {major}.{minor}"))
+            .mend("install a newer kernel"),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The checks of the link: is it up, is somebody there, how large may packets be, what drives it.
 
-use super::Verdict;
 use super::finding::{Finding, Fix};
 use super::interface::Interface;
-use super::kernel::release;
+use super::kernel::SEVERAL_FRAMES;
 use super::machine::Machine;
 use super::peer::{Peer, Place};
+use crate::steer::attach::Foreign;
 use crate::wire::ipv6;
+use crate::xsk::nic::Nic;
 use crate::xsk::{JUMBO_MTU, LARGEST_MTU};
 
 /// Up, and with a carrier.
@@ -38,9 +39,10 @@ pub(super) fn mtu(interface: &Interface, machine: &Machine) -> Finding {
         let text = format!("{mtu} is too large: packets above {LARGEST_MTU} bytes are lost, and XDP runs in skb mode");
         return Finding::fail(CHECK, text).mend(to(JUMBO_MTU));
     }
-    if mtu > LARGEST_MTU && release(machine).verdict != Verdict::Ok {
-        return Finding::fail(CHECK, format!("this kernel has no packets of several frames, as {mtu} bytes need"))
-            .mend(to(LARGEST_MTU));
+    // Where it was tried, the sockets say so.
+    if mtu > LARGEST_MTU && !interface.was_tried() && machine.version().is_some_and(|version| version < SEVERAL_FRAMES) {
+        let text = format!("{mtu} bytes need packets of several frames, which a kernel of this version has not");
+        return Finding::warn(CHECK, text).mend(to(LARGEST_MTU));
     }
     if mtu < ipv6::MIN_MTU {
         let text = format!("{mtu}: too small for IPv6, which needs {}", ipv6::MIN_MTU);
@@ -93,12 +95,11 @@ fn sight(peer: &Peer, name: &str) -> String {
     }
 }
 
-/// One line of all.
-pub(super) fn overview(interface: &Interface) -> Finding {
+/// One line of all, for an interface that nobody has named.
+pub(super) fn overview(nic: &Nic, program: Option<&Foreign>) -> Finding {
     const CHECK: &str = "overview";
-    let nic = &interface.nic;
     let driver = if nic.driver().is_empty() { "no driver" } else { nic.driver() };
-    let program = interface.program.as_ref().map_or("no XDP program", |_| "an XDP program");
+    let program = program.map_or("no XDP program", |_| "an XDP program");
     let queues = match nic.receive_queues() {
         1 => "1 queue".to_owned(),
         queues => format!("{queues} queues"),

@@ -72,9 +72,4 @@ impl Interface {
         findings.extend([xdp::program(self), xdp::attach(self), xdp::sockets(self)]);
         findings.into_iter().map(|finding| finding.on(self.nic.name())).collect()
     }
-
-    /// One line for an interface that nobody has named.
-    pub fn overview(&self) -> Finding {
-        link::overview(self).on(self.nic.name())
-    }
 }

@@ -96,7 +96,8 @@ fn amiss(cases: impl IntoIterator<Item = (&'static str, Vec<Finding>)>) -> Strin
 #[test]
 fn nothing_is_amiss_on_a_good_machine() {
     let machine = Machine::recorded();
-    let all = [machine.findings(), ice().findings(&machine), veth().findings(&machine), vec![ice().overview()]].concat();
+    let all = [machine.findings(), ice().findings(&machine), veth().findings(&machine), vec![link::overview(&ice().nic, None)]]
+        .concat();
     assert!(all.iter().all(|finding| finding.verdict == Verdict::Ok), "{}", listing(&all));
     insta::assert_snapshot!(listing(&all));
 }
@@ -115,7 +116,11 @@ fn what_is_amiss_on_a_machine_is_named_with_what_mends_it() {
     let good = Machine::recorded;
     let release = |release: &str| (release.to_owned(), "x86_64".to_owned());
     let cases = [
-        ("an old kernel", Machine { kernel: release("5.15.0-91-generic"), ..good() }),
+        (
+            "an old kernel that takes no such program",
+            Machine { kernel: release("5.15.0-91-generic"), program: refused("invalid argument"), ..good() },
+        ),
+        ("an old kernel, and nothing could be tried", Machine { kernel: release("5.15.0"), program: None, ..good() }),
         ("a kernel without packets of several frames", Machine { kernel: release("6.1.0-32-amd64"), ..good() }),
         ("CAP_NET_RAW", Machine { socket: None, memory: None, ..without(Right::NetRaw, true) }),
         ("CAP_NET_ADMIN", Machine { program: None, ..without(Right::NetAdmin, true) }),
@@ -257,16 +262,17 @@ fn what_is_amiss_on_an_interface_is_named_with_what_mends_it() {
 
 #[test]
 fn jumbo_packets_need_a_kernel_that_has_them() {
-    let interface = Interface { nic: Nic::recorded("eth2", "ice").with_mtu(9000), ..ice() };
-    let of = |release: &str| {
+    let of = |release: &str, interface: Interface| {
+        let interface = Interface { nic: Nic::recorded("eth2", "ice").with_mtu(9000), ..interface };
         let machine = Machine { kernel: (release.to_owned(), "x86_64".to_owned()), ..Machine::recorded() };
         let mut findings = interface.findings(&machine);
         findings.retain(|finding| finding.check == "mtu");
         findings.remove(0)
     };
-    assert_eq!(of("6.6.0").verdict, Verdict::Ok);
-    let old = of("6.5.13");
-    assert_eq!((old.verdict, old.mend.as_deref()), (Verdict::Fail, Some("sudo ip link set eth2 mtu 3822")));
+    assert_eq!(of("6.6.0", ice()).verdict, Verdict::Ok);
+    assert_eq!(of("6.5.13", ice()).verdict, Verdict::Ok, "it was tried");
+    let old = of("6.5.13", ice().untried());
+    assert_eq!((old.verdict, old.mend.as_deref()), (Verdict::Warn, Some("sudo ip link set eth2 mtu 3822")));
 }
 
 #[test]
@@ -304,6 +310,13 @@ fn drivers_of_hardware_are_only_tried_when_that_is_said() {
     assert_eq!(Trying::Never.refuses("veth"), Some(Reason::Forbidden));
 }
 
+#[test]
+fn an_old_number_says_less_than_a_program_that_was_taken() {
+    let machine = Machine { kernel: ("5.14.0-570.el9".to_owned(), "x86_64".to_owned()), ..Machine::recorded() };
+    let finding = kernel::release(&machine);
+    assert!(finding.verdict == Verdict::Ok && finding.text.contains("it takes the program"), "{finding:?}");
+}
+
 /// On the machine that runs the tests nothing is known but that it answers.
 #[test]
 fn this_machine_and_its_loopback_can_be_read_without_rights() {
@@ -317,7 +330,7 @@ fn this_machine_and_its_loopback_can_be_read_without_rights() {
         assert_eq!(failed, ["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF"]);
         let lo = Interface::read("lo", &machine, Trying::Always).unwrap();
         assert_eq!(lo.attempt, Attempt::Not(Reason::Rights("CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF".to_owned())));
-        assert!(Interface::all(&machine).iter().any(|interface| interface.nic.name() == "lo"));
+        assert!(Interface::overview().iter().any(|line| line.interface.as_deref() == Some("lo")));
         let error = Interface::read("l0", &machine, Trying::Never).unwrap_err();
         assert!(Finding::refused("interface", "l0", &error).text.contains("did you mean lo?"));
     })
