@@ -36,20 +36,16 @@ pub(super) fn joined(interface: &Interface) -> Vec<Finding> {
     found.collect()
 }
 
-/// Tags that are taken out of packets before XDP: only claims in a VLAN mind.
+/// Tags that are taken out of packets before XDP: only claims in a VLAN mind, and for them the command is told.
 pub(super) fn tags(interface: &Interface) -> Option<Finding> {
     const CHECK: &str = "vlan";
-    if let Some(hidden) = interface.nic.hides_tags(&[TagKind::Customer, TagKind::Service])
-        && interface.nic.driver() != "veth"
-    {
-        return Some(Finding::ok(
-            CHECK,
-            format!("{} hides tags from XDP; for claims in a VLAN: {}", hidden.feature, hidden.mend),
-        ));
+    if let Some(peer) = &interface.peer {
+        return (peer.nic.as_ref()?.feature("tx-vlan-hw-insert") == Some(true)).then(|| {
+            let text = format!("{} hides tags from XDP: for claims in a VLAN turn its txvlan off", peer.describe());
+            Finding::ok(CHECK, text).mend(peer.command(&Fix::off(peer.name(), "txvlan")))
+        });
     }
-    let peer = interface.peer.as_ref()?;
-    (peer.nic.as_ref()?.feature("tx-vlan-hw-insert") == Some(true)).then(|| {
-        let command = peer.command(&Fix::off(peer.name(), "txvlan"));
-        Finding::ok(CHECK, format!("the peer hides tags from XDP; for claims in a VLAN: {command}"))
-    })
+    let hidden = interface.nic.hides_tags(&[TagKind::Customer, TagKind::Service])?;
+    let text = format!("{} hides tags from XDP: for claims in a VLAN turn it off", hidden.feature);
+    Some(Finding::ok(CHECK, text).mend(hidden.mend))
 }

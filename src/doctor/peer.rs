@@ -1,8 +1,9 @@
 //! The other end of a veth pair, in whatever network namespace it lies, as far as it can be seen.
 //!
-//! Called when an interface is read. A namespace is looked into by a thread of its own that enters it and ends; that takes CAP_SYS_ADMIN, and without it
-//! only the namespace's name is known. Reads, and changes nothing.
+//! Called when an interface is read. The namespace is found by the id that netlink has for it, among those with a name and those of the processes. It is looked into by a
+//! thread of its own that enters it and ends; that takes CAP_SYS_ADMIN, and without it only the namespace's name is known. Reads, and changes nothing.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -30,9 +31,9 @@ pub(super) enum Place {
     Here,
     /// One that `ip netns` knows.
     Named(String),
-    /// That of the first process.
-    First,
-    /// One without a name.
+    /// One that this file leads to: of a container, or of a process.
+    File(PathBuf),
+    /// One that is not found.
     Unknown,
 }
 
@@ -41,7 +42,7 @@ impl Peer {
     pub(super) fn find(ifindex: u32) -> Option<Self> {
         let (index, elsewhere) = link_peer_anywhere(ifindex).ok().flatten()?;
         let Some(id) = elsewhere else { return Some(Self { place: Place::Here, nic: Nic::with_index(index).ok() }) };
-        let found = namespaces().into_iter().find_map(|(place, path)| {
+        let found = namespaces().find_map(|(place, path)| {
             let file = File::open(path).ok()?;
             (namespace_id(file.as_fd()).ok()? == Some(id)).then_some((place, file))
         });
@@ -59,7 +60,7 @@ impl Peer {
         match &self.place {
             Place::Here => self.name().to_owned(),
             Place::Named(namespace) => format!("{} in namespace {namespace}", self.name()),
-            Place::First => format!("{} in the first namespace", self.name()),
+            Place::File(file) => format!("{} in the namespace {}", self.name(), file.display()),
             Place::Unknown => "its peer in another namespace".to_owned(),
         }
     }
@@ -71,20 +72,24 @@ impl Peer {
         match &self.place {
             Place::Here => line,
             Place::Named(namespace) => format!("sudo ip netns exec {namespace} {words}"),
-            Place::First => format!("sudo nsenter --net={FIRST} {words}"),
+            Place::File(file) => format!("sudo nsenter --net={} {words}", file.display()),
             Place::Unknown => format!("sudo ip netns exec NAMESPACE {words}"),
         }
     }
 }
 
-/// The network namespace of the first process.
-const FIRST: &str = "/proc/1/ns/net";
-
-/// The namespaces that have a name, and the first.
-fn namespaces() -> Vec<(Place, PathBuf)> {
-    let named = fs::read_dir("/run/netns").into_iter().flatten().flatten();
-    let named = named.map(|entry| (Place::Named(entry.file_name().to_string_lossy().into_owned()), entry.path()));
-    std::iter::once((Place::First, Path::new(FIRST).to_owned())).chain(named).collect()
+/// The namespaces that can be seen, those first that have a name: of `ip netns`, of Docker, and of processes, the first of each.
+fn namespaces() -> impl Iterator<Item = (Place, PathBuf)> {
+    let files = |folder: &str| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let named = files("/run/netns").map(move |path| (Place::Named(name(&path)), path));
+    let mut seen = BTreeSet::new();
+    let mut processes: Vec<u32> = files("/proc").filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect();
+    processes.sort_unstable();
+    let of_processes = processes.into_iter().map(|process| PathBuf::from(format!("/proc/{process}/ns/net")));
+    // The link names the namespace: `net:[4026531840]`.
+    let of_processes = of_processes.filter(move |path| fs::read_link(path).is_ok_and(|namespace| seen.insert(namespace)));
+    named.chain(files("/run/docker/netns").chain(of_processes).map(|path| (Place::File(path.clone()), path)))
 }
 
 /// The interface of this number in a namespace.

@@ -212,7 +212,10 @@ fn what_is_amiss_on_an_interface_is_named_with_what_mends_it() {
         ),
         (
             "the same on the host of a container",
-            with_peer(|_| Nic::recorded("veth1", "veth").with_feature("tx-checksum-ip-generic", true), Place::First),
+            with_peer(
+                |_| Nic::recorded("veth1", "veth").with_feature("tx-checksum-ip-generic", true),
+                Place::File("/proc/1/ns/net".into()),
+            ),
         ),
         ("LRO", plain(nic().with_feature("rx-lro", true))),
         (
@@ -293,7 +296,7 @@ fn nothing_harmful_is_ever_a_fix() {
         |interface: Interface| interface.findings(&machine).into_iter().filter_map(|finding| finding.fix).collect::<Vec<_>>();
     let line = |interface| fixes(interface).iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(line(unfilled(Place::Here)), ["sudo ethtool -K veth1 tx off"]);
-    for place in [Place::Named("blue".to_owned()), Place::First, Place::Unknown] {
+    for place in [Place::Named("blue".to_owned()), Place::File("/proc/1/ns/net".into()), Place::Unknown] {
         assert!(fixes(unfilled(place)).is_empty());
     }
     assert!(fixes(Interface { nic: Nic::recorded("eth2", "ice").with_feature("rx-lro", true), ..ice() }).is_empty());

@@ -161,6 +161,36 @@ fn checksums_that_the_peer_leaves_out_are_filled_in() {
     fails_and_is_mended(&world, "checksums", &["checksum_unfilled"], &command);
 }
 
+/// As in a container: nobody has given its namespace a name.
+#[test]
+fn a_peer_in_a_namespace_without_a_name_is_found_by_a_process_there() {
+    if !root() {
+        return;
+    }
+    let netns = Netns::new("d");
+    let mut container = netns.command("unshare").args(["--net", "sleep", "60"]).spawn().expect("ip starts");
+    let process = container.id().to_string();
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let ours = netns.inside(|| std::fs::read_link("/proc/thread-self/ns/net").ok());
+    let apart = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        namespace(&process).is_some_and(|theirs| Some(theirs) != ours && namespace("self") != namespace(&process))
+    });
+    assert!(apart, "unshare did not come to it");
+    netns.ip(&["link", "add", INTERFACE, "type", "veth", "peer", "name", "veth1", "netns", &process]);
+    netns.ip(&["link", "set", INTERFACE, "up"]);
+    for check in ["link", "checksums"] {
+        let report = Report::on(&netns, &[]);
+        let place = format!("/proc/{process}/ns/net");
+        report.says(check, "fail", &["veth1", &place]);
+        assert!(report.mend(check).starts_with(&format!("sudo nsenter --net={place} ")), "{}", report.mend(check));
+        shell(&netns, report.mend(check));
+    }
+    Report::on(&netns, &[]).assert_healthy();
+    let _ = container.kill();
+    let _ = container.wait();
+}
+
 #[test]
 fn fewer_queues_than_the_peer_sends_by_are_made_more() {
     let Some(world) = World::with_queues(2) else { return };
@@ -416,7 +446,7 @@ fn fix_runs_what_is_harmless_and_says_each_line_before() {
     assert_eq!(features(INTERFACE), before, "only the peer's sums were asked for");
     Report::on(&netns, &[]).assert_healthy();
     let (code, out, _) = ringway(&netns, &["doctor", "-i", INTERFACE, "--fix"]);
-    assert!(code == Some(0) && out.contains("nothing that can be mended without harm"), "{out}");
+    assert!(code == Some(0) && out.contains("fix: nothing that is amiss"), "{out}");
 }
 
 #[test]

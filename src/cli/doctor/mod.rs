@@ -21,7 +21,7 @@ pub(crate) fn run(args: &DoctorArgs, output: Output) -> Result<(), Failure> {
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
     let (ok, skip) = (count(Verdict::Ok), count(Verdict::Skipped));
     let (warn, fail) = (count(Verdict::Warn), count(Verdict::Fail));
-    output.text(format!("\n{ok} ok, {skip} skipped, {warn} to warn of, {fail} failed"));
+    output.text(format!("\n{ok} ok, {skip} skip, {warn} warn, {fail} fail"));
     output.event("summary", &json!({ "ok": ok, "skip": skip, "warn": warn, "fail": fail }));
     match fail {
         0 => Ok(()),
@@ -74,7 +74,7 @@ fn mend(args: &DoctorArgs, mut findings: Vec<Finding>, output: Output, colour: b
         findings = examine(args);
     }
     if done.is_empty() {
-        output.text("\nfix: there is nothing that can be mended without harm");
+        output.text("\nfix: nothing that is amiss can be mended without harm");
     } else {
         output.text("");
         show(&findings, output, colour);
