@@ -168,6 +168,7 @@ fn help_fits_80_columns_and_has_examples() {
         "cable --help",
         "listen --help",
         "show --help",
+        "doctor --help",
         "steer --help",
         "serve -h",
     ] {
@@ -199,6 +200,7 @@ fn version_and_hidden_commands_succeed() {
     assert!(page.status.success() && text(&page.stdout).contains(".TH ringway"));
     let page = ringway("man load");
     assert!(page.status.success() && text(&page.stdout).contains("fail") && text(&page.stdout).contains(".TH "));
+    assert!(text(&ringway("man doctor").stdout).contains("\\-\\-no\\-try"));
     assert_eq!(ringway("man serv").status.code(), Some(2));
     assert!(!text(&ringway("--help").stdout).contains("completions"));
 }

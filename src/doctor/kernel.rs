@@ -2,7 +2,7 @@
 //!
 //! Each looks at what was read and changes nothing.
 
-use super::finding::Finding;
+use super::finding::{Finding, Verdict};
 use super::machine::Machine;
 use crate::error::SetupError;
 use crate::xsk::LARGEST_MTU;
@@ -18,22 +18,21 @@ pub(super) fn release(machine: &Machine) -> Finding {
     const CHECK: &str = "kernel";
     let (release, hardware) = &machine.kernel;
     let text = format!("Linux {release} {hardware}");
-    let older = |(major, minor): (u32, u32)| machine.version().is_some_and(|version| version < (major, minor));
-    let (major, minor) = if older(NEEDED) { NEEDED } else { SEVERAL_FRAMES };
-    match &machine.program {
-        _ if !older(SEVERAL_FRAMES) => Finding::ok(CHECK, text),
-        Some(Ok(())) if older(NEEDED) => {
-            Finding::ok(CHECK, format!("{text}: older than {major}.{minor}, but it takes the program"))
+    let older = |than| machine.version().is_some_and(|version| version < than);
+    let finding = if older(NEEDED) {
+        let (major, minor) = NEEDED;
+        match machine.program {
+            Some(Ok(())) => Finding::ok(CHECK, format!("{text}: older than {major}.{minor}, but it takes the program")),
+            Some(Err(_)) => Finding::fail(CHECK, format!("{text}: {major}.{minor} or newer is needed")),
+            None => Finding::warn(CHECK, format!("{text}: {major}.{minor} or newer is asked for")),
         }
-        Some(Err(_)) if older(NEEDED) => {
-            Finding::fail(CHECK, format!("{text}: {major}.{minor} or newer is needed")).mend("install a newer kernel")
-        }
-        None if older(NEEDED) => {
-            Finding::warn(CHECK, format!("{text}: {major}.{minor} or newer is asked for")).mend("install a newer kernel")
-        }
-        _ => Finding::warn(CHECK, format!("{text}: packets above {LARGEST_MTU} bytes need {major}.{minor}"))
-            .mend("install a newer kernel"),
-    }
+    } else if older(SEVERAL_FRAMES) {
+        let (major, minor) = SEVERAL_FRAMES;
+        Finding::warn(CHECK, format!("{text}: packets above {LARGEST_MTU} bytes need {major}.{minor}"))
+    } else {
+        Finding::ok(CHECK, text)
+    };
+    if finding.verdict == Verdict::Ok { finding } else { finding.mend("install a newer kernel") }
 }
 
 /// An AF_XDP socket, tried.
