@@ -53,6 +53,7 @@
 //! - [`engine`]: the loop that runs each packet to completion; `engine/turn.rs` is the file to read first
 //! - `control`: the thread that follows the kernel for an engine, with the feature `afxdp`
 //! - `launch`: an engine on real interfaces, with the feature `afxdp`
+//! - `doctor`: what of a machine stands in the way, and the commands that mend it, with the feature `afxdp`
 //! - [`cable`]: a cable with faults between two interfaces
 //! - [`load`]: the load generator and the kernel-socket peer
 //! - `sim`: two ends over a bad network, from a seed, in tests only
@@ -93,6 +94,8 @@ pub mod cable;
 pub mod capture;
 #[cfg(feature = "afxdp")]
 pub mod control;
+#[cfg(feature = "afxdp")]
+pub mod doctor;
 #[cfg(feature = "afxdp")]
 pub mod launch;
 pub mod load;

@@ -126,7 +126,9 @@ fn what_is_mistyped_is_named_and_mended() {
         .chain(["connections --pid 1 --socket /tmp/x", "counters --state LISTEN", "queues --address 10.0.0.1", "routes --port 7"])
         .chain(["listeners --brief", "connections --adress 10.0.0.1"])
         .map(|words| format!("show {words}"));
-    let lines: Vec<_> = serve.chain(raw).chain(load).chain([udp]).chain(show).collect();
+    let doctor =
+        ["veth0", "--fix", "--try", "-i lo --try --no-try", "-i lo -i lo", "-i lo --tyr"].map(|words| format!("doctor {words}"));
+    let lines: Vec<_> = serve.chain(raw).chain(load).chain([udp]).chain(show).chain(doctor).collect();
     let shown = refusals(&lines.iter().map(String::as_str).collect::<Vec<_>>());
     for (line, said) in lines.iter().zip(shown.split("$ ringway ").skip(1)) {
         assert!(said.contains("\n  try: "), "{line}: nothing mends it: {said}");
@@ -166,6 +168,7 @@ fn help_fits_80_columns_and_has_examples() {
         "cable --help",
         "listen --help",
         "show --help",
+        "doctor --help",
         "steer --help",
         "serve -h",
     ] {
@@ -197,6 +200,7 @@ fn version_and_hidden_commands_succeed() {
     assert!(page.status.success() && text(&page.stdout).contains(".TH ringway"));
     let page = ringway("man load");
     assert!(page.status.success() && text(&page.stdout).contains("fail") && text(&page.stdout).contains(".TH "));
+    assert!(text(&ringway("man doctor").stdout).contains("\\-\\-no\\-try"));
     assert_eq!(ringway("man serv").status.code(), Some(2));
     assert!(!text(&ringway("--help").stdout).contains("completions"));
 }
@@ -455,6 +459,30 @@ fn no_such_interface_is_an_error_of_the_environment() {
     let output = ringway("serve -i rw-none0 -a 10.0.0.2/24 echo:7");
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("try: "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn doctor_says_a_line_a_check_with_any_rights() {
+    let output = ringway("doctor --json");
+    let events: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
+    let (findings, summary) = (of("finding"), of("summary"));
+    for finding in &findings {
+        let verdict = finding["verdict"].as_str().expect("a word");
+        assert!(["ok", "skip", "warn", "fail"].contains(&verdict), "{finding}");
+        assert!(finding["text"].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
+    }
+    let count = |verdict: &str| findings.iter().filter(|finding| finding["verdict"] == verdict).count();
+    for verdict in ["ok", "skip", "warn", "fail"] {
+        assert_eq!(summary[0][verdict], count(verdict), "{verdict}");
+    }
+    let (code, errors) = if count("fail") > 0 { (Some(3), 1) } else { (Some(0), 0) };
+    assert_eq!((output.status.code(), of("error").len()), (code, errors));
+    assert!(findings.iter().any(|finding| finding["check"] == "overview" && finding["interface"] == "lo"));
+
+    let plain = text(&ringway("doctor").stdout);
+    let long: Vec<_> = plain.lines().filter(|line| line.chars().count() > 80 && !line.contains('/')).collect();
+    assert!(long.is_empty() && !plain.contains('\x1b'), "{long:?}");
 }
 
 #[test]

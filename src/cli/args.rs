@@ -18,6 +18,7 @@ use super::admission_args::AdmissionArgs;
 use super::bench::args::{self as bench, BenchArgs};
 use super::cable::args::{self as cable, CableArgs};
 use super::capture::args::{self as capture, CaptureArgs};
+use super::doctor::args::{self as doctor, DoctorArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
 use super::listen::args::{self as listen, ListenArgs};
@@ -64,6 +65,9 @@ pub(crate) enum Command {
     /// Capture the frames of a running process, or what its recorder holds, as pcapng
     #[command(after_help = capture::AFTER)]
     Capture(CaptureArgs),
+    /// Say what of this machine and its interfaces stands in the way, and what mends it
+    #[command(after_help = doctor::AFTER)]
+    Doctor(DoctorArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -76,7 +80,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare, bench, cable, listen, show, capture or steer
+        /// One of the commands
         command: Option<String>,
     },
 }

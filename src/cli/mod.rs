@@ -12,6 +12,7 @@ mod capture;
 mod child;
 mod compare;
 mod conditions;
+mod doctor;
 mod ends;
 mod engine_args;
 mod failure;
@@ -66,6 +67,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Cable(args) => cable::run(&args, output),
         Command::Listen(args) => listen::run(&args, output),
         Command::Show(args) => show::run(&args, output),
+        Command::Doctor(args) => doctor::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -87,11 +89,8 @@ fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
     let page = match command {
         None => whole,
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
-            SetupError::usage(
-                format!("there is no page for '{name}'"),
-                "the commands are serve, load, compare, bench, cable, listen, show, capture and steer",
-            )
-            .mend("ringway man")
+            SetupError::usage(format!("there is no page for '{name}'"), format!("the commands are {}", usage::commands("and")))
+                .mend("ringway man")
         })?,
     };
     let mut text = Vec::new();

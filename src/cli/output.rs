@@ -1,7 +1,7 @@
 //! What is printed: text for people or one JSON object a line, on stdout; logs and errors for people on stderr.
 //!
-//! A reader that closes the pipe ends no run: writing to it fails in silence. Colour is used for the word `error` alone, on a
-//! terminal, and not where NO_COLOR is set.
+//! A reader that closes the pipe ends no run: writing to it fails in silence. Colour is used for the word `error` and for verdicts, on
+//! a terminal, and not where NO_COLOR is set.
 
 use std::io::{IsTerminal, Write};
 
@@ -49,6 +49,11 @@ impl Output {
         if !self.json && stderr.is_terminal() {
             let _ = write!(stderr.lock(), "\r\x1b[K{text}");
         }
+    }
+
+    /// True when results may be coloured: text, on a terminal, and NO_COLOR is not set.
+    pub(crate) fn colours(self) -> bool {
+        !self.json && colour(std::io::stdout().is_terminal())
     }
 
     /// Bytes as they are.

@@ -2,8 +2,22 @@
 
 use std::ffi::OsString;
 
+use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use ringway::error::SetupError;
+
+use super::args::Cli;
+
+/// The names of all commands, with this word before the last.
+pub(crate) fn commands(before_last: &str) -> String {
+    let whole = Cli::command();
+    let names: Vec<_> =
+        whole.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| command.get_name()).collect();
+    match names.split_last() {
+        Some((last, others)) => format!("{} {before_last} {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
 
 /// A usage error that says what clap says.
 pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> SetupError {
@@ -28,17 +42,11 @@ pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> SetupError
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).unwrap_or_default();
             let mend = text(ContextKind::SuggestedSubcommand).map_or(help, |word| format!("ringway {word}"));
-            SetupError::usage(
-                format!("cannot run '{word}'"),
-                "the commands are serve, load, compare, bench, cable, listen, show and steer",
-            )
-            .mend(mend)
+            SetupError::usage(format!("cannot run '{word}'"), format!("the commands are {}", commands("and"))).mend(mend)
         }
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => SetupError::usage(
-            "cannot tell what to do",
-            "the command is missing: serve, load, compare, bench, cable, listen, show or steer",
-        )
-        .mend(help),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            SetupError::usage("cannot tell what to do", format!("the command is missing: {}", commands("or"))).mend(help)
+        }
         ErrorKind::InvalidValue if value.is_empty() => {
             SetupError::usage(format!("cannot use {}", option(&argument)), "its value is missing").mend(help)
         }
@@ -98,7 +106,7 @@ pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
 
 /// `ringway serve` for the arguments of serve.
 fn command_of(arguments: &[OsString]) -> String {
-    let commands = ["serve", "load", "compare", "bench", "cable", "listen", "show", "steer"];
+    let commands = ["serve", "load", "compare", "bench", "cable", "listen", "show", "doctor", "steer"];
     match arguments.iter().skip(1).find_map(|word| commands.into_iter().find(|command| word == command)) {
         Some(command) => format!("ringway {command}"),
         None => "ringway".to_owned(),

@@ -6,11 +6,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::error::SetupError;
@@ -246,17 +248,46 @@ pub fn attached_xdp(ifindex: u32) -> io::Result<Option<(u32, String)>> {
 /// # Errors
 /// When netlink does not answer.
 pub fn link_peer(ifindex: u32) -> io::Result<Option<u32>> {
+    // An index of another namespace says nothing here.
+    Ok(link_peer_anywhere(ifindex)?.and_then(|(peer, elsewhere)| elsewhere.is_none().then_some(peer)))
+}
+
+/// The index of the other end, and the id that this network namespace has for the one it lies in, if that is another.
+///
+/// # Errors
+/// When netlink does not answer.
+pub(crate) fn link_peer_anywhere(ifindex: u32) -> io::Result<Option<(u32, Option<i32>)>> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
     for answer in request(RouteNetlinkMessage::GetLink(message), 0)? {
         let RouteNetlinkMessage::NewLink(link) = answer else { continue };
-        // An index of another namespace says nothing here.
-        let elsewhere = link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+        let elsewhere = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::LinkNetNsId(id) => Some(*id),
+            _ => None,
+        });
         let peer = link.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::Link(index) => Some(*index),
             _ => None,
         });
-        return Ok(peer.filter(|_| !elsewhere));
+        return Ok(peer.map(|peer| (peer, elsewhere)));
+    }
+    Ok(None)
+}
+
+/// The id that this network namespace has for the one of a descriptor; `None` when it has none.
+///
+/// # Errors
+/// When netlink does not answer.
+pub(crate) fn namespace_id(namespace: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let mut message = NsidMessage::default();
+    message.attributes.push(NsidAttribute::Fd(namespace.as_raw_fd().unsigned_abs()));
+    for answer in request(RouteNetlinkMessage::GetNsId(message), 0)? {
+        let RouteNetlinkMessage::NewNsId(answer) = answer else { continue };
+        let id = answer.attributes.iter().find_map(|attribute| match attribute {
+            NsidAttribute::Id(id) => Some(*id),
+            _ => None,
+        });
+        return Ok(id.filter(|&id| id >= 0));
     }
     Ok(None)
 }

@@ -16,6 +16,7 @@ use super::addresses;
 use super::assembler::{AssembleError, Assembled};
 use super::cause::{Cause, Counters};
 use super::claims::{ClaimKey, Claims, ENTRIES};
+use super::holders;
 use super::program::{self, Kinds};
 use super::rights::denied;
 use crate::error::SetupError;
@@ -78,6 +79,15 @@ pub struct Attached {
     /// What the report has to say about it: that it is not native, why, and what to turn off.
     pub warning: Option<String>,
     link: Arc<Link>,
+}
+
+/// What came of attaching and taking off again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trial {
+    /// In the driver.
+    pub(crate) native: Result<(), SetupError>,
+    /// In the network stack; `None` where that was not tried, because native mode works or fails for another reason than the driver.
+    pub(crate) skb: Option<Result<(), SetupError>>,
 }
 
 impl Attached {
@@ -274,6 +284,19 @@ impl Steering {
         Ok(Attached { mode: XdpMode::Skb, warning: Some(warning), link: self.remember(link) })
     }
 
+    /// Attaches the program natively, or in skb mode where [`Mode::Auto`] would go on in it, and takes it off at once.
+    pub(crate) fn try_modes(&self, interface: &str, ifindex: u32) -> Trial {
+        let attach = |mode| self.program.attach(ifindex, mode).map(drop);
+        let refused = |mode| move |error: io::Error| refused_attach(interface, ifindex, mode, &error);
+        match attach(LinkMode::Native) {
+            Ok(()) => Trial { native: Ok(()), skb: None },
+            Err(error) => Trial {
+                skb: no_native(&error).map(|_| attach(LinkMode::Skb).map_err(refused(XdpMode::Skb))),
+                native: Err(refused(XdpMode::Native)(error)),
+            },
+        }
+    }
+
     fn remember(&self, link: Link) -> Arc<Link> {
         let link = Arc::new(link);
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
@@ -320,11 +343,11 @@ fn refused_attach(interface: &str, ifindex: u32, mode: XdpMode, error: &io::Erro
     let fails = |why: &str| SetupError::environment(what.clone(), why);
     match error.raw_os_error() {
         Some(libc::EBUSY) => match foreign(interface, ifindex) {
-            Some((described, mend)) => fails(&format!("another XDP program is there: {described}")).mend(mend),
+            Some(there) => fails(&format!("another XDP program is there: {}", there.described)).mend(there.mend),
             None => fails("another XDP program is there").mend(format!("ip link set {interface} xdp off")),
         },
         Some(libc::EEXIST) => match foreign(interface, ifindex) {
-            Some((described, mend)) => fails(&format!("XDP is attached there in the other mode: {described}")).mend(mend),
+            Some(there) => fails(&format!("XDP is attached there in the other mode: {}", there.described)).mend(there.mend),
             None => fails("XDP is attached there in the other mode").mend(format!("ip link set {interface} xdp off")),
         },
         Some(libc::ENOSPC) => fails("it has fewer receive queues than its veth peer has transmit queues (ENOSPC)")
@@ -337,27 +360,39 @@ fn refused_attach(interface: &str, ifindex: u32, mode: XdpMode, error: &io::Erro
         }
         Some(libc::EPERM | libc::EACCES) => denied(what, &[caps::Capability::CAP_NET_ADMIN, caps::Capability::CAP_BPF]),
         Some(libc::ENODEV) => fails("there is no such interface").mend("ip link"),
-        _ => fails(&error.to_string()),
+        _ => fails(&error.to_string()).mend(format!("sudo ringway doctor -i {interface}")),
     }
 }
 
-/// The program attached to an interface, in words, and the command that takes it away.
-fn foreign(interface: &str, ifindex: u32) -> Option<(String, String)> {
-    let (program, mode) = addresses::attached_xdp(ifindex).ok().flatten()?;
-    let name = match crate::xsk::bpf::program_name(program) {
-        Ok(name) if !name.is_empty() => format!("`{name}` "),
-        _ => String::new(),
-    };
-    Some(match crate::xsk::bpf::xdp_link(program, ifindex) {
+/// The program attached to an interface, if there is one and netlink tells of it.
+pub(crate) fn foreign(interface: &str, ifindex: u32) -> Option<Foreign> {
+    let (id, mode) = addresses::attached_xdp(ifindex).ok().flatten()?;
+    let name = crate::xsk::bpf::program_name(id).ok().filter(|name| !name.is_empty());
+    let named = name.as_ref().map_or(String::new(), |name| format!("`{name}` "));
+    let (described, mend) = match crate::xsk::bpf::xdp_link(id, ifindex) {
         Ok(Some(link)) => {
-            (format!("{name}(id {program}), {mode}, held by link {link}"), format!("bpftool link detach id {link}"))
+            let holders = holders::of_link(link);
+            let by = if holders.is_empty() { String::new() } else { format!(" of {}", holders.join(", ")) };
+            (format!("{named}(id {id}), {mode}, held by link {link}{by}"), format!("bpftool link detach id {link}"))
         }
-        Ok(None) => (format!("{name}(id {program}), {mode}, attached without a link"), off(interface, &mode)),
+        Ok(None) => (format!("{named}(id {id}), {mode}, attached without a link"), off(interface, &mode)),
         Err(_) => (
-            format!("{name}(id {program}), {mode}"),
+            format!("{named}(id {id}), {mode}"),
             format!("{}, or `bpftool net` and `bpftool link detach id N`", off(interface, &mode)),
         ),
-    })
+    };
+    Some(Foreign { name, described, mend })
+}
+
+/// A program that is attached to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Foreign {
+    /// Its name, where we may read it.
+    pub(crate) name: Option<String>,
+    /// What and where it is, in words.
+    pub(crate) described: String,
+    /// The command that takes it away.
+    pub(crate) mend: String,
 }
 
 /// `ip` takes a program away only in the mode it was attached in.
@@ -427,7 +462,7 @@ mod tests {
         let error = refused(libc::ENOMEM);
         assert!(error.why().contains("os error 12"), "{error}");
         let error = refused_attach("eth0", NO_INTERFACE, XdpMode::Skb, &io::Error::from_raw_os_error(libc::EOPNOTSUPP));
-        assert_eq!(error.remedy(), None, "skb mode is what was tried: {error}");
+        assert_eq!(error.remedy(), Some("sudo ringway doctor -i eth0"), "skb mode is what was tried: {error}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Who holds a port of the kernel: `/proc/net/tcp` and its like, and the descriptors under `/proc`.
+//! Who holds a port of the kernel, or the link of an XDP program: `/proc/net/tcp` and its like, and the descriptors under `/proc`.
 //!
-//! Called when a reservation failed, to name the process in the error. What cannot be read (another user's
+//! Called when a reservation or an attachment failed, to name the process in the error. What cannot be read (another user's
 //! descriptors, no `/proc`) is left out; nothing here panics.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use crate::link::interface::{PortClaim, Transport};
 
@@ -53,18 +54,28 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
     Some(Ipv6Addr::from(bytes).to_canonical())
 }
 
+/// The processes that hold a BPF link, as `name (pid 123)`; it goes with the last of them, unless it is pinned.
+pub(super) fn of_link(link: u32) -> Vec<String> {
+    let line = format!("link_id:\t{link}");
+    holding("fdinfo", |descriptor| fs::read_to_string(descriptor).is_ok_and(|text| text.lines().any(|found| found == line)))
+}
+
 fn processes(inodes: &BTreeSet<u64>) -> Vec<String> {
+    holding("fd", |descriptor| {
+        let Ok(target) = fs::read_link(descriptor) else { return false };
+        let inode = target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        inode.is_some_and(|inode| inodes.contains(&inode))
+    })
+}
+
+/// The processes with a descriptor that is one of those, as its file in this folder tells.
+fn holding(folder: &str, is_one: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir("/proc") else { return found };
     for entry in entries.flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(descriptors) = fs::read_dir(entry.path().join("fd")) else { continue };
-        let holds = descriptors.flatten().any(|descriptor| {
-            let Ok(target) = fs::read_link(descriptor.path()) else { return false };
-            let inode = target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-            inode.is_some_and(|inode| inodes.contains(&inode))
-        });
-        if holds {
+        let Ok(descriptors) = fs::read_dir(entry.path().join(folder)) else { continue };
+        if descriptors.flatten().any(|descriptor| is_one(&descriptor.path())) {
             let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             found.push(format!("{} (pid {process})", name.trim()));
         }

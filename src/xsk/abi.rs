@@ -65,6 +65,21 @@ pub(crate) struct EthtoolChannels {
     pub(crate) combined_count: u32,
 }
 
+/// `struct ethtool_ringparam` (include/uapi/linux/ethtool.h).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct EthtoolRingparam {
+    pub(crate) cmd: u32,
+    pub(crate) rx_max_pending: u32,
+    pub(crate) rx_mini_max_pending: u32,
+    pub(crate) rx_jumbo_max_pending: u32,
+    pub(crate) tx_max_pending: u32,
+    pub(crate) rx_pending: u32,
+    pub(crate) rx_mini_pending: u32,
+    pub(crate) rx_jumbo_pending: u32,
+    pub(crate) tx_pending: u32,
+}
+
 /// `struct ethtool_drvinfo` (include/uapi/linux/ethtool.h).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -163,6 +178,8 @@ pub(crate) mod rxfh {
 pub(crate) const ETHTOOL_GDRVINFO: u32 = 0x03;
 /// `ETHTOOL_GLINK`.
 pub(crate) const ETHTOOL_GLINK: u32 = 0x0a;
+/// `ETHTOOL_GRINGPARAM`.
+pub(crate) const ETHTOOL_GRINGPARAM: u32 = 0x10;
 /// `ETHTOOL_GSTRINGS`.
 pub(crate) const ETHTOOL_GSTRINGS: u32 = 0x1b;
 /// `ETHTOOL_GRXFH`.
@@ -208,6 +225,7 @@ const _: () = {
     assert!(size_of::<xdp_options>() == 4);
     assert!(size_of::<Ifreq>() == size_of::<libc::ifreq>());
     assert!(size_of::<EthtoolChannels>() == 36);
+    assert!(size_of::<EthtoolRingparam>() == 36);
     assert!(size_of::<EthtoolDrvinfo>() == 196);
     assert!(size_of::<EthtoolValue>() == 8);
     assert!(size_of::<EthtoolSsetInfo>() == 24);

@@ -35,7 +35,7 @@ impl Right {
     }
 
     /// What cannot be done without it.
-    const fn purpose(self) -> &'static str {
+    pub const fn purpose(self) -> &'static str {
         match self {
             Self::NetRaw => "create an AF_XDP socket",
             Self::NetAdmin => "attach an XDP program",
@@ -46,7 +46,16 @@ impl Right {
 
     /// Whether the calling thread has it. CAP_SYS_ADMIN stands in for CAP_BPF, as it does in the kernel.
     pub fn is_held(self) -> bool {
-        let held = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+        self.is_in(CapSet::Effective)
+    }
+
+    /// Whether a program that the calling thread starts could be given it: otherwise no setcap line helps.
+    pub fn is_within_bounds(self) -> bool {
+        self.is_in(CapSet::Bounding)
+    }
+
+    fn is_in(self, set: CapSet) -> bool {
+        let held = |capability| caps::has_cap(None, set, capability).unwrap_or(false);
         match self {
             Self::NetRaw => held(Capability::CAP_NET_RAW),
             Self::NetAdmin => held(Capability::CAP_NET_ADMIN),

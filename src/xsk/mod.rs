@@ -51,7 +51,7 @@ pub use frame::UmemFrame;
 pub use loopback::Loopback;
 pub use mapping::Pages;
 pub use membership::Membership;
-pub use open::open;
+pub use open::{open, try_memory, try_socket};
 pub use promiscuous::Promiscuous;
 pub use queue::XskQueue;
 pub use ring::Descriptor;

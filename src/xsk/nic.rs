@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 
 use super::abi::{
-    ETH_SS_FEATURES, ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GFEATURES, ETHTOOL_GLINK, ETHTOOL_GSSET_INFO, ETHTOOL_GSTRINGS,
-    EthtoolChannels, EthtoolDrvinfo, EthtoolGfeatures, EthtoolGstrings, EthtoolRxnfc, EthtoolSsetInfo, EthtoolValue,
-    FEATURES_MAX, FeaturesBlock, Ifreq, IfreqData,
+    ETH_SS_FEATURES, ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GFEATURES, ETHTOOL_GLINK, ETHTOOL_GRINGPARAM,
+    ETHTOOL_GSSET_INFO, ETHTOOL_GSTRINGS, EthtoolChannels, EthtoolDrvinfo, EthtoolGfeatures, EthtoolGstrings, EthtoolRingparam,
+    EthtoolRxnfc, EthtoolSsetInfo, EthtoolValue, FEATURES_MAX, FeaturesBlock, Ifreq, IfreqData,
 };
 use super::rss;
 use crate::error::SetupError;
@@ -57,7 +57,31 @@ pub struct HiddenTag {
     pub mend: String,
 }
 
+/// Entries of the rings between the driver and the NIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSizes {
+    /// Of each receive ring, now.
+    pub receive: u32,
+    /// The most that a receive ring may have.
+    pub receive_max: u32,
+    /// Of each transmit ring, now.
+    pub transmit: u32,
+    /// The most that a transmit ring may have.
+    pub transmit_max: u32,
+}
+
 impl Nic {
+    /// The interface of this number, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// There is none, or the kernel does not answer.
+    pub fn with_index(index: u32) -> Result<Self, SetupError> {
+        let what = format!("cannot use the interface number {index}");
+        let asked = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+        let name = asked.and_then(|socket| netdevice::index_to_name(socket.as_fd(), index));
+        Self::find(&name.map_err(|error| SetupError::environment(what, error.to_string()))?)
+    }
+
     /// The interface of this name, in the network namespace of the calling thread.
     ///
     /// # Errors
@@ -135,6 +159,21 @@ impl Nic {
     /// interface does not know it.
     pub fn feature(&self, name: &str) -> Option<bool> {
         self.features.iter().find(|(known, _)| known == name).map(|&(_, on)| on)
+    }
+
+    /// The sizes of the rings now; `None` when the driver does not tell.
+    pub fn rings(&self) -> Option<RingSizes> {
+        let sizes = EthtoolRingparam { cmd: ETHTOOL_GRINGPARAM, ..EthtoolRingparam::default() };
+        let sizes = Asking::about(&self.name).ok()?.ethtool(sizes).ok()?;
+        let (receive, receive_max) = (sizes.rx_pending, sizes.rx_max_pending);
+        Some(RingSizes { receive, receive_max, transmit: sizes.tx_pending, transmit_max: sizes.tx_max_pending })
+    }
+
+    /// How many receive queues there could be; `None` when the driver does not tell.
+    pub fn most_receive_queues(&self) -> Option<u32> {
+        let channels = EthtoolChannels { cmd: ETHTOOL_GCHANNELS, ..EthtoolChannels::default() };
+        let channels = Asking::about(&self.name).ok()?.ethtool(channels).ok()?;
+        Some(channels.max_rx.saturating_add(channels.max_combined)).filter(|&most| most > 0)
     }
 
     /// How packets are spread over the receive queues, as the driver tells it now; `None` when it does not.
@@ -439,7 +478,7 @@ fn no_such_interface(name: &str) -> SetupError {
 }
 
 /// The interfaces of the calling thread's namespace.
-fn interface_names() -> Vec<String> {
+pub fn interface_names() -> Vec<String> {
     let table = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
     table.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect()
 }
@@ -469,6 +508,46 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+impl Nic {
+    /// An interface as somebody has seen it: up, with carrier, one queue, an MTU of 1500 and no offloads.
+    pub(crate) fn recorded(name: &str, driver: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            index: 7,
+            mac: Mac([2, 0, 0, 0, 0, 7]),
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            driver: driver.to_owned(),
+            receive_queues: 1,
+            transmit_queues: 1,
+            features: Vec::new(),
+        }
+    }
+
+    /// The same with other flags.
+    pub(crate) fn with_link(self, up: bool, carrier: bool) -> Self {
+        Self { up, carrier, ..self }
+    }
+
+    /// The same with another MTU.
+    pub(crate) fn with_mtu(self, mtu: usize) -> Self {
+        Self { mtu, ..self }
+    }
+
+    /// The same with so many queues each way.
+    pub(crate) fn with_queues(self, receive_queues: u32, transmit_queues: u32) -> Self {
+        Self { receive_queues, transmit_queues, ..self }
+    }
+
+    /// The same with a feature that is on or off.
+    pub(crate) fn with_feature(mut self, name: &str, on: bool) -> Self {
+        self.features.push((name.to_owned(), on));
+        self
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::socket::{Ring, Socket};
 use super::umem::Umem;
 use crate::error::SetupError;
 
-/// After a process has ended the kernel holds its queue for some milliseconds more: so long a bind is tried again.
+/// After a process has ended the kernel holds its queue, and counts its memory as locked, for some milliseconds more: so long both are tried again.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 const BUSY_RETRY: Duration = Duration::from_millis(5);
 
@@ -54,6 +54,34 @@ pub fn open(nic: &Nic, queues: &[u32], config: &Config) -> Result<Vec<XskQueue>,
             opening.open().map_err(|failed| opening.explain(&failed))
         }
         opened => opened.map_err(|failed| opening.explain(&failed)),
+    }
+}
+
+/// Makes an AF_XDP socket and lets go of it.
+///
+/// # Errors
+/// This kernel has none, or a capability is missing.
+pub fn try_socket() -> Result<(), SetupError> {
+    Socket::new().map(drop).map_err(|error| no_socket(&error))
+}
+
+/// Registers as much packet memory as one queue with these settings has, at least, and gives it back: the pages it came to lie on.
+///
+/// # Errors
+/// As [`try_socket`]; there is no memory, or so much may not be locked.
+pub fn try_memory(config: &Config) -> Result<Pages, SetupError> {
+    const CHUNK: usize = 2048;
+    config.check()?;
+    let mib = mib(1, config, CHUNK);
+    let what = format!("cannot lock {mib} MiB of frames");
+    let pages = if config.huge_pages { Pages::Huge } else { Pages::Ordinary };
+    let no_memory = |error: io::Error| SetupError::environment(format!("cannot make {mib} MiB of frames"), error.to_string());
+    let umem = Umem::with_pages(1, config.frames_per_queue, CHUNK, pages).map_err(no_memory)?;
+    let socket = Socket::new().map_err(|error| no_socket(&error))?;
+    match register(&socket, &umem) {
+        Ok(()) => Ok(umem.pages()),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => Err(memlock(what, mib)),
+        Err(error) => Err(SetupError::environment(what, error.to_string())),
     }
 }
 
@@ -188,13 +216,10 @@ impl Opening<'_> {
         let errno = failed.errno;
         match failed.step {
             Step::Memory => self.no_memory(&failed.error),
-            Step::Socket if errno == Some(Errno::PERM) => Right::NetRaw.missing_for("create an AF_XDP socket"),
-            Step::Socket if errno == Some(Errno::AFNOSUPPORT) => {
-                SetupError::environment("cannot create an AF_XDP socket", "this kernel is built without CONFIG_XDP_SOCKETS")
-                    .mend("grep CONFIG_XDP_SOCKETS /boot/config-$(uname -r)")
+            Step::Socket => no_socket(&failed.error),
+            Step::Register if errno == Some(Errno::NOBUFS) => {
+                memlock(format!("cannot lock {} MiB of frames for {name}", self.needed_mib()), self.needed_mib())
             }
-            Step::Socket => SetupError::environment("cannot create an AF_XDP socket", failed.error.to_string()),
-            Step::Register if errno == Some(Errno::NOBUFS) => self.memlock(),
             Step::Register => self.no_memory(&failed.error),
             Step::Rings => SetupError::environment(format!("cannot make the AF_XDP rings of {name}"), failed.error.to_string()),
             Step::BusyPoll if errno == Some(Errno::PERM) => {
@@ -233,7 +258,8 @@ impl Opening<'_> {
 
     /// Only who insists on zero-copy has something to give up: `Auto` has tried without it already.
     fn or_without_zero_copy(&self, error: SetupError) -> SetupError {
-        if self.config.zero_copy == ZeroCopy::On { error.mend("--zerocopy off") } else { error }
+        let doctor = format!("sudo ringway doctor -i {} --try", self.nic.name());
+        error.mend(if self.config.zero_copy == ZeroCopy::On { "--zerocopy off" } else { &doctor })
     }
 
     fn no_memory(&self, error: &io::Error) -> SetupError {
@@ -241,35 +267,59 @@ impl Opening<'_> {
         SetupError::environment(what, error.to_string()).mend("--set xsk.frames=1024")
     }
 
-    fn memlock(&self) -> SetupError {
-        let limit = match getrlimit(Resource::Memlock).current {
-            Some(bytes) => format!("{} MiB", bytes.div_ceil(1 << 20)),
-            None => "not set".to_owned(),
-        };
-        let what = format!("cannot lock {} MiB of frames for {}", self.needed_mib(), self.nic.name());
-        let why = format!("the limit of locked memory is {limit} and the capability CAP_IPC_LOCK is missing");
-        SetupError::environment(what, why).mend(format!("{}, or: ulimit -l {}", setcap(), self.needed_mib() << 10))
-    }
-
     const fn needed_mib(&self) -> usize {
-        (self.queues.len() * self.config.frames_per_queue as usize * self.chunk).div_ceil(1 << 20)
+        mib(self.queues.len(), self.config, self.chunk)
     }
 }
 
-/// Registers the UMEM; when the limit of locked memory forbids it, raises the limit as far as we may and tries once more.
-fn register(socket: &Socket, umem: &Umem) -> io::Result<()> {
-    match socket.register(umem) {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
-            let limit = getrlimit(Resource::Memlock);
-            // Without CAP_SYS_RESOURCE the first is refused and the second is as far as we get. What remains refused, the second
-            // registration says.
-            if setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).is_err() {
-                let _ = setrlimit(Resource::Memlock, Rlimit { current: limit.maximum, maximum: limit.maximum });
-            }
-            socket.register(umem)
+/// What the frames of so many queues take.
+const fn mib(queues: usize, config: &Config, chunk: usize) -> usize {
+    (queues * config.frames_per_queue as usize * chunk).div_ceil(1 << 20)
+}
+
+fn no_socket(error: &io::Error) -> SetupError {
+    const WHAT: &str = "create an AF_XDP socket";
+    match Errno::from_io_error(error) {
+        Some(Errno::PERM) => Right::NetRaw.missing_for(WHAT),
+        Some(Errno::AFNOSUPPORT) => {
+            SetupError::environment(format!("cannot {WHAT}"), "this kernel is built without CONFIG_XDP_SOCKETS")
+                .mend("grep CONFIG_XDP_SOCKETS /boot/config-$(uname -r)")
         }
-        result => result,
+        _ => SetupError::environment(format!("cannot {WHAT}"), error.to_string()),
     }
+}
+
+fn memlock(what: String, needed_mib: usize) -> SetupError {
+    let limit = match getrlimit(Resource::Memlock).current {
+        Some(bytes) => format!("{} MiB", bytes.div_ceil(1 << 20)),
+        None => "not set".to_owned(),
+    };
+    let why = format!("the limit of locked memory is {limit} and the capability CAP_IPC_LOCK is missing");
+    SetupError::environment(what, why).mend(format!("{}, or: ulimit -l {}", setcap(), needed_mib << 10))
+}
+
+/// Registers the UMEM; when the limit of locked memory forbids it, raises the limit as far as we may and tries once more. Where the limit suffices, what
+/// was locked by somebody who has just ended is waited for.
+fn register(socket: &Socket, umem: &Umem) -> io::Result<()> {
+    let refused =
+        |result: &io::Result<()>| result.as_ref().is_err_and(|error| Errno::from_io_error(error) == Some(Errno::NOBUFS));
+    let mut result = socket.register(umem);
+    if refused(&result) {
+        let limit = getrlimit(Resource::Memlock);
+        // Without CAP_SYS_RESOURCE the first is refused and the second is as far as we get. What remains refused, the next
+        // registration says.
+        if setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).is_err() {
+            let _ = setrlimit(Resource::Memlock, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        }
+        result = socket.register(umem);
+    }
+    let suffices = || getrlimit(Resource::Memlock).current.is_none_or(|limit| umem.bytes() as u64 <= limit);
+    let since = Instant::now();
+    while refused(&result) && suffices() && since.elapsed() < BUSY_FOR {
+        sleep(BUSY_RETRY);
+        result = socket.register(umem);
+    }
+    result
 }
 
 #[cfg(all(test, not(loom)))]

@@ -19,6 +19,7 @@ mod congestion;
 mod connections;
 mod datagrams;
 mod dns;
+mod doctor;
 mod drain;
 mod environment;
 mod example;

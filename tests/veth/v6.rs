@@ -5,7 +5,7 @@
 //! - `ipv4`, for what IPv4 alone has, as [`ipv6`] is for IPv6;
 //! - `flood` and `source_ports`, whose packets are built by hand, with IPv4 addresses in their heads: what they show does not see the family;
 //! - `cable`, which carries frames of any kind;
-//! - `commands`, `compare_ends`, `dns`, `environment`, `example` and `stream`, which are about the command line, the reports and the services (the last over both families by itself).
+//! - `commands`, `compare_ends`, `dns`, `doctor`, `environment`, `example` and `stream`, which are about the command line, the reports and the services (the last over both families by itself).
 
 #![expect(dead_code, reason = "some helpers are only for what is left out")]
 
