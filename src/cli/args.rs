@@ -2,6 +2,7 @@
 //!
 //! Parsed by clap in [`super::main`]. Holds words, bounds and help; decides nothing else.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use super::cable::args::{self as cable, CableArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
 use super::listen::args::{self as listen, ListenArgs};
+use super::output::{self, LogFormat};
+use super::reload::{self, ReloadArgs};
 use super::service_spec::ServiceSpec;
 use super::show::args::{self as show, ShowArgs};
 
@@ -31,6 +34,14 @@ pub(crate) struct Cli {
     /// Print one JSON object a line on stdout, errors included
     #[arg(short = 'J', long, global = true, display_order = 1000)]
     pub(crate) json: bool,
+
+    /// What is logged to stderr: off|error|warn|info|debug|trace, or parts [default: RINGWAY_LOG]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = output::log_filter, display_order = 1001)]
+    pub(crate) log: Option<String>,
+
+    /// Lines of the log: human|json
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Human, hide_possible_values = true, display_order = 1002)]
+    pub(crate) log_format: LogFormat,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -60,6 +71,9 @@ pub(crate) enum Command {
     /// Show what a running process is doing: connections, listeners, counters and more
     #[command(after_help = show::AFTER)]
     Show(ShowArgs),
+    /// Have a running server read its configuration file again
+    #[command(after_help = reload::AFTER)]
+    Reload(ReloadArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -72,7 +86,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare, bench, cable, listen, show or steer
+        /// serve, load, compare, bench, cable, listen, show, reload or steer
         command: Option<String>,
     },
 }
@@ -92,6 +106,18 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 
+    /// Read options from a file (TOML) too; what is given here goes before
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print what the options come to, as such a file, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    /// The command line, for reading the file again.
+    #[arg(skip)]
+    pub(crate) arguments: Vec<OsString>,
+
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 
@@ -99,7 +125,7 @@ pub(crate) struct ServeArgs {
     pub(crate) admission: AdmissionArgs,
 
     /// NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=DIR], as in echo:7; see below
-    #[arg(required = true, value_name = "SERVICE", help_heading = "Arguments")]
+    #[arg(required_unless_present_any = ["config", "print_config"], value_name = "SERVICE", help_heading = "Arguments")]
     pub(crate) services: Vec<ServiceSpec>,
 }
 

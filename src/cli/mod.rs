@@ -11,6 +11,7 @@ mod cable;
 mod child;
 mod compare;
 mod conditions;
+mod config;
 mod ends;
 mod engine_args;
 mod failure;
@@ -18,6 +19,7 @@ mod kernel_address;
 mod listen;
 mod load;
 mod output;
+mod reload;
 mod serve;
 mod service_spec;
 mod show;
@@ -33,8 +35,9 @@ use clap::{CommandFactory, Parser};
 use ringway::error::SetupError;
 
 use args::{Cli, Command};
+use config::Effective;
 use failure::Failure;
-use output::Output;
+use output::{Output, Talk};
 
 /// Runs the command with the arguments of the process.
 pub(crate) fn main() -> ExitCode {
@@ -45,8 +48,17 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return refused(&error, &arguments),
     };
     let output = Output::new(cli.json);
-    output::start_log();
-    match run(cli.command, output) {
+    let (cli, effective) = match with_file(cli, &arguments) {
+        Ok(both) => both,
+        Err(error) => {
+            let failure = Failure::Setup(error);
+            output.failure(&failure);
+            return ExitCode::from(failure.exit_code());
+        }
+    };
+    let talk = if matches!(cli.command, Command::Serve(_)) { Talk::Server } else { Talk::Tool };
+    output::start_log(cli.log.as_deref(), cli.log_format, talk);
+    match run(cli.command, effective, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
@@ -55,15 +67,24 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, output: Output) -> Result<(), Failure> {
+/// The command line with its configuration file laid under it, where it names one, and what it comes to, of a server.
+fn with_file(cli: Cli, arguments: &[OsString]) -> Result<(Cli, Effective), SetupError> {
+    match &cli.command {
+        Command::Serve(args) if args.config.is_some() || args.print_config => config::read(arguments, args.config.as_deref()),
+        _ => Ok((cli, Effective::default())),
+    }
+}
+
+fn run(command: Command, effective: Effective, output: Output) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => serve::run(&args, output),
+        Command::Serve(args) => serve::run(&args, effective, output),
         Command::Load(args) => load::run(&args, output),
         Command::Compare(args) => compare::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
         Command::Cable(args) => cable::run(&args, output),
         Command::Listen(args) => listen::run(&args, output),
         Command::Show(args) => show::run(&args, output),
+        Command::Reload(args) => reload::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -87,7 +108,7 @@ fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
             SetupError::usage(
                 format!("there is no page for '{name}'"),
-                "the commands are serve, load, compare, bench, cable, listen, show and steer",
+                "the commands are serve, load, compare, bench, cable, listen, show, reload and steer",
             )
             .mend("ringway man")
         })?,

@@ -30,13 +30,13 @@ pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> SetupError
             let mend = text(ContextKind::SuggestedSubcommand).map_or(help, |word| format!("ringway {word}"));
             SetupError::usage(
                 format!("cannot run '{word}'"),
-                "the commands are serve, load, compare, bench, cable, listen, show and steer",
+                "the commands are serve, load, compare, bench, cable, listen, show, reload and steer",
             )
             .mend(mend)
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => SetupError::usage(
             "cannot tell what to do",
-            "the command is missing: serve, load, compare, bench, cable, listen, show or steer",
+            "the command is missing: serve, load, compare, bench, cable, listen, show, reload or steer",
         )
         .mend(help),
         ErrorKind::InvalidValue if value.is_empty() => {
@@ -98,7 +98,7 @@ pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
 
 /// `ringway serve` for the arguments of serve.
 fn command_of(arguments: &[OsString]) -> String {
-    let commands = ["serve", "load", "compare", "bench", "cable", "listen", "show", "steer"];
+    let commands = ["serve", "load", "compare", "bench", "cable", "listen", "show", "reload", "steer"];
     match arguments.iter().skip(1).find_map(|word| commands.into_iter().find(|command| word == command)) {
         Some(command) => format!("ringway {command}"),
         None => "ringway".to_owned(),

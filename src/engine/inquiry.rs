@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 
+use super::change::Change;
 use super::clock::{Clock as _, MonotonicClock};
 use super::core::Core;
 use super::mailbox::Bell;
@@ -43,6 +44,7 @@ enum Question {
     Listeners(SyncSender<Vec<ListenerFigures>>),
     Neighbors(SyncSender<Vec<NeighborFigures>>),
     Routes(SyncSender<Vec<(u16, Route)>>),
+    Change { to: Box<Change>, answer: SyncSender<()> },
 }
 
 /// The engine did not answer: it has ended, or is busy with something for longer than anybody waits.
@@ -131,6 +133,14 @@ impl Inquirer {
         self.ask(Question::Routes)
     }
 
+    /// Has the engine go on with another configuration, between two packets. When this returns it does.
+    ///
+    /// # Errors
+    /// The engine does not answer. It may still do so.
+    pub fn change(&self, to: Change) -> Result<(), Silent> {
+        self.ask(|answer| Question::Change { to: Box::new(to), answer })
+    }
+
     fn ask<T>(&self, question: impl FnOnce(SyncSender<T>) -> Question) -> Result<T, Silent> {
         let (answer, answers): (_, Receiver<T>) = sync_channel(1);
         self.questions.queue.push(question(answer)).map_err(|_| Silent)?;
@@ -197,6 +207,10 @@ impl<D: Device, S: Service> Engine<D, S> {
             Question::Listeners(answer) => answer.try_send(self.core.listener_figures()).is_ok(),
             Question::Neighbors(answer) => answer.try_send(self.core.neighbor_figures()).is_ok(),
             Question::Routes(answer) => answer.try_send(self.core.all_routes()).is_ok(),
+            Question::Change { to, answer } => {
+                self.core.change(*to);
+                answer.try_send(()).is_ok()
+            }
         };
         true
     }
@@ -226,7 +240,7 @@ impl<D: Device> Core<D> {
             address: address.map(Address::ip),
             port,
             half_open: Some(listener.half_open),
-            backlog: Some(listener.backlog),
+            backlog: Some(listener.backlog(&self.config.tcp)),
             peer: None,
         });
         let udp = self.endpoints.iter().map(|(address, port, endpoint)| ListenerFigures {

@@ -21,6 +21,7 @@ use crate::device::Device;
 use crate::limits;
 use crate::link::interface::Interface;
 use crate::service::Service;
+use crate::settings::number::show_duration;
 use crate::time::Instant;
 
 /// One core: its queues, its protocol state, its service.
@@ -207,6 +208,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// The system call that sleeps failed.
     pub fn drain(&mut self, clock: &impl Clock) -> io::Result<()> {
         self.core.stopping = true;
+        self.say_drain();
         if self.core.siblings.is_some() {
             // They end together.
             self.stop.ask_once();
@@ -234,6 +236,14 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         self.core.let_go();
         Ok(())
+    }
+
+    /// Says, of all siblings once, that connections are being ended.
+    fn say_drain(&self) {
+        if self.core.siblings.as_ref().is_none_or(|siblings| siblings.number() == 0) {
+            let most = show_duration(self.core.config.drain);
+            tracing::info!(target: "ringway::setup", most, "draining");
+        }
     }
 
     /// True while a stop has to wait for a connection, of this core or of another, whose packets may arrive here.

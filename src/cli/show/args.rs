@@ -91,7 +91,8 @@ fn port(text: &str) -> Result<u16, SetupError> {
     text.parse().ok().filter(|&port| port > 0).ok_or_else(refused)
 }
 
-fn pid(text: &str) -> Result<u32, SetupError> {
+/// Reads the number of a process.
+pub(crate) fn pid(text: &str) -> Result<u32, SetupError> {
     let why = "a process is named by its number";
     let refused =
         || SetupError::usage(format!("cannot read the process '{text}'"), why).mend("--pid 4711, as pidof ringway says");

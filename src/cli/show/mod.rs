@@ -22,7 +22,7 @@ use super::output::Output;
 /// Asks, and prints the answer.
 pub(crate) fn run(args: &ShowArgs, output: Output) -> Result<(), Failure> {
     let request = args.request()?;
-    let (path, stream) = connect(args)?;
+    let (path, stream) = connect(args.socket.as_deref(), args.pid)?;
     let lost = |error: &dyn std::fmt::Display| Failure::run(format!("cannot ask {}", path.display()), error);
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| lost(&error))?;
     let mut request = serde_json::to_string(&request).map_err(|error| lost(&error))?;
@@ -54,8 +54,8 @@ pub(crate) fn run(args: &ShowArgs, output: Output) -> Result<(), Failure> {
 }
 
 /// The socket that is named, or that of the only process that answers.
-fn connect(args: &ShowArgs) -> Result<(PathBuf, UnixStream), SetupError> {
-    let named = args.socket.clone().or_else(|| args.pid.map(path_of));
+pub(crate) fn connect(socket: Option<&Path>, pid: Option<u32>) -> Result<(PathBuf, UnixStream), SetupError> {
+    let named = socket.map(Path::to_owned).or_else(|| pid.map(path_of));
     if let Some(path) = named {
         let stream = UnixStream::connect(&path).map_err(|error| refused(&path, &error))?;
         return Ok((path, stream));

@@ -1,0 +1,35 @@
+//! Changing engines while they run.
+//!
+//! Made by [`super::Running`], held by whoever reads a configuration again. Asks one worker after the other, so for some milliseconds they may differ. Never
+//! on the packet's path; errors are the operator's.
+
+use super::Launch;
+use super::open::{configured, lists};
+use crate::engine::change::Change;
+use crate::engine::{Config, Inquirer};
+use crate::error::SetupError;
+
+/// Changes the engines of a launch; any thread may have one.
+#[derive(Clone, Debug)]
+pub struct Changer {
+    pub(super) workers: Vec<Inquirer>,
+    pub(super) config: Config,
+}
+
+impl Changer {
+    /// Has the engines go on with what `launch` says of these: settings of which [`crate::settings::Key::when`] says that they can change, who may begin
+    /// with us, and how long a stop waits. The rest of it is not looked at.
+    ///
+    /// # Errors
+    /// There are too many prefixes: then nothing has changed. Or a worker does not answer: it has ended, or hangs.
+    pub fn change(&self, launch: &Launch) -> Result<(), SetupError> {
+        let lists = lists(launch)?;
+        let config = configured(self.config, launch, self.workers.len());
+        for (number, worker) in self.workers.iter().enumerate() {
+            worker
+                .change(Change::new(config, lists.clone()))
+                .map_err(|silent| SetupError::failed(format!("cannot change worker {number}"), silent.to_string()))?;
+        }
+        Ok(())
+    }
+}
