@@ -21,7 +21,7 @@ use super::cable::args::{self as cable, CableArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
 use super::listen::args::{self as listen, ListenArgs};
-use super::output::{self, LogFormat};
+use super::log;
 use super::reload::{self, ReloadArgs};
 use super::service_spec::ServiceSpec;
 use super::show::args::{self as show, ShowArgs};
@@ -36,12 +36,12 @@ pub(crate) struct Cli {
     pub(crate) json: bool,
 
     /// What is logged to stderr: off|error|warn|info|debug|trace, or parts [default: RINGWAY_LOG]
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = output::log_filter, display_order = 1001)]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = log::read_filter, display_order = 1001)]
     pub(crate) log: Option<String>,
 
     /// Lines of the log: human|json
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Human, hide_possible_values = true, display_order = 1002)]
-    pub(crate) log_format: LogFormat,
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = log::Format::Human, hide_possible_values = true, display_order = 1002)]
+    pub(crate) log_format: log::Format,
 
     #[command(subcommand)]
     pub(crate) command: Command,

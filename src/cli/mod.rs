@@ -18,6 +18,7 @@ mod failure;
 mod kernel_address;
 mod listen;
 mod load;
+mod log;
 mod output;
 mod reload;
 mod serve;
@@ -37,7 +38,7 @@ use ringway::error::SetupError;
 use args::{Cli, Command};
 use config::Effective;
 use failure::Failure;
-use output::{Output, Talk};
+use output::Output;
 
 /// Runs the command with the arguments of the process.
 pub(crate) fn main() -> ExitCode {
@@ -56,8 +57,8 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(failure.exit_code());
         }
     };
-    let talk = if matches!(cli.command, Command::Serve(_)) { Talk::Server } else { Talk::Tool };
-    output::start_log(cli.log.as_deref(), cli.log_format, talk);
+    let talk = if matches!(cli.command, Command::Serve(_)) { log::Talk::Server } else { log::Talk::Tool };
+    log::start(cli.log.as_deref(), cli.log_format, talk);
     match run(cli.command, effective, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

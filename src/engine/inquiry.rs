@@ -17,7 +17,7 @@ use super::clock::{Clock as _, MonotonicClock};
 use super::core::Core;
 use super::mailbox::Bell;
 use super::report::{Report, TcpReport};
-use super::run::Engine;
+use super::run::{Engine, Watch};
 use crate::demux::directory::{Card, Reader};
 use crate::demux::{Address, SlotId};
 use crate::device::Device;
@@ -45,6 +45,7 @@ enum Question {
     Neighbors(SyncSender<Vec<NeighborFigures>>),
     Routes(SyncSender<Vec<(u16, Route)>>),
     Change { to: Box<Change>, answer: SyncSender<()> },
+    Watch { every: Duration, answer: SyncSender<()> },
 }
 
 /// The engine did not answer: it has ended, or is busy with something for longer than anybody waits.
@@ -141,6 +142,14 @@ impl Inquirer {
         self.ask(|answer| Question::Change { to: Box::new(to), answer })
     }
 
+    /// Has [`Engine::run_watched`] show its report so often from now on; [`Duration::MAX`] never.
+    ///
+    /// # Errors
+    /// The engine does not answer. It may still do so.
+    pub fn watch_every(&self, every: Duration) -> Result<(), Silent> {
+        self.ask(|answer| Question::Watch { every, answer })
+    }
+
     fn ask<T>(&self, question: impl FnOnce(SyncSender<T>) -> Question) -> Result<T, Silent> {
         let (answer, answers): (_, Receiver<T>) = sync_channel(1);
         self.questions.queue.push(question(answer)).map_err(|_| Silent)?;
@@ -209,6 +218,10 @@ impl<D: Device, S: Service> Engine<D, S> {
             Question::Routes(answer) => answer.try_send(self.core.all_routes()).is_ok(),
             Question::Change { to, answer } => {
                 self.core.change(*to);
+                answer.try_send(()).is_ok()
+            }
+            Question::Watch { every, answer } => {
+                self.watch = Watch { every, next: self.core.now + every };
                 answer.try_send(()).is_ok()
             }
         };

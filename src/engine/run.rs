@@ -66,10 +66,19 @@ pub struct Engine<D: Device, S: Service> {
     pub(super) guesses: Guesses,
     /// Frames received in this turn.
     pub(super) frames_in_turn: usize,
+    /// How often, and when next, [`Engine::run_watched`] shows the report.
+    pub(super) watch: Watch,
     mailbox: Mailbox<S::Message>,
     bell: Arc<Bell>,
     pub(super) stop: Stop,
     parker: Parker,
+}
+
+/// When somebody wants to see a report.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    pub(super) every: Duration,
+    pub(super) next: Instant,
 }
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -89,6 +98,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             burst: Vec::with_capacity(limits::BURST),
             guesses: Guesses::new(),
             frames_in_turn: 0,
+            watch: Watch { every: Duration::MAX, next: Instant::NEVER },
             mailbox: Mailbox::new(Arc::clone(&bell)),
             stop: Stop::new([Arc::clone(&bell)]),
             bell,
@@ -165,7 +175,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         let cpu_at_start = cpu::thread_ns();
         self.start(&clock);
         let mut last_work = clock.now();
-        let mut next_watch = last_work + every;
+        self.watch = Watch { every, next: last_work + every };
         let mut quiet_turns = 0;
         while self.stop.asked() == 0 && !self.core.stop_asked {
             // Reading the clock is the dearest part of a turn that finds nothing, and such turns are what a frame waits for.
@@ -175,8 +185,8 @@ impl<D: Device, S: Service> Engine<D, S> {
             } else if self.rest(last_work)? {
                 quiet_turns = TURNS_PER_CLOCK_READ - 1;
             }
-            if self.core.now >= next_watch {
-                next_watch += every;
+            if self.core.now >= self.watch.next {
+                self.watch.next += self.watch.every;
                 watch(&self.report_at(&clock, cpu_at_start));
             }
         }

@@ -3,9 +3,14 @@
 //! Made by [`super::Running`], held by whoever reads a configuration again. Asks one worker after the other, so for some milliseconds they may differ. Never
 //! on the packet's path; errors are the operator's.
 
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
 use super::Launch;
 use super::open::{configured, lists};
+use super::workers::Wake;
 use crate::engine::change::Change;
+use crate::engine::inquiry::Silent;
 use crate::engine::{Config, Inquirer};
 use crate::error::SetupError;
 
@@ -14,6 +19,7 @@ use crate::error::SetupError;
 pub struct Changer {
     pub(super) workers: Vec<Inquirer>,
     pub(super) config: Config,
+    pub(super) waking: Sender<Wake>,
 }
 
 impl Changer {
@@ -26,10 +32,25 @@ impl Changer {
         let lists = lists(launch)?;
         let config = configured(self.config, launch, self.workers.len());
         for (number, worker) in self.workers.iter().enumerate() {
-            worker
-                .change(Change::new(config, lists.clone()))
-                .map_err(|silent| SetupError::failed(format!("cannot change worker {number}"), silent.to_string()))?;
+            worker.change(Change::new(config, lists.clone())).map_err(|silent| refused(number, silent))?;
         }
         Ok(())
     }
+
+    /// Has [`super::Running::run_watched`] show a report so often from now on; [`Duration::MAX`] never.
+    ///
+    /// # Errors
+    /// A worker does not answer.
+    pub fn watch_every(&self, every: Duration) -> Result<(), SetupError> {
+        for (number, worker) in self.workers.iter().enumerate() {
+            worker.watch_every(every).map_err(|silent| refused(number, silent))?;
+        }
+        // Nobody hears it where one worker runs on the thread that would.
+        let _ = self.waking.send(Wake::Every(every));
+        Ok(())
+    }
+}
+
+fn refused(number: usize, silent: Silent) -> SetupError {
+    SetupError::failed(format!("cannot change worker {number}"), silent.to_string())
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::launch::change::Changer;
 use crate::launch::interfaces::{self, Checked};
 use crate::launch::journal;
 use crate::launch::ports::{self, Ports};
-use crate::launch::workers::{self, Ended, Worker};
+use crate::launch::workers::{self, Ended, Wake, Worker};
 use crate::launch::{Launch, Ready};
 use crate::limits;
 use crate::link::interface::{AddressClaim, Claim, Interface};
@@ -68,6 +69,8 @@ pub struct Running<S: Service> {
     workers: Vec<Worker<S>>,
     ready: Vec<Ready>,
     changer: Changer,
+    /// What the changer says to the thread that waits for several workers.
+    wakes: Receiver<Wake>,
 }
 
 /// How many workers serve the queues.
@@ -158,7 +161,8 @@ pub(super) fn open<S: Service + Send>(
     ready.iter().for_each(journal::ready);
     let cores = cores.into_iter().map(Some).chain(std::iter::repeat(None));
     let workers = engines.into_iter().zip(cores).map(|(engine, core)| Worker { engine, core }).collect();
-    Ok(Running { held, workers, ready, changer: Changer { workers: inquirers, config } })
+    let (waking, wakes) = mpsc::channel();
+    Ok(Running { held, workers, ready, changer: Changer { workers: inquirers, config, waking }, wakes })
 }
 
 /// Makes sure that the claimed addresses are free; the first engine does, and hears what arrives at the others.
@@ -371,7 +375,7 @@ impl<S: Service + Send> Running<S> {
     /// # Errors
     /// As [`Running::run`].
     pub fn run_watched(mut self, every: Duration, watch: impl FnMut(&Report)) -> Result<Finished<S>, SetupError> {
-        let ended = workers::run(std::mem::take(&mut self.workers), every, watch);
+        let ended = workers::run(std::mem::take(&mut self.workers), (self.changer.waking, self.wakes), every, watch);
         journal::stopped(ended.is_ok());
         let steering = self.held.detach();
         self.ready.iter().for_each(journal::detached);

@@ -151,8 +151,8 @@ fn a_file_is_served_and_read_again_and_what_cannot_change_is_said() {
     );
     world.client.inside(|| assert!(is_kept_out(CLIENT), "nothing has changed"));
 
-    // By a signal, with the address as it was.
-    site.write("", SERVER_CIDR, "msl = \"2s\"");
+    // By a signal, with the address as it was, and a line of counters now and then.
+    site.write("interval = \"50ms\"", SERVER_CIDR, "msl = \"2s\"");
     running.signal(Signal::HUP);
     let until = Instant::now() + Duration::from_secs(10);
     world.client.inside(|| {
@@ -162,6 +162,7 @@ fn a_file_is_served_and_read_again_and_what_cannot_change_is_said() {
         exchange(&mut old, b"still there");
         end(old);
     });
+    assert!(running.event("interval").is_some() && running.event("interval").is_some());
     let summary = running.stop();
     let log = objects(&summary);
     let said = |message: &str| log.iter().filter(|line| line["message"] == message).count();

@@ -252,11 +252,8 @@ impl<'a> File<'a> {
 
     /// An error that came of all words together: where a setting of this file is to blame for it, that is its place.
     pub(super) fn of_all(&self, error: SetupError) -> SetupError {
-        let blamed = self
-            .words
-            .iter()
-            .filter(|word| word.id == SETTINGS_ID && error.why().split([' ', ':', ',']).any(|part| part == word.name));
-        match blamed.last() {
+        let is_blamed = |word: &&Word| word.id == SETTINGS_ID && error.why().split([' ', ':', ',']).any(|part| part == word.name);
+        match self.words.iter().rfind(is_blamed) {
             Some(word) => self.of_word(word, &error),
             None => error,
         }

@@ -10,7 +10,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringway::engine::Report;
 use ringway::engine::config::secret_from_system;
@@ -99,18 +99,14 @@ fn ringway(args: &ServeArgs, effective: Effective, output: Output) -> Result<(),
         reloader.serve(running.changer());
     }
     say_all_ready(running.ready(), "ringway", args, output);
-    let finished = match args.interval {
-        None => running.run()?,
-        Some(every) => {
-            let mut before = None;
-            running.run_watched(every, |report| {
-                let now = serde_json::to_value(report).unwrap_or_default();
-                output.event("interval", &now);
-                output.text(interval_line(before.as_ref(), &now));
-                before = Some(now);
-            })?
-        }
-    };
+    let mut before = None;
+    // A configuration that is read again may ask for it later.
+    let finished = running.run_watched(args.interval.unwrap_or(Duration::MAX), |report| {
+        let now = serde_json::to_value(report).unwrap_or_default();
+        output.event("interval", &now);
+        output.text(interval_line(before.as_ref(), &now));
+        before = Some(now);
+    })?;
     if let Some((entry, why)) = finished.services.iter().find_map(Catalog::failure) {
         return Err(SetupError::environment(format!("cannot serve {entry}"), why.to_string()).into());
     }

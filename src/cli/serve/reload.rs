@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use ringway::error::SetupError;
 use ringway::launch::{Changer, Launch};
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use crate::cli::args::{Command, ServeArgs};
 use crate::cli::config::{self, Effective, Entry};
-use crate::cli::output::{self, Talk};
+use crate::cli::log::{self, Talk};
 
 /// What reads it again.
 pub(super) struct Reloader {
@@ -127,8 +128,11 @@ impl Reloader {
             running.effective.differences(&new).map(|(old, new)| (Outcome::of(old, new), new)).collect();
         // Refused with nothing changed when there are too many prefixes.
         changer.change(&args.admission.applied_to(Launch::new().settings(settings.clone())))?;
+        if outcomes.iter().any(|(outcome, _)| outcome.key == "interval") {
+            changer.watch_every(args.interval.unwrap_or(Duration::MAX))?;
+        }
         if outcomes.iter().any(|(outcome, _)| outcome.key == "log") {
-            output::change_log(cli.log.as_deref(), Talk::Server)?;
+            log::change(cli.log.as_deref(), Talk::Server)?;
         }
         let mut effective = running.effective.clone();
         for (outcome, new) in &outcomes {
@@ -169,7 +173,7 @@ impl Fate {
         }
         match key {
             "allow" | "deny" => Self::Applied { to: "new connections" },
-            "drain" | "log" => Self::Applied { to: "everything" },
+            "drain" | "interval" | "log" => Self::Applied { to: "everything" },
             _ => {
                 Self::NeedsRestart { why: RESTART.iter().find(|(keys, _)| keys.contains(&key)).map_or(AT_START, |(_, why)| why) }
             }
