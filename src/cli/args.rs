@@ -428,7 +428,8 @@ Examples:
 
 Exit codes: 0 ok, 1 the run failed, 2 usage, 3 environment (rights, device),
 4 a threshold of --fail-if was missed.
-RINGWAY_LOG=debug shows what is done; NO_COLOR=1 takes the colours away.";
+--log debug (or RINGWAY_LOG=debug) shows what is done; NO_COLOR=1 takes the
+colours away.";
 
 fn after_serve() -> String {
     format!(
@@ -466,12 +467,17 @@ Examples:
     sudo ringway serve -i eth0 -a 10.0.0.2/24 stream/udp:5004,rate=100=239.1.2.3
   Two ports of the kernel's address:
     sudo ringway serve -i eth0 --claim tcp:7,udp:7 echo:7
+  Options from a file (examples/ringway.toml has all), and one of them over it:
+    sudo ringway serve --config /etc/ringway.toml --drain 30s
+  What the options come to, as such a file:
+    ringway serve -i eth0 -a 10.0.0.2/24 echo:7 --print-config
   The same services on kernel sockets, to compare with:
     ringway serve --stack kernel echo@127.0.0.1:7007
 
 Settings (--set KEY=VALUE), with their defaults:
 {}
-Ctrl-C ends the run with a summary, a second one at once.
+Ctrl-C ends the run with a summary, a second one at once. With --config, SIGHUP
+and ringway reload read the file again.
 The rights needed: sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep
 ./ringway lets an ordinary user run it.",
         settings::listing()

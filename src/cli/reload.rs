@@ -89,6 +89,7 @@ fn summary(row: &Value) -> String {
     match (row["applied"].as_u64(), row["needs_restart"].as_u64()) {
         (Some(0), Some(0)) => format!("{file}: nothing has changed"),
         (Some(applied), Some(0)) => format!("{file}: {applied} applied"),
+        (applied, Some(1)) => format!("{file}: {} applied, 1 needs a restart", applied.unwrap_or(0)),
         (applied, waiting) => format!("{file}: {} applied, {} need a restart", applied.unwrap_or(0), waiting.unwrap_or(0)),
     }
 }
@@ -121,9 +122,12 @@ mod tests {
         let waits = json!({ "key": "claim", "old": ["tcp:7"], "new": [], "outcome": "needs_restart", "why": "so it is" });
         assert_eq!(text(&applied), "applied        deny: none -> 10.0.0.0/8,fd00::/8 (to new connections)");
         assert_eq!(text(&waits), "needs restart  claim: tcp:7 -> none (so it is)");
-        for (applied, waiting, said) in
-            [(0, 0, "x: nothing has changed"), (2, 0, "x: 2 applied"), (1, 3, "x: 1 applied, 3 need a restart")]
-        {
+        for (applied, waiting, said) in [
+            (0, 0, "x: nothing has changed"),
+            (2, 0, "x: 2 applied"),
+            (1, 3, "x: 1 applied, 3 need a restart"),
+            (0, 1, "x: 0 applied, 1 needs a restart"),
+        ] {
             assert_eq!(summary(&json!({ "file": "x", "applied": applied, "needs_restart": waiting })), said);
         }
     }

@@ -15,6 +15,20 @@ use crate::engine::{Config, Inquirer};
 use crate::error::SetupError;
 
 /// Changes the engines of a launch; any thread may have one.
+///
+/// ```no_run
+/// use ringway::launch::Launch;
+/// # struct Echo;
+/// # impl ringway::service::Service for Echo {
+/// #     type Message = ();
+/// # }
+/// let running = Launch::new().interface("veth0").address("10.0.0.2/24".parse()?).open(Echo)?;
+/// let changer = running.changer();
+/// let without_him = Launch::new().deny("10.6.6.6/32".parse()?);
+/// std::thread::spawn(move || changer.change(&without_him));
+/// running.run()?;
+/// # Ok::<(), ringway::error::SetupError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Changer {
     pub(super) workers: Vec<Inquirer>,
