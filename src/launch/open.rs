@@ -610,6 +610,8 @@ fn say_ordinary_pages(launch: &Launch, one: &Checked, queues: &[XskQueue]) {
         let needed = queues.first().map_or(0, |queue| queue.umem_bytes().div_ceil(HUGE_PAGE));
         let name = &one.interface.name;
         tracing::info!(
+            interface = name,
+            pages = "ordinary",
             "{name}: the frames lie on ordinary pages: {needed} free huge pages of 2 MiB are needed (vm.nr_hugepages)"
         );
     }

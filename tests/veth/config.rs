@@ -206,6 +206,27 @@ fn a_log_for_people_says_each_step_once_and_the_command_line_goes_before_the_fil
 }
 
 #[test]
+fn a_fall_back_is_said_once_with_the_fields_of_the_others() {
+    let Some(world) = World::new() else { return };
+    for side in [&world.server, &world.client] {
+        side.ip(&["link", "set", INTERFACE, "mtu", "12000"]);
+    }
+    let site = Site::new("", "");
+    let running = site.serve(&world, &["--log-format", "json"]);
+    assert_eq!(running.ready["xdp"], "skb");
+    let summary = running.stop();
+    let log = objects(&summary);
+    let warned: Vec<_> = log.iter().filter(|line| line["fell_back"] == "native to skb").collect();
+    assert_eq!(warned.len(), 1, "{}", summary.log);
+    assert_eq!(
+        (&warned[0]["level"], &warned[0]["interface"], &warned[0]["xdp"]),
+        (&"WARN".into(), &INTERFACE.into(), &"skb".into())
+    );
+    let attached: Vec<_> = log.iter().filter(|line| line["message"] == "attached").collect();
+    assert!(attached.len() == 1 && attached[0]["xdp"] == "skb", "{}", summary.log);
+}
+
+#[test]
 fn limits_of_a_source_come_go_and_come_back_while_it_has_connections() {
     let Some(world) = World::with_queues(1) else { return };
     let site = Site::new("", "");
