@@ -66,5 +66,5 @@ impl Changer {
 }
 
 fn refused(number: usize, silent: Silent) -> SetupError {
-    SetupError::failed(format!("cannot change worker {number}"), silent.to_string())
+    SetupError::failed(format!("cannot change worker {number}"), silent.to_string()).mend("restart the process")
 }

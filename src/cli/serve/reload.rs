@@ -98,7 +98,9 @@ impl Reloader {
             Err(error) => {
                 let (what, why, mend) = (error.what(), error.why(), error.remedy());
                 let (row, column) = error.place().map_or((None, None), |place| (Some(place.line), Some(place.column)));
-                tracing::error!(target: "ringway::setup", %file, line = row, column, what, why, mend, "not reloaded, nothing has changed");
+                // Everything is checked before the first worker is asked, so only one that hangs can leave the others ahead of it.
+                let said = if error.exit_code() == 1 { "reloaded in part" } else { "not reloaded, nothing has changed" };
+                tracing::error!(target: "ringway::setup", %file, line = row, column, what, why, mend, "{said}");
                 let mut body =
                     json!({ "what": what, "why": why, "mend": mend, "exit_code": error.exit_code(), "file": self.file });
                 if let Some(place) = error.place() {
