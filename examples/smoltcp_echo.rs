@@ -53,14 +53,22 @@ use ringway::wire::ethernet::Mac;
 use serde_json::{Value, json};
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
+use tracing_subscriber::EnvFilter;
 
 use cli::Args;
 use cli::engine_args::IdleWord;
 use cli::failure::Failure;
-use cli::output::{self, Output};
+use cli::output::Output;
 use cli::{conditions, summary};
 use phy::Phy;
 use services::Services;
+
+/// What goes wrong, on stderr.
+fn start_log() {
+    let filter =
+        EnvFilter::try_from_env("RINGWAY_LOG").unwrap_or_else(|_| EnvFilter::new("warn,ringway=info,ringway::setup=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).without_time().init();
+}
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -76,7 +84,7 @@ fn main() -> ExitCode {
         }
     };
     let output = Output::new(args.json);
-    output::start_log();
+    start_log();
     match serve(&args, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error, output),

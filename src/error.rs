@@ -4,6 +4,7 @@
 //! shown to the person who started the command, who reads all three parts.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// An error of the environment or of the command line.
 ///
@@ -20,6 +21,24 @@ pub struct SetupError {
     why: String,
     mend: Option<String>,
     kind: Kind,
+    place: Option<Box<Place>>,
+}
+
+/// Where in a file an error is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in it, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +51,17 @@ enum Kind {
 impl SetupError {
     /// The machine is not as it must be: rights, devices, addresses. Exit code 3.
     pub fn environment(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), mend: None, kind: Kind::Environment }
+        Self { what: what.into(), why: why.into(), mend: None, kind: Kind::Environment, place: None }
     }
 
     /// The command line asks for something that cannot be. Exit code 2.
     pub fn usage(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), mend: None, kind: Kind::Usage }
+        Self { what: what.into(), why: why.into(), mend: None, kind: Kind::Usage, place: None }
     }
 
     /// The run began, and failed. Exit code 1.
     pub fn failed(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), mend: None, kind: Kind::Failed }
+        Self { what: what.into(), why: why.into(), mend: None, kind: Kind::Failed, place: None }
     }
 
     /// Adds the command that mends it.
@@ -50,6 +69,18 @@ impl SetupError {
     pub fn mend(mut self, command: impl Into<String>) -> Self {
         self.mend = Some(command.into());
         self
+    }
+
+    /// Adds where in a file it is.
+    #[must_use]
+    pub fn at(mut self, file: &Path, line: usize, column: usize) -> Self {
+        self.place = Some(Box::new(Place { file: file.to_owned(), line, column }));
+        self
+    }
+
+    /// Where in a file it is, if it is in one.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_deref()
     }
 
     /// What could not be done.
@@ -79,6 +110,9 @@ impl SetupError {
 
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
         write!(f, "{}: {}", self.what, self.why)?;
         match &self.mend {
             Some(command) => write!(f, "\n  try: {command}"),

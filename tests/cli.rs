@@ -87,6 +87,11 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "listen -i veth0 -a 10.0.0.2/24 10.0.0.9:5004",
         "listen --stack kernel 239.1.2.3:5004",
         "serve -i veth0 -a 10.0.0.2/24 stream:5004,rate=0=239.1.2.3",
+        "serve --config /nonesuch echo:7",
+        "serve --config Cargo.toml echo:7",
+        "serve -i veth0 -a 10.0.0.2/24 --log loud echo:7",
+        "reload --pid 0",
+        "reload veth0",
         "serve -i veth0 -a 10.0.0.2/24 stream:5004,file=/nonesuch=239.1.2.3",
         "steer",
     ];
@@ -153,6 +158,60 @@ fn with_json_an_error_is_one_object_on_stdout() {
 }
 
 #[test]
+fn an_error_of_a_file_has_its_place_also_in_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ringway.toml").display().to_string();
+    std::fs::write(&path, "drain = \"5s\"\n[tcp]\n  mls = \"1s\"\n").expect("a file");
+    let output = run(&["serve", "--config", &path]);
+    let said = format!("error: {path}:3:3: there is no key 'tcp.mls': ");
+    assert!(
+        text(&output.stderr).starts_with(&said) && text(&output.stderr).ends_with("\n  try: tcp.msl\n"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = run(&["serve", "--json", "--config", &path]);
+    assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(2), true));
+    let event: Value = serde_json::from_str(&text(&output.stdout)).expect("JSON");
+    assert_eq!((&event["file"], &event["line"], &event["column"]), (&path.into(), &3.into(), &3.into()));
+}
+
+#[test]
+fn what_is_printed_as_a_configuration_can_be_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ringway.toml").display().to_string();
+    let first = run(&[
+        "serve",
+        "--print-config",
+        "-i",
+        "veth0",
+        "-a",
+        "10.0.0.2/24@5",
+        "--set",
+        "tcp.msl=1s",
+        "--deny",
+        "10.0.0.0/8",
+        "echo:7",
+    ]);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    std::fs::write(&path, &first.stdout).expect("a file");
+    let again = run(&["serve", "--print-config", "--config", &path]);
+    // The same but for where it comes from.
+    let values = |output: &Output| {
+        text(&output.stdout).lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&first), values(&again));
+    for line in [
+        "services = [\"echo:7\"]",
+        "deny = [\"10.0.0.0/8\"]",
+        "addresses = [\"10.0.0.2/24@5\"]",
+        "msl = \"1s\"",
+        "name = \"veth0\"",
+    ] {
+        assert!(values(&again).iter().any(|own| own == line), "{line}");
+    }
+}
+
+#[test]
 fn json_takes_no_value() {
     assert_eq!(ringway("serve --json=pretty echo:7").status.code(), Some(2));
 }
@@ -169,6 +228,7 @@ fn help_fits_80_columns_and_has_examples() {
         "listen --help",
         "show --help",
         "doctor --help",
+        "reload --help",
         "steer --help",
         "serve -h",
     ] {

@@ -2,6 +2,7 @@
 //!
 //! Parsed by clap in [`super::main`]. Holds words, bounds and help; decides nothing else.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use super::doctor::args::{self as doctor, DoctorArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
 use super::listen::args::{self as listen, ListenArgs};
+use super::log;
+use super::reload::{self, ReloadArgs};
 use super::service_spec::ServiceSpec;
 use super::show::args::{self as show, ShowArgs};
 
@@ -33,6 +36,14 @@ pub(crate) struct Cli {
     /// Print one JSON object a line on stdout, errors included
     #[arg(short = 'J', long, global = true, display_order = 1000)]
     pub(crate) json: bool,
+
+    /// What is logged to stderr: off|error|warn|info|debug|trace, or parts [default: RINGWAY_LOG]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = log::read_filter, display_order = 1001)]
+    pub(crate) log: Option<String>,
+
+    /// Lines of the log: human|json
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = log::Format::Human, hide_possible_values = true, display_order = 1002)]
+    pub(crate) log_format: log::Format,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -68,6 +79,9 @@ pub(crate) enum Command {
     /// Say what of this machine and its interfaces stands in the way, and what mends it
     #[command(after_help = doctor::AFTER)]
     Doctor(DoctorArgs),
+    /// Have a running server read its configuration file again
+    #[command(after_help = reload::AFTER)]
+    Reload(ReloadArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -100,6 +114,18 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 
+    /// Read options from a file (TOML) too; what is given here goes before
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print what the options come to, as such a file, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    /// The command line, for reading the file again.
+    #[arg(skip)]
+    pub(crate) arguments: Vec<OsString>,
+
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 
@@ -107,7 +133,7 @@ pub(crate) struct ServeArgs {
     pub(crate) admission: AdmissionArgs,
 
     /// NAME[/tcp|/udp][@ADDR]:PORT[,congestion=NAME][=DIR], as in echo:7; see below
-    #[arg(required = true, value_name = "SERVICE", help_heading = "Arguments")]
+    #[arg(required_unless_present_any = ["config", "print_config"], value_name = "SERVICE", help_heading = "Arguments")]
     pub(crate) services: Vec<ServiceSpec>,
 }
 
@@ -410,7 +436,8 @@ Examples:
 
 Exit codes: 0 ok, 1 the run failed, 2 usage, 3 environment (rights, device),
 4 a threshold of --fail-if was missed.
-RINGWAY_LOG=debug shows what is done; NO_COLOR=1 takes the colours away.";
+--log debug (or RINGWAY_LOG=debug) shows what is done; NO_COLOR=1 takes the
+colours away.";
 
 fn after_serve() -> String {
     format!(
@@ -448,12 +475,17 @@ Examples:
     sudo ringway serve -i eth0 -a 10.0.0.2/24 stream/udp:5004,rate=100=239.1.2.3
   Two ports of the kernel's address:
     sudo ringway serve -i eth0 --claim tcp:7,udp:7 echo:7
+  Options from a file (examples/ringway.toml has all), and one of them over it:
+    sudo ringway serve --config /etc/ringway.toml --drain 30s
+  What the options come to, as such a file:
+    ringway serve -i eth0 -a 10.0.0.2/24 echo:7 --print-config
   The same services on kernel sockets, to compare with:
     ringway serve --stack kernel echo@127.0.0.1:7007
 
 Settings (--set KEY=VALUE), with their defaults:
 {}
-Ctrl-C ends the run with a summary, a second one at once.
+Ctrl-C ends the run with a summary, a second one at once. With --config, SIGHUP
+and ringway reload read the file again.
 The rights needed: sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep
 ./ringway lets an ordinary user run it.",
         settings::listing()

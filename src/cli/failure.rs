@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringway::error::SetupError;
+use ringway::error::{Place, SetupError};
 use ringway::load::outcome::RunError;
 
 /// Why a command did not succeed.
@@ -47,6 +47,14 @@ impl Failure {
     pub(crate) fn remedy(&self) -> Option<&str> {
         match self {
             Self::Setup(error) => error.remedy(),
+            Self::Run { .. } | Self::Threshold { .. } => None,
+        }
+    }
+
+    /// Where in a file it is.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Setup(error) => error.place(),
             Self::Run { .. } | Self::Threshold { .. } => None,
         }
     }

@@ -12,6 +12,7 @@ mod capture;
 mod child;
 mod compare;
 mod conditions;
+mod config;
 mod doctor;
 mod ends;
 mod engine_args;
@@ -19,7 +20,9 @@ mod failure;
 mod kernel_address;
 mod listen;
 mod load;
+mod log;
 mod output;
+mod reload;
 mod serve;
 mod service_spec;
 mod show;
@@ -35,6 +38,7 @@ use clap::{CommandFactory, Parser};
 use ringway::error::SetupError;
 
 use args::{Cli, Command};
+use config::Effective;
 use failure::Failure;
 use output::Output;
 
@@ -47,8 +51,17 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return refused(&error, &arguments),
     };
     let output = Output::new(cli.json);
-    output::start_log();
-    match run(cli.command, output) {
+    let (cli, effective) = match with_file(cli, &arguments) {
+        Ok(both) => both,
+        Err(error) => {
+            let failure = Failure::Setup(error);
+            output.failure(&failure);
+            return ExitCode::from(failure.exit_code());
+        }
+    };
+    let talk = if matches!(cli.command, Command::Serve(_)) { log::Talk::Server } else { log::Talk::Tool };
+    log::start(cli.log.as_deref(), cli.log_format, talk);
+    match run(cli.command, effective, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
@@ -57,9 +70,17 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, output: Output) -> Result<(), Failure> {
+/// The command line with its configuration file laid under it, where it names one, and what it comes to, of a server.
+fn with_file(cli: Cli, arguments: &[OsString]) -> Result<(Cli, Effective), SetupError> {
+    match &cli.command {
+        Command::Serve(args) if args.config.is_some() || args.print_config => config::read(arguments, args.config.as_deref()),
+        _ => Ok((cli, Effective::default())),
+    }
+}
+
+fn run(command: Command, effective: Effective, output: Output) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => serve::run(&args, output),
+        Command::Serve(args) => serve::run(&args, effective, output),
         Command::Load(args) => load::run(&args, output),
         Command::Compare(args) => compare::run(&args, output),
         Command::Bench(args) => bench::run(&args, output),
@@ -68,6 +89,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Listen(args) => listen::run(&args, output),
         Command::Show(args) => show::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
+        Command::Reload(args) => reload::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,10 +1,11 @@
-//! What is printed: text for people or one JSON object a line, on stdout; logs and errors for people on stderr.
+//! What is printed: text for people or one JSON object a line, on stdout; errors for people on stderr, where the log is.
 //!
 //! A reader that closes the pipe ends no run: writing to it fails in silence. Colour is used for the word `error` and for verdicts, on
 //! a terminal, and not where NO_COLOR is set.
 
 use std::io::{IsTerminal, Write};
 
+use ringway::error::Place;
 use ringway::metrics::row::SCHEMA;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -64,19 +65,28 @@ impl Output {
 
     /// The error that ends the command.
     pub(crate) fn failure(self, failure: &Failure) {
-        self.event(
-            "error",
-            &json!({
-                "what": failure.what(), "why": failure.why(), "mend": failure.remedy(), "exit_code": failure.exit_code(),
-            }),
-        );
+        self.event("error", &error_fields(failure));
         if !self.json {
             let stderr = std::io::stderr();
             let (on, off) = if colour(stderr.is_terminal()) { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
             let mend = failure.remedy().map_or(String::new(), |command| format!("\n  try: {command}"));
-            let _ = writeln!(stderr.lock(), "{on}error{off}: {}: {}{mend}", failure.what(), failure.why());
+            let place = failure.place().map_or(String::new(), |place| format!("{place}: "));
+            let _ = writeln!(stderr.lock(), "{on}error{off}: {place}{}: {}{mend}", failure.what(), failure.why());
         }
     }
+}
+
+/// What an error says, with its place if it has one.
+fn error_fields(failure: &Failure) -> Value {
+    let mut fields = json!({
+        "what": failure.what(), "why": failure.why(), "mend": failure.remedy(), "exit_code": failure.exit_code(),
+    });
+    if let Some(Place { file, line, column }) = failure.place() {
+        fields["file"] = file.display().to_string().into();
+        fields["line"] = (*line).into();
+        fields["column"] = (*column).into();
+    }
+    fields
 }
 
 /// One object: `schema`, `event`, and the fields of `body`.
@@ -92,19 +102,9 @@ fn event_line(event: &str, body: &impl Serialize) -> Value {
     Value::Object(object)
 }
 
-fn colour(terminal: bool) -> bool {
+/// True where colour is wanted, on a terminal or not.
+pub(crate) fn colour(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Sends logs to stderr. `RINGWAY_LOG` chooses what is logged, as in `RINGWAY_LOG=debug`; by default warnings, and what Ringway says
-/// of its set-up. With `--json` they are on stderr as well, so that stdout stays one object a line.
-pub(crate) fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("RINGWAY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ringway=info"));
-    let ansi = colour(std::io::stderr().is_terminal());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).with_target(false);
-    // A second call in one process (a test) keeps the first logger.
-    let _ = log.without_time().try_init();
 }
 
 #[cfg(test)]

@@ -106,9 +106,10 @@ pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
 
 /// `ringway serve` for the arguments of serve.
 fn command_of(arguments: &[OsString]) -> String {
-    let commands = ["serve", "load", "compare", "bench", "cable", "listen", "show", "doctor", "steer"];
-    match arguments.iter().skip(1).find_map(|word| commands.into_iter().find(|command| word == command)) {
-        Some(command) => format!("ringway {command}"),
+    let whole = Cli::command();
+    let named = |word: &OsString| whole.get_subcommands().find(|command| word == command.get_name());
+    match arguments.iter().skip(1).find_map(named) {
+        Some(command) => format!("ringway {}", command.get_name()),
         None => "ringway".to_owned(),
     }
 }

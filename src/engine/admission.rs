@@ -25,13 +25,28 @@ pub(super) struct Admission {
 
 impl Admission {
     pub(super) fn new(config: &Config) -> Self {
+        Self { lists: None, limits: Self::limits_of(config) }
+    }
+
+    /// The limits that a configuration sets.
+    pub(super) fn limits_of(config: &Config) -> Option<Box<Limits>> {
         let tcp = &config.tcp;
         let most = Most {
             connections_per_source: tcp.connections_per_source,
             syn_rate: tcp.syn_rate,
             syn_rate_per_source: tcp.syn_rate_per_source,
         };
-        Self { lists: None, limits: Limits::new(&config.secrets.sources, most, tcp.connections).map(Box::new) }
+        Limits::new(&config.secrets.sources, most, tcp.connections).map(Box::new)
+    }
+
+    /// Goes on with other lists and limits. Who has a connection keeps it.
+    pub(super) fn change(&mut self, lists: Option<Arc<Prefixes>>, limits: Option<Box<Limits>>) {
+        self.lists = lists;
+        match (&mut self.limits, limits) {
+            (Some(old), Some(new)) => old.replace(*new),
+            (Some(old), None) => old.lift(),
+            (none @ None, new) => *none = new,
+        }
     }
 
     /// True when somebody is kept out.

@@ -36,12 +36,11 @@ impl<D: Device> Context for Core<D> {
     //# SYN-RECEIVED state (MUST-42).
     fn listen(&mut self, at: Local, options: Listen) -> Result<ListenerId, CallError> {
         self.check_local(at, Transport::Tcp)?;
-        let tcp = &self.config.tcp;
         let listener = Listener {
-            backlog: options.backlog.unwrap_or(tcp.backlog).max(1),
+            backlog: options.backlog,
             half_open: 0,
             tag: options.tag,
-            congestion: options.congestion.unwrap_or(tcp.congestion),
+            congestion: options.congestion,
             overflowed: None,
         };
         let opened = self.listeners.open(at.address.map(Address::from), at.port, listener).map_err(CallError::from)?;

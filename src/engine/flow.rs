@@ -115,17 +115,24 @@ pub(super) const HOP_BELIEVED: Duration = Duration::from_secs(1);
 /// A listener of this core.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listener {
-    pub(super) backlog: usize,
+    /// Its own, if it is not the setting's, which may change.
+    pub(super) backlog: Option<usize>,
     /// Connections in SYN-RECEIVED.
     pub(super) half_open: usize,
     pub(super) tag: u64,
-    /// Of the connections it accepts.
-    pub(super) congestion: Algorithm,
+    /// Of the connections it accepts, if it is not the setting's.
+    pub(super) congestion: Option<Algorithm>,
     /// When a SYN was last answered with a cookie.
     pub(super) overflowed: Option<Instant>,
 }
 
 impl Listener {
+    /// The most connections in SYN-RECEIVED.
+    #[inline]
+    pub(super) fn backlog(&self, tcp: &Config) -> usize {
+        self.backlog.unwrap_or(tcp.backlog).max(1)
+    }
+
     /// True while acknowledgments of cookies are looked for: within two minutes of an overflow.
     pub(super) fn takes_cookies(&self, now: Instant) -> bool {
         //= rfc4987#a

@@ -12,11 +12,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam::queue::ArrayQueue;
 
+use super::change::Change;
 use super::clock::{Clock as _, MonotonicClock};
 use super::core::Core;
 use super::mailbox::Bell;
 use super::report::{Report, TcpReport};
-use super::run::Engine;
+use super::run::{Engine, Watch};
 use crate::capture::Tap;
 use crate::demux::directory::{Card, Reader};
 use crate::demux::{Address, SlotId};
@@ -48,6 +49,8 @@ enum Question {
     Routes(SyncSender<Vec<(u16, Route)>>),
     Records { from: u64, answer: SyncSender<Records> },
     Tap { tap: Option<Tap>, answer: SyncSender<bool> },
+    Change { to: Box<Change>, answer: SyncSender<()> },
+    Watch { every: Duration, answer: SyncSender<()> },
 }
 
 /// A piece of what the recorder holds.
@@ -168,6 +171,22 @@ impl Inquirer {
         today.saturating_sub(self.clock.now().since(at))
     }
 
+    /// Has the engine go on with another configuration, between two packets. When this returns it does.
+    ///
+    /// # Errors
+    /// The engine does not answer. It may still do so.
+    pub fn change(&self, to: Change) -> Result<(), Silent> {
+        self.ask(|answer| Question::Change { to: Box::new(to), answer })
+    }
+
+    /// Has [`Engine::run_watched`] show its report so often from now on; [`Duration::MAX`] never.
+    ///
+    /// # Errors
+    /// The engine does not answer. It may still do so.
+    pub fn watch_every(&self, every: Duration) -> Result<(), Silent> {
+        self.ask(|answer| Question::Watch { every, answer })
+    }
+
     fn ask<T>(&self, question: impl FnOnce(SyncSender<T>) -> Question) -> Result<T, Silent> {
         let (answer, answers): (_, Receiver<T>) = sync_channel(1);
         self.questions.queue.push(question(answer)).map_err(|_| Silent)?;
@@ -236,6 +255,14 @@ impl<D: Device, S: Service> Engine<D, S> {
             Question::Routes(answer) => answer.try_send(self.core.all_routes()).is_ok(),
             Question::Tap { tap, answer } => answer.try_send(self.core.set_tap(tap)).is_ok(),
             Question::Records { from, answer } => answer.try_send(self.core.records(from)).is_ok(),
+            Question::Change { to, answer } => {
+                self.core.change(*to);
+                answer.try_send(()).is_ok()
+            }
+            Question::Watch { every, answer } => {
+                self.watch = Watch { every, next: self.core.now + every };
+                answer.try_send(()).is_ok()
+            }
         };
         true
     }
@@ -276,7 +303,7 @@ impl<D: Device> Core<D> {
             address: address.map(Address::ip),
             port,
             half_open: Some(listener.half_open),
-            backlog: Some(listener.backlog),
+            backlog: Some(listener.backlog(&self.config.tcp)),
             peer: None,
         });
         let udp = self.endpoints.iter().map(|(address, port, endpoint)| ListenerFigures {

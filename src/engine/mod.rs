@@ -9,6 +9,7 @@ mod admission;
 mod ahead;
 mod calls;
 mod chain_path;
+pub mod change;
 pub mod clock;
 pub mod config;
 pub mod core;

@@ -21,6 +21,7 @@ use crate::device::Device;
 use crate::limits;
 use crate::link::interface::Interface;
 use crate::service::Service;
+use crate::settings::number::show_duration;
 use crate::time::Instant;
 
 /// One core: its queues, its protocol state, its service.
@@ -65,10 +66,19 @@ pub struct Engine<D: Device, S: Service> {
     pub(super) guesses: Guesses,
     /// Frames received in this turn.
     pub(super) frames_in_turn: usize,
+    /// How often, and when next, [`Engine::run_watched`] shows the report.
+    pub(super) watch: Watch,
     mailbox: Mailbox<S::Message>,
     bell: Arc<Bell>,
     pub(super) stop: Stop,
     parker: Parker,
+}
+
+/// When somebody wants to see a report.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    pub(super) every: Duration,
+    pub(super) next: Instant,
 }
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -88,6 +98,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             burst: Vec::with_capacity(limits::BURST),
             guesses: Guesses::new(),
             frames_in_turn: 0,
+            watch: Watch { every: Duration::MAX, next: Instant::NEVER },
             mailbox: Mailbox::new(Arc::clone(&bell)),
             stop: Stop::new([Arc::clone(&bell)]),
             bell,
@@ -164,7 +175,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         let cpu_at_start = cpu::thread_ns();
         self.start(&clock);
         let mut last_work = clock.now();
-        let mut next_watch = last_work + every;
+        self.watch = Watch { every, next: last_work + every };
         let mut quiet_turns = 0;
         while self.stop.asked() == 0 && !self.core.stop_asked {
             // Reading the clock is the dearest part of a turn that finds nothing, and such turns are what a frame waits for.
@@ -174,8 +185,8 @@ impl<D: Device, S: Service> Engine<D, S> {
             } else if self.rest(last_work)? {
                 quiet_turns = TURNS_PER_CLOCK_READ - 1;
             }
-            if self.core.now >= next_watch {
-                next_watch += every;
+            if self.core.now >= self.watch.next {
+                self.watch.next += self.watch.every;
                 watch(&self.report_at(&clock, cpu_at_start));
             }
         }
@@ -207,6 +218,7 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// The system call that sleeps failed.
     pub fn drain(&mut self, clock: &impl Clock) -> io::Result<()> {
         self.core.stopping = true;
+        self.say_drain();
         if self.core.siblings.is_some() {
             // They end together.
             self.stop.ask_once();
@@ -234,6 +246,14 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         self.core.let_go();
         Ok(())
+    }
+
+    /// Says, of all siblings once, that connections are being ended.
+    fn say_drain(&self) {
+        if self.core.siblings.as_ref().is_none_or(|siblings| siblings.number() == 0) {
+            let most = show_duration(self.core.config.drain);
+            tracing::info!(target: "ringway::setup", most, "draining");
+        }
     }
 
     /// True while a stop has to wait for a connection, of this core or of another, whose packets may arrive here.

@@ -259,7 +259,7 @@ impl<D: Device> Core<D> {
     fn may_reopen(&self, id: SlotId) -> bool {
         let Some(flow) = self.flows.find(id).filter(|flow| !flow.alive() && !self.stopping) else { return false };
         let listener = self.listeners.find(flow.key.local, flow.key.local_port).and_then(|at| self.listeners.at(at));
-        listener.is_some_and(|listener| listener.half_open < listener.backlog)
+        listener.is_some_and(|listener| listener.half_open < listener.backlog(&self.config.tcp))
     }
 
     fn accept(
@@ -283,7 +283,7 @@ impl<D: Device> Core<D> {
             return Err(Drop::TcpTableFull);
         }
         let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
-        let full = entry.half_open >= entry.backlog;
+        let full = entry.half_open >= entry.backlog(&self.config.tcp);
         if full || scarce || unproven.is_some() {
             if cookies {
                 return self.answer_with_cookie(stranger, listener, segment).ok_or(Drop::TcpBacklogFull);
@@ -301,7 +301,7 @@ impl<D: Device> Core<D> {
         let entry = self.listeners.at_mut(listener).ok_or(Drop::TcpPortClosed)?;
         entry.half_open += 1;
         let (tag, congestion) = (entry.tag, entry.congestion);
-        let mut opening = self.opening(stranger.at, &stranger.key, Some(congestion));
+        let mut opening = self.opening(stranger.at, &stranger.key, congestion);
         if let Some(after) = iss_after
             && !opening.iss.after(after)
         {
@@ -379,7 +379,7 @@ impl<D: Device> Core<D> {
     fn open_by_cookie(&mut self, stranger: &Stranger, (listener, entry): (u16, Listener), segment: &Segment<'_>) -> Cookie {
         let (tag, congestion) = (entry.tag, entry.congestion);
         let key = &stranger.key;
-        let (octets, opening) = (key.octets(), self.opening(stranger.at, key, Some(congestion)));
+        let (octets, opening) = (key.octets(), self.opening(stranger.at, key, congestion));
         let seal = Seal { secret: &self.config.secrets.cookies, flow: &octets };
         let Some(mut tcb) = cookie::accept(&self.config.tcp, opening, self.now, segment, seal) else { return Cookie::No };
         let spent = SpentCookies::mark(stranger.hash, segment.ack);

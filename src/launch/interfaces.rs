@@ -186,6 +186,10 @@ fn mode(wanted: Mode, nic: &Nic, largest_mtu: usize) -> (Mode, usize) {
     }
     let name = nic.name();
     tracing::warn!(
+        target: "ringway::setup",
+        interface = name,
+        xdp = "skb",
+        fell_back = "native to skb",
         "{name}: the MTU of {} is larger than the {largest_mtu} that can be taken: running in skb mode, and packets above {LARGEST_MTU} bytes are lost; try: \
          sudo ip link set {name} mtu {largest_mtu}",
         nic.mtu()

@@ -19,7 +19,9 @@
 //! per packet. Needs the feature `afxdp`.
 
 mod advertised;
+mod change;
 mod interfaces;
+mod journal;
 mod open;
 mod ports;
 mod ready;
@@ -27,6 +29,7 @@ mod signals;
 mod whole;
 mod workers;
 
+pub use change::Changer;
 pub use open::{Bare, Finished, Running};
 pub use ready::Ready;
 pub use signals::Signals;
@@ -43,6 +46,7 @@ use crate::link::interface::{AddressClaim, Cidr, PortClaim};
 use crate::link::routes::Route;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::show::Reload;
 use crate::steer::Mode;
 use crate::xsk::ZeroCopy;
 
@@ -61,6 +65,7 @@ pub struct Launch {
     idle: Idle,
     router_advertisements: bool,
     control: Option<PathBuf>,
+    reload: Option<Reload>,
     drain: Option<Duration>,
     allowed: Vec<Cidr>,
     denied: Vec<Cidr>,
@@ -187,6 +192,13 @@ impl Launch {
     #[must_use]
     pub fn control_socket(mut self, path: &Path) -> Self {
         self.control = Some(path.to_owned());
+        self
+    }
+
+    /// What is called when somebody asks at the control socket that the configuration be read again ([`Running::changer`]).
+    #[must_use]
+    pub fn on_reload(mut self, reload: Reload) -> Self {
+        self.reload = Some(reload);
         self
     }
 

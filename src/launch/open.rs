@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +17,11 @@ use crate::device::Device as _;
 use crate::engine::{Config, Duplicate, Engine, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
 use crate::launch::advertised;
+use crate::launch::change::Changer;
 use crate::launch::interfaces::{self, Checked};
+use crate::launch::journal;
 use crate::launch::ports::{self, Ports};
-use crate::launch::workers::{self, Ended, Worker};
+use crate::launch::workers::{self, Ended, Wake, Worker};
 use crate::launch::{Launch, Ready};
 use crate::limits;
 use crate::link::interface::{AddressClaim, Claim, Interface};
@@ -65,6 +68,9 @@ pub struct Running<S: Service> {
     /// One at least.
     workers: Vec<Worker<S>>,
     ready: Vec<Ready>,
+    changer: Changer,
+    /// What the changer says to the thread that waits for several workers.
+    wakes: Receiver<Wake>,
 }
 
 /// How many workers serve the queues.
@@ -140,10 +146,11 @@ pub(super) fn open<S: Service + Send>(
         engines.push(engine);
     }
     Engine::join(&mut engines).map_err(refused)?;
+    let inquirers: Vec<_> = engines.iter_mut().map(Engine::inquirer).collect();
     if let Some(path) = &launch.control {
         let names = interfaces.iter().map(|interface| format!("{}{}", interface.name, interface.vlan.suffix())).collect();
         let place = allowed.map(|allowed| (allowed, cores.clone()));
-        held.show = Some(Show::start(path, engines.iter_mut().map(Engine::inquirer).collect(), names, place)?);
+        held.show = Some(Show::start(path, inquirers.clone(), names, place, launch.reload.clone())?);
     }
     let feeds = engines.iter_mut().map(|engine| engine.follow(prepared.waker())).collect();
     held.control = Some(prepared.start(feeds, place)?);
@@ -151,9 +158,11 @@ pub(super) fn open<S: Service + Send>(
     if let Some(duplicate) = duplicates.into_iter().find(|duplicate| !is_our_own_choice(duplicate.address)) {
         return Err(in_use(&duplicate));
     }
+    ready.iter().for_each(journal::ready);
     let cores = cores.into_iter().map(Some).chain(std::iter::repeat(None));
     let workers = engines.into_iter().zip(cores).map(|(engine, core)| Worker { engine, core }).collect();
-    Ok(Running { held, workers, ready })
+    let (waking, wakes) = mpsc::channel();
+    Ok(Running { held, workers, ready, changer: Changer { workers: inquirers, config, waking }, wakes })
 }
 
 /// Makes sure that the claimed addresses are free; the first engine does, and hears what arrives at the others.
@@ -223,6 +232,7 @@ fn take(launch: &Launch, driver: Driver, crew: Crew) -> Result<Opened, SetupErro
     if driver == Driver::Caller {
         checked.iter().try_for_each(|one| one.refuse_vlans("raw frames"))?;
     }
+    checked.iter().for_each(journal::opening);
     let claims = checked.iter().map(Checked::claims).collect::<Result<Vec<_>, _>>()?;
     let mut opened = Opened {
         held: Held::default(),
@@ -240,16 +250,19 @@ fn take(launch: &Launch, driver: Driver, crew: Crew) -> Result<Opened, SetupErro
         for group in one.groups().into_iter().filter(|group| group.address().is_multicast()) {
             opened.held.memberships.push(Membership::join(&one.nic, group.address(), group.sources())?);
         }
+        journal::claimed(one);
     }
     for (mut one, claims) in checked.into_iter().zip(claims) {
         let queues = xsk::open(&one.nic, &one.queues, &sockets(launch, one.mode, driver))?;
         // A kernel without packets of several frames leaves those of one.
         queues.iter().for_each(|queue| one.limit_mtu(queue.mtu()));
+        journal::rings(&one, &launch.settings.xsk, &queues);
         let steering = Steering::load(&claims, one.nic.receive_queues())?;
         for queue in &queues {
             steering.set_socket(queue.queue(), queue.as_fd())?;
         }
         let attached = steering.attach(one.nic.name(), one.nic.index(), one.mode)?;
+        journal::attached(one.nic.name(), attached.mode);
         warn_of_hazards(&one, attached.mode);
         say_ordinary_pages(launch, &one, &queues);
         let told = one.nic.rss();
@@ -327,6 +340,11 @@ impl<S: Service> Running<S> {
         self.engine().stop()
     }
 
+    /// By which the engines can be changed while they run.
+    pub fn changer(&self) -> Changer {
+        self.changer.clone()
+    }
+
     /// The engine of the first worker, for its mailbox and its service.
     ///
     /// # Panics
@@ -357,8 +375,10 @@ impl<S: Service + Send> Running<S> {
     /// # Errors
     /// As [`Running::run`].
     pub fn run_watched(mut self, every: Duration, watch: impl FnMut(&Report)) -> Result<Finished<S>, SetupError> {
-        let ended = workers::run(std::mem::take(&mut self.workers), every, watch);
+        let ended = workers::run(std::mem::take(&mut self.workers), (self.changer.waking, self.wakes), every, watch);
+        journal::stopped(ended.is_ok());
         let steering = self.held.detach();
+        self.ready.iter().for_each(journal::detached);
         let (workers, services): (Vec<_>, Vec<_>) = ended?.into_iter().map(|Ended { report, service }| (report, service)).unzip();
         let none = || SetupError::failed("the engine has no figures", "there was no worker");
         let report = Report::of_all(&workers).ok_or_else(none)?;
@@ -472,7 +492,7 @@ fn plan_workers(launch: &Launch, checked: &[Checked], crew: Crew) -> Result<Work
 }
 
 /// Who may begin with us, if not everybody.
-fn lists(launch: &Launch) -> Result<Option<Arc<Prefixes>>, SetupError> {
+pub(super) fn lists(launch: &Launch) -> Result<Option<Arc<Prefixes>>, SetupError> {
     if launch.allowed.is_empty() && launch.denied.is_empty() {
         return Ok(None);
     }
@@ -487,7 +507,11 @@ fn lists(launch: &Launch) -> Result<Option<Arc<Prefixes>>, SetupError> {
 fn config(launch: &Launch, workers: usize) -> Result<Config, SetupError> {
     let secrets = Secrets::from_system()
         .map_err(|error| SetupError::environment("cannot draw the secrets of the engine", error.to_string()))?;
-    let mut config = Config::new(secrets);
+    Ok(configured(Config::new(secrets), launch, workers))
+}
+
+/// The same with the secrets of another one.
+pub(super) fn configured(mut config: Config, launch: &Launch, workers: usize) -> Config {
     config.tcp = launch.settings.tcp;
     // Connections and memory are one worker's. What limits a source, or all, each worker has its share of: packets are spread over them.
     let share = |limit: u32| limit.div_ceil(u32::try_from(workers).unwrap_or(u32::MAX).max(1));
@@ -504,7 +528,7 @@ fn config(launch: &Launch, workers: usize) -> Result<Config, SetupError> {
     config.redirects = launch.settings.address.redirects;
     config.router_advertisements = launch.router_advertisements;
     config.recorder = launch.settings.recorder;
-    Ok(config)
+    config
 }
 
 /// The sockets' configuration.
@@ -587,6 +611,8 @@ fn say_ordinary_pages(launch: &Launch, one: &Checked, queues: &[XskQueue]) {
         let needed = queues.first().map_or(0, |queue| queue.umem_bytes().div_ceil(HUGE_PAGE));
         let name = &one.interface.name;
         tracing::info!(
+            interface = name,
+            pages = "ordinary",
             "{name}: the frames lie on ordinary pages: {needed} free huge pages of 2 MiB are needed (vm.nr_hugepages)"
         );
     }

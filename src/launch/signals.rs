@@ -64,6 +64,19 @@ impl Signals {
         self.once_asked("signals", move || stop.ask())
     }
 
+    /// Does something each time a terminal or an operator says SIGHUP, which then ends the process no longer. What comes while it is done is done once more.
+    ///
+    /// # Errors
+    /// The kernel refuses the handler or the thread.
+    pub fn on_hangup(&self, act: impl Fn() + Send + 'static) -> Result<(), SetupError> {
+        let mut signals = signal_hook::iterator::Signals::new([SIGHUP]).map_err(refused)?;
+        std::thread::Builder::new()
+            .name("hangup".to_owned())
+            .spawn(move || signals.forever().for_each(|_| act()))
+            .map_err(|error| SetupError::environment("cannot start a thread", error.to_string()))?;
+        Ok(())
+    }
+
     /// Does something on a thread of its own once the first signal came, which may have been before this call.
     fn once_asked(&self, thread: &str, act: impl FnOnce() + Send + 'static) -> Result<(), SetupError> {
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(refused)?;

@@ -6,7 +6,7 @@
 //! behind; only the queues of one that failed go with it.
 
 use std::any::Any;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +24,15 @@ pub(super) struct Worker<S: Service> {
     pub(super) core: Option<u32>,
 }
 
+/// What the thread that waits for several workers is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wake {
+    /// One of them has ended.
+    Ended,
+    /// Reports are wanted so often from now on; the workers know.
+    Every(Duration),
+}
+
 /// What a worker came to.
 pub(super) struct Ended<S> {
     pub(super) report: Report,
@@ -33,6 +42,7 @@ pub(super) struct Ended<S> {
 /// Runs all workers until they end; every so often `watch` sees the report of all of them together so far.
 pub(super) fn run<S: Service + Send>(
     mut workers: Vec<Worker<S>>,
+    wakes: (Sender<Wake>, Receiver<Wake>),
     every: Duration,
     watch: impl FnMut(&Report),
 ) -> Result<Vec<Ended<S>>, SetupError> {
@@ -43,7 +53,7 @@ pub(super) fn run<S: Service + Send>(
         }
         Some(last) => {
             workers.push(last);
-            run_several(workers, every, watch)
+            run_several(workers, wakes, every, watch)
         }
         None => Ok(Vec::new()),
     }
@@ -65,17 +75,17 @@ fn run_one<S: Service>(
 
 fn run_several<S: Service + Send>(
     workers: Vec<Worker<S>>,
-    every: Duration,
+    (waking, wakes): (Sender<Wake>, Receiver<Wake>),
+    mut every: Duration,
     mut watch: impl FnMut(&Report),
 ) -> Result<Vec<Ended<S>>, SetupError> {
     let shown: Vec<Mutex<(u64, Option<Report>)>> = workers.iter().map(|_| Mutex::new((0, None))).collect();
     let stop = workers.first().map(|worker| worker.engine.stop());
     thread::scope(|scope| {
-        let (ended, ends) = mpsc::channel();
         let mut threads = Vec::new();
         let mut refused = None;
         for (number, (worker, shown)) in workers.into_iter().zip(&shown).enumerate() {
-            let guard = Guard { stop: worker.engine.stop(), ended: ended.clone() };
+            let guard = Guard { stop: worker.engine.stop(), waking: waking.clone() };
             let run = move || {
                 // Dropped last, also when the worker panics.
                 let _guard = guard;
@@ -95,14 +105,20 @@ fn run_several<S: Service + Send>(
                 }
             }
         }
-        drop(ended);
+        let mut running = threads.len();
         let mut next = Instant::now().checked_add(every);
         let mut intervals = 0;
-        loop {
+        while running > 0 {
             let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
-            match ends.recv_timeout(wait) {
+            match wakes.recv_timeout(wait) {
                 // The others were asked to end, too.
-                Ok(()) => {}
+                Ok(Wake::Ended) => running -= 1,
+                Ok(Wake::Every(new)) => {
+                    every = new;
+                    next = Instant::now().checked_add(every);
+                    // Each has begun to count its new intervals from what it had told before.
+                    intervals = shown.iter().map(|shown| lock(shown).0).min().unwrap_or(0);
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     next = next.and_then(|next| next.checked_add(every));
@@ -155,7 +171,7 @@ fn account<S: Service>(ended: Vec<(Engine<XskQueue, S>, Report)>) -> Vec<Ended<S
 /// Ends all workers when one ends.
 struct Guard {
     stop: Stop,
-    ended: Sender<()>,
+    waking: Sender<Wake>,
 }
 
 impl Drop for Guard {
@@ -167,7 +183,7 @@ impl Drop for Guard {
         } else {
             self.stop.ask_once();
         }
-        let _ = self.ended.send(());
+        let _ = self.waking.send(Wake::Ended);
     }
 }
 

@@ -4,7 +4,10 @@
 //! the suggestion of the nearest key and the display of a value all come from it. Called by the command line and by
 //! [`crate::launch`]; read by the engine when it starts. Nothing here panics on any text.
 
+mod live;
 pub mod number;
+
+pub use live::When;
 
 use std::fmt::Write as _;
 use std::time::Duration;

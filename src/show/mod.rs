@@ -4,16 +4,20 @@
 //! `"event":"summary"`, which says that nothing is missing. Connections come from the cards, which are read without the engines; their windows and timers are asked
 //! from the owners, at most 64 of them a turn. Answers are made as fast as the client takes them and are never held whole.
 //!
+//! Or it asks that the configuration be read again ([`ReloadRequest`]), which is answered in the same way.
+//!
 //! `request` is what may be asked, `rows` what an answer consists of, `walk` makes it piece by piece, `frames` those of a capture, `socket` is the place that `server` answers at.
 //! Started by `launch`; nothing here panics on what a client sends.
 
 mod frames;
+mod reload;
 mod request;
 mod rows;
 mod server;
 mod socket;
 mod walk;
 
+pub use reload::{Reload, ReloadRequest};
 pub use request::{Request, What};
 pub use server::Show;
 pub use socket::{FOLDER, path_of};

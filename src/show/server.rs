@@ -12,6 +12,7 @@ use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::thread::CpuSet;
 
+use super::reload::{Reload, ReloadRequest};
 use super::request::Request;
 use super::rows::{Event, Refused};
 use super::socket;
@@ -31,7 +32,8 @@ pub struct Show {
 }
 
 impl Show {
-    /// Opens the socket at `path` and answers for these engines, in the order of their numbers; `interfaces` are the names of theirs.
+    /// Opens the socket at `path` and answers for these engines, in the order of their numbers; `interfaces` are the names of theirs. `reload` is called when
+    /// somebody asks for it.
     ///
     /// # Errors
     /// The path is in use by another process, or by something that is no socket, or cannot be written.
@@ -41,6 +43,7 @@ impl Show {
         cores: Vec<Inquirer>,
         interfaces: Vec<String>,
         place: Option<(CpuSet, Vec<u32>)>,
+        reload: Option<Reload>,
     ) -> Result<Self, SetupError> {
         let refused = |error: io::Error| {
             SetupError::environment(format!("cannot open the control socket {}", path.display()), error.to_string())
@@ -50,7 +53,7 @@ impl Show {
         let poll = Poll::new().map_err(refused)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(refused)?);
         let stop = Arc::new(AtomicBool::new(false));
-        let mut server = Server { poll, listener, clients: Vec::new(), cores, interfaces, stop: Arc::clone(&stop) };
+        let mut server = Server { poll, listener, clients: Vec::new(), cores, interfaces, reload, stop: Arc::clone(&stop) };
         server.poll.registry().register(&mut server.listener, LISTENER, Interest::READABLE).map_err(refused)?;
         let thread = thread::Builder::new().name("ringway-show".to_owned()).spawn(move || {
             if let Some((allowed, busy)) = place {
@@ -59,6 +62,7 @@ impl Show {
             server.run();
         });
         let thread = thread.map_err(refused)?;
+        tracing::info!(target: "ringway::setup", path = %path.display(), "control socket");
         Ok(Self { path: path.to_owned(), stop, waker, thread: Some(thread) })
     }
 
@@ -85,6 +89,7 @@ struct Server {
     clients: Vec<Client>,
     cores: Vec<Inquirer>,
     interfaces: Vec<String>,
+    reload: Option<Reload>,
     stop: Arc<AtomicBool>,
 }
 
@@ -142,13 +147,13 @@ impl Server {
                 }
             }
             self.accept(&mut next);
-            let (cores, interfaces, stop) = (&self.cores, &self.interfaces, &self.stop);
+            let (cores, interfaces, reload, stop) = (&self.cores, &self.interfaces, self.reload.as_ref(), &self.stop);
             busy = false;
             self.clients.retain_mut(|client| {
                 if stop.load(Ordering::Relaxed) {
                     return false;
                 }
-                let then = client.go_on(cores, interfaces);
+                let then = client.go_on(cores, interfaces, reload);
                 // Where one has gone another may take its place.
                 busy |= then != Then::Wait;
                 then != Then::End && client.moved.elapsed() < PATIENCE
@@ -183,9 +188,9 @@ impl Server {
 
 impl Client {
     /// Reads the request, makes a piece of the answer, writes what it takes.
-    fn go_on(&mut self, cores: &[Inquirer], interfaces: &[String]) -> Then {
+    fn go_on(&mut self, cores: &[Inquirer], interfaces: &[String], reload: Option<&Reload>) -> Then {
         if self.walk.is_none() && !self.complete {
-            match self.read_request() {
+            match self.read_request(reload) {
                 Ok(true) => {}
                 Ok(false) => return Then::Wait,
                 Err(_) => return Then::End,
@@ -228,7 +233,7 @@ impl Client {
     }
 
     /// True once the request is there, or is refused.
-    fn read_request(&mut self) -> io::Result<bool> {
+    fn read_request(&mut self, reload: Option<&Reload>) -> io::Result<bool> {
         let mut room = [0; 512];
         loop {
             match self.stream.read(&mut room) {
@@ -239,28 +244,36 @@ impl Client {
                 Err(error) => return Err(error),
             }
             if let Some(end) = self.request.iter().position(|&byte| byte == b'\n') {
-                self.take_request(end);
+                self.take_request(end, reload);
                 return Ok(true);
             }
             if self.request.len() > limits::SHOW_REQUEST {
-                self.refuse("it is longer than any".to_owned());
+                self.refuse("cannot read the request", "it is longer than any".to_owned());
                 return Ok(true);
             }
         }
     }
 
-    fn take_request(&mut self, end: usize) {
+    fn take_request(&mut self, end: usize, reload: Option<&Reload>) {
+        if let Ok(ReloadRequest { reload: true }) = serde_json::from_slice(&self.request[..end]) {
+            match reload {
+                Some(Reload(read_again)) => self.out = read_again(),
+                None => self.refuse("cannot read a configuration again", "the process was started without --config".to_owned()),
+            }
+            self.complete = true;
+            return;
+        }
         match serde_json::from_slice::<Request>(&self.request[..end]) {
-            Err(error) => self.refuse(error.to_string()),
+            Err(error) => self.refuse("cannot read the request", error.to_string()),
             Ok(request) => match request.unknown_state() {
-                Some(name) => self.refuse(format!("there is no state '{name}'")),
+                Some(name) => self.refuse("cannot read the request", format!("there is no state '{name}'")),
                 None => self.walk = Some(Walk::new(request)),
             },
         }
     }
 
-    fn refuse(&mut self, why: String) {
-        Event::write("error", Refused { what: "cannot read the request", why }, &mut self.out);
+    fn refuse(&mut self, what: &str, why: String) {
+        Event::write("error", Refused { what, why }, &mut self.out);
         self.complete = true;
     }
 }

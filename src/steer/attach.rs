@@ -269,7 +269,7 @@ impl Steering {
         };
         let error = match self.program.attach(ifindex, first) {
             Ok(link) => {
-                let warning = (xdp_mode == XdpMode::Skb).then(|| warn(interface, "as asked for"));
+                let warning = (xdp_mode == XdpMode::Skb).then(|| warn(interface, None));
                 return Ok(Attached { mode: xdp_mode, warning, link: self.remember(link) });
             }
             Err(error) => error,
@@ -280,7 +280,7 @@ impl Steering {
             .program
             .attach(ifindex, LinkMode::Skb)
             .map_err(|error| refused_attach(interface, ifindex, XdpMode::Skb, &error))?;
-        let warning = warn(interface, why);
+        let warning = warn(interface, Some(why));
         Ok(Attached { mode: XdpMode::Skb, warning: Some(warning), link: self.remember(link) })
     }
 
@@ -319,12 +319,14 @@ fn load(name: &str, text: &Assembled, maps: [&Map; 3]) -> Result<Program, SetupE
     Program::load(name, &instructions).map_err(|error| refused_program(&error))
 }
 
-/// Says in the log what skb mode means, and returns it for the report.
-fn warn(interface: &str, why: &str) -> String {
+/// Says in the log what skb mode means, and returns it for the report. Where native mode was wanted and cannot be, that is the fall-back, and `why` its reason.
+fn warn(interface: &str, why: Option<&str>) -> String {
+    let because = why.map_or(String::new(), |why| format!("{why}, "));
     let warning = format!(
-        "{interface}: {why}, XDP runs in skb mode: slower, and it sees packets as GRO has merged them unless ethtool -K {interface} gro off lro off"
+        "{interface}: {because}XDP runs in skb mode: slower, and it sees packets as GRO has merged them unless ethtool -K {interface} gro off lro off"
     );
-    tracing::warn!("{warning}");
+    let fell_back = why.map(|_| "native to skb");
+    tracing::warn!(target: "ringway::setup", interface, xdp = "skb", fell_back, "{warning}");
     warning
 }
 

@@ -43,6 +43,8 @@ pub fn open(nic: &Nic, queues: &[u32], config: &Config) -> Result<Vec<XskQueue>,
         // The flag is unknown before Linux 6.6, and a driver may have no zero-copy of several frames.
         Err(failed) if config.clamp_mtu && opening.chains() && failed.refuses_flags() => {
             tracing::warn!(
+                target: "ringway::setup",
+                interface = nic.name(),
                 "{}: {}: packets above {LARGEST_MTU} bytes are lost; try: {}",
                 nic.name(),
                 NO_CHAINS,

@@ -15,6 +15,7 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare_ends;
+mod config;
 mod congestion;
 mod connections;
 mod datagrams;

@@ -4,11 +4,13 @@
 
 pub(crate) mod kernel;
 mod raw;
+mod reload;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringway::engine::Report;
 use ringway::engine::config::secret_from_system;
@@ -20,31 +22,45 @@ use ringway::metrics::conditions::Conditions;
 use ringway::service::catalog::{Catalog, Entry, Surroundings};
 use ringway::service::http::Boundaries;
 use ringway::settings::number;
-use ringway::show;
+use ringway::show::{self, Reload};
 use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
 use super::args::{ServeArgs, ServeStack};
 use super::conditions;
+use super::config::{self, Effective};
 use super::failure::Failure;
 use super::output::Output;
 use super::service_spec::{AtPort, ServiceSpec};
 use super::summary;
+use reload::Reloader;
 
 /// Serves until a signal comes.
-pub(crate) fn run(args: &ServeArgs, output: Output) -> Result<(), Failure> {
+pub(crate) fn run(args: &ServeArgs, effective: Effective, output: Output) -> Result<(), Failure> {
+    if args.print_config {
+        output.raw(config::toml(&effective)?.as_bytes());
+        return Ok(());
+    }
+    config::check_services(args)?;
     match args.stack {
-        ServeStack::Ringway => ringway(args, output),
+        ServeStack::Ringway => ringway(args, effective, output),
         ServeStack::Kernel => kernel::run(args, false, output),
         ServeStack::KernelSpin => kernel::run(args, true, output),
         ServeStack::Raw => raw::run(args, output),
     }
 }
 
-fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
+/// What can be seen in the arguments alone.
+fn check(args: &ServeArgs) -> Result<(Vec<Entry>, Launch), SetupError> {
+    config::check_services(args)?;
     let entries = entries(args)?;
     let launch = groups(args).into_iter().fold(args.admission.applied_to(args.engine.launch()?), Launch::group);
     check_claimed(args, &entries)?;
+    Ok((entries, launch))
+}
+
+fn ringway(args: &ServeArgs, effective: Effective, output: Output) -> Result<(), Failure> {
+    let (entries, launch) = check(args)?;
     let secret = secret_from_system()
         .map_err(|error| SetupError::environment("cannot draw the secret of the http service", error.to_string()))?;
     let [seed, _] = secret_from_system()
@@ -68,21 +84,29 @@ fn ringway(args: &ServeArgs, output: Output) -> Result<(), Failure> {
         None => launch,
     };
     let signals = Signals::take(true)?;
+    let reloader = Reloader::new(args, effective, settings);
+    let launch = match &reloader {
+        Some(reloader) => {
+            let (asked, told) = (Arc::clone(reloader), Arc::clone(reloader));
+            signals.on_hangup(move || drop(told.reload()))?;
+            launch.on_reload(Reload(Arc::new(move || asked.reload())))
+        }
+        None => launch,
+    };
     let running = launch.open_workers(|count| catalog.for_cores(count))?;
     signals.stop_engine(running.stop())?;
+    if let Some(reloader) = &reloader {
+        reloader.serve(running.changer());
+    }
     say_all_ready(running.ready(), "ringway", args, output);
-    let finished = match args.interval {
-        None => running.run()?,
-        Some(every) => {
-            let mut before = None;
-            running.run_watched(every, |report| {
-                let now = serde_json::to_value(report).unwrap_or_default();
-                output.event("interval", &now);
-                output.text(interval_line(before.as_ref(), &now));
-                before = Some(now);
-            })?
-        }
-    };
+    let mut before = None;
+    // A configuration that is read again may ask for it later.
+    let finished = running.run_watched(args.interval.unwrap_or(Duration::MAX), |report| {
+        let now = serde_json::to_value(report).unwrap_or_default();
+        output.event("interval", &now);
+        output.text(interval_line(before.as_ref(), &now));
+        before = Some(now);
+    })?;
     if let Some((entry, why)) = finished.services.iter().find_map(Catalog::failure) {
         return Err(SetupError::environment(format!("cannot serve {entry}"), why.to_string()).into());
     }

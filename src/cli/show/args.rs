@@ -99,6 +99,7 @@ pub(crate) fn port(text: &str) -> Result<u16, SetupError> {
     text.parse().ok().filter(|&port| port > 0).ok_or_else(refused)
 }
 
+/// Reads the number of a process.
 pub(crate) fn pid(text: &str) -> Result<u32, SetupError> {
     let why = "a process is named by its number";
     let refused =

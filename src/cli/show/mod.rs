@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ShowArgs, output: Output) -> Result<(), Failure> {
 }
 
 /// The socket that is named, or that of the only process that answers.
-pub(super) fn connect(socket: Option<&Path>, pid: Option<u32>) -> Result<(PathBuf, UnixStream), SetupError> {
+pub(crate) fn connect(socket: Option<&Path>, pid: Option<u32>) -> Result<(PathBuf, UnixStream), SetupError> {
     let named = socket.map(Path::to_owned).or_else(|| pid.map(path_of));
     if let Some(path) = named {
         let stream = UnixStream::connect(&path).map_err(|error| refused(&path, &error))?;

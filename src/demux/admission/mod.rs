@@ -94,6 +94,19 @@ impl Limits {
         })
     }
 
+    /// Goes on with other limits. Connections that are counted stay so, also while their number has no limit: a limit that comes back finds the books in order.
+    /// Those that began when none were counted never are.
+    pub fn replace(&mut self, new: Self) {
+        let counts = self.counts.take().or(new.counts);
+        let most = if new.connections_per_source == 0 { u32::MAX } else { new.connections_per_source };
+        *self = Self { connections_per_source: most, counts, ..new };
+    }
+
+    /// No limits at all; what is counted stays.
+    pub fn lift(&mut self) {
+        self.replace(Self { connections_per_source: 0, counts: None, all: None, each: None });
+    }
+
     /// What becomes of a SYN of a source. What is refused for one reason is not charged for the next. A SYN that follows a connection in TIME-WAIT takes its
     /// place, and nothing more is remembered than before: the rate of all does not concern it, and it can have no cookie.
     pub fn syn(&mut self, now: Instant, source: Source, follows: bool) -> Syn {
@@ -184,6 +197,31 @@ mod tests {
     #[test]
     fn without_limits_there_is_nothing() {
         assert!(Limits::new(&[9; 16], Most::default(), 64).is_none());
+    }
+
+    #[test]
+    fn a_limit_that_comes_back_finds_the_books_in_order() {
+        let peer = source("10.0.0.1");
+        let mut now = limits(2, 0, 0);
+        for _ in 0..2 {
+            now.open(peer);
+        }
+        assert_eq!(now.syn(NOW, peer, false), Syn::Refused(Drop::TcpSourceFull));
+        now.lift();
+        assert_eq!(now.syn(NOW, peer, false), Syn::Admitted);
+        now.open(peer);
+        now.replace(limits(3, 1, 0));
+        assert_eq!(now.syn(NOW, peer, false), Syn::Refused(Drop::TcpSourceFull));
+        now.close(peer);
+        assert_eq!(now.syn(NOW, peer, false), Syn::Admitted);
+        assert_eq!(now.syn(NOW, peer, false), Syn::Unproven(Drop::TcpSynLimited), "the rate is new");
+        now.replace(limits(0, 0, 5));
+        assert!(now.may_open(peer));
+        // Where nothing was counted, what began then is not known.
+        let mut now = limits(0, 9, 0);
+        assert!(!now.open(peer));
+        now.replace(limits(1, 0, 0));
+        assert_eq!(now.of(peer).open, 0);
     }
 
     #[test]

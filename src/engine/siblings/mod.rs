@@ -183,6 +183,11 @@ impl<F: Frame> Siblings<F> {
         self.all.get(usize::from(self.me))
     }
 
+    /// The number of this core.
+    pub(super) const fn number(&self) -> u16 {
+        self.me
+    }
+
     /// The others, from the one with the lowest number.
     fn others(&self) -> impl Iterator<Item = (u16, &Shared<F>)> {
         let me = self.me;

@@ -3,6 +3,7 @@
 mod admission;
 mod ahead;
 mod cards;
+mod change;
 mod close_both;
 mod congestion;
 mod cookies;

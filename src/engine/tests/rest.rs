@@ -4,6 +4,7 @@ use super::notices::about_packet_to;
 use super::wire::{PEER, Peer, serve_with};
 use super::*;
 use crate::demux::SlotId;
+use crate::engine::change::Change;
 use crate::link::pmtu::Path;
 use crate::tcp::seq::SeqNum;
 use crate::wire::tcp::{Flags, Options};
@@ -254,4 +255,34 @@ fn places_that_a_peak_has_left_are_given_back() {
     assert_eq!((engine.core.flows.whole(), engine.core.flows.places()), (1, 1));
     pass(&mut engine, &clock, 1_000);
     assert_eq!((engine.core.flows.whole(), engine.core.flows.places()), (0, 0));
+}
+
+#[test]
+fn a_connection_at_rest_keeps_what_it_began_with_when_the_configuration_changes() {
+    let (mut engine, mut peer, clock) = serve_with(Echo::default(), |tcp| tcp.keepalive = true);
+    peer.segment_from(5000, Flags::SYN, IRS, SeqNum(0), all_options(1), &[]);
+    engine.turn(&clock);
+    let syn_ack = peer.segments_whole()[0].1;
+    let value = syn_ack.options.timestamps.expect("they were asked for").0;
+    let (seq, ack) = (IRS + 1, syn_ack.seq + 1);
+    clock.advance(Duration::from_micros(100));
+    let value = exchange(&mut engine, &mut peer, &clock, seq, ack, stamped(2, value));
+    pass(&mut engine, &clock, 405);
+    assert_eq!(engine.core.flows.whole(), 0, "it is at rest");
+    let mut config = engine.core.config;
+    config.tcp = crate::tcp::Config {
+        keepalive: false,
+        keepalive_idle: Duration::from_secs(1),
+        user_timeout: Duration::from_secs(5),
+        receive_buffer: 16_384,
+        rto_initial: Duration::from_secs(3),
+        ..config.tcp
+    };
+    engine.core.change(Change::new(config, None));
+    exchange(&mut engine, &mut peer, &clock, seq + 5, ack + 5, stamped(500, value));
+    pass(&mut engine, &clock, 10_000);
+    assert_eq!((engine.core.flows.whole(), peer.segments()), (0, vec![]), "it is laid down as before");
+    pass(&mut engine, &clock, 7_200_000);
+    assert_eq!(peer.segments(), [(ACK, ack + 9, seq + 10)], "its keep-alive");
+    assert_no_frame_missing(&engine);
 }
