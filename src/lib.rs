@@ -60,6 +60,7 @@
 //! - [`show`]: live inspection of a running engine
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
+//! - [`counted`]: counts that say what they count
 //! - `arch`: hints to the processor and the kernel about memory
 //! - [`cpu`]: the CPU time of a thread, and the core it keeps to
 
@@ -99,6 +100,7 @@ pub mod show;
 mod sim;
 
 mod arch;
+pub mod counted;
 pub mod cpu;
 pub mod error;
 pub mod limits;

@@ -7,6 +7,7 @@
 mod addresses;
 mod admission;
 mod ahead;
+pub mod buckets;
 mod calls;
 mod chain_path;
 pub mod clock;
@@ -40,6 +41,7 @@ mod run;
 mod settle;
 mod siblings;
 mod spent_cookies;
+mod stopwatch;
 mod tcp_path;
 mod timers;
 mod turn;

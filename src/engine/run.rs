@@ -15,6 +15,7 @@ use super::idle::{BUSY_POLL_FOR, Idle, Parker, SPIN_FOR};
 use super::mailbox::{Bell, Mailbox, Stop};
 use super::news::Follow;
 use super::report::{QueueReport, Report, TcpReport};
+use super::stopwatch::Stopwatch;
 use crate::cpu;
 use crate::demux::SlotId;
 use crate::device::Device;
@@ -65,6 +66,7 @@ pub struct Engine<D: Device, S: Service> {
     pub(super) guesses: Guesses,
     /// Frames received in this turn.
     pub(super) frames_in_turn: usize,
+    pub(super) stopwatch: Stopwatch,
     mailbox: Mailbox<S::Message>,
     bell: Arc<Bell>,
     pub(super) stop: Stop,
@@ -88,6 +90,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             burst: Vec::with_capacity(limits::BURST),
             guesses: Guesses::new(),
             frames_in_turn: 0,
+            stopwatch: Stopwatch::new(),
             mailbox: Mailbox::new(Arc::clone(&bell)),
             stop: Stop::new([Arc::clone(&bell)]),
             bell,
@@ -277,6 +280,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         let counters = self.core.counters;
         Report {
             counters,
+            histograms: self.core.histograms,
             drops: self.core.drops.nonzero().map(|(why, count)| (why.name(), count)).collect(),
             tcp_events: self.core.tally.nonzero().map(|(what, count)| (what.name(), count)).collect(),
             tcp,

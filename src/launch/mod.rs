@@ -32,7 +32,7 @@ pub use ready::Ready;
 pub use signals::Signals;
 pub use whole::{Pair, Whole};
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ pub struct Launch {
     idle: Idle,
     router_advertisements: bool,
     control: Option<PathBuf>,
+    metrics: Option<SocketAddr>,
     drain: Option<Duration>,
     allowed: Vec<Cidr>,
     denied: Vec<Cidr>,
@@ -187,6 +188,14 @@ impl Launch {
     #[must_use]
     pub fn control_socket(mut self, path: &Path) -> Self {
         self.control = Some(path.to_owned());
+        self
+    }
+
+    /// Answers scrapes of Prometheus at an address of the kernel's, `/metrics` of it, while the engines run ([`crate::metrics::prometheus`]); with port 0 at one
+    /// that is free, which [`Ready::metrics`] tells. Nobody is asked who he is: an address that others reach shows them everything. None without this call.
+    #[must_use]
+    pub fn metrics(mut self, address: SocketAddr) -> Self {
+        self.metrics = Some(address);
         self
     }
 

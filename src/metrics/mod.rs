@@ -7,6 +7,7 @@ pub mod conditions;
 pub mod histogram;
 pub mod page;
 pub mod plot;
+pub mod prometheus;
 pub mod report;
 pub mod row;
 pub mod table;

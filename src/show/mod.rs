@@ -5,14 +5,17 @@
 //! from the owners, at most 64 of them a turn. Answers are made as fast as the client takes them and are never held whole.
 //!
 //! `request` is what may be asked, `rows` what an answer consists of, `walk` makes it piece by piece, `socket` is the place that `server` answers at.
+//! `scrape` tells scrapers of Prometheus figures by HTTP, where that is asked for.
 //! Started by `launch`; nothing here panics on what a client sends.
 
 mod request;
 mod rows;
+mod scrape;
 mod server;
 mod socket;
 mod walk;
 
 pub use request::{Request, What};
+pub use scrape::{Figures, Scrape};
 pub use server::Show;
 pub use socket::{FOLDER, path_of};

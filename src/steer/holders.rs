@@ -1,6 +1,6 @@
 //! Who holds a port of the kernel: `/proc/net/tcp` and its like, and the descriptors under `/proc`.
 //!
-//! Called when a reservation failed, to name the process in the error. What cannot be read (another user's
+//! Called when a port could not be had, to name the process in the error. What cannot be read (another user's
 //! descriptors, no `/proc`) is left out; nothing here panics.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::link::interface::{PortClaim, Transport};
 
 /// The processes that stand in the way of binding the port, as `name (pid 123)`.
-pub(super) fn of_port(address: IpAddr, claim: PortClaim) -> Vec<String> {
+pub(crate) fn of_port(address: IpAddr, claim: PortClaim) -> Vec<String> {
     let tables = match claim.transport {
         Transport::Tcp => ["tcp", "tcp6"],
         Transport::Udp => ["udp", "udp6"],

@@ -34,6 +34,7 @@ mod jumbo;
 mod lies;
 mod line;
 mod many;
+mod metrics;
 mod mirror;
 mod neighbors;
 mod path_mtu;
