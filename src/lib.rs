@@ -56,8 +56,8 @@
 //! - [`cable`]: a cable with faults between two interfaces
 //! - [`load`]: the load generator and the kernel-socket peer
 //! - `sim`: two ends over a bad network, from a seed, in tests only
-//! - [`metrics`]: counters, histograms, reports
-//! - [`show`]: live inspection of a running engine
+//! - [`metrics`]: counters, histograms, reports, the page that Prometheus reads
+//! - [`show`]: live inspection of a running engine, and scrapes of it
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
 //! - [`counted`]: counts that say what they count
