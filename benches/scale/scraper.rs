@@ -20,6 +20,8 @@ pub(crate) enum Pace {
     Not,
     TenASecond,
     AsFastAsItCan,
+    /// Not at all, but its core is as busy: what that alone takes where two cores share what computes.
+    Spins,
 }
 
 /// A thread that scrapes, and the server that answers it, both on one core.
@@ -49,6 +51,10 @@ impl Scraper {
                 let pace = pace.load(Ordering::Relaxed);
                 if pace == Pace::Not as u8 {
                     thread::park_timeout(Duration::from_secs(1));
+                    continue;
+                }
+                if pace == Pace::Spins as u8 {
+                    (0..100_000).for_each(|_| std::hint::spin_loop());
                     continue;
                 }
                 scrape(address);

@@ -169,21 +169,19 @@ impl Server {
 /// The pages, and the figures they were made of.
 struct Pages {
     figures: Figures,
-    /// When the engines were asked last, and how long that took.
-    asked: Option<(Instant, Duration)>,
+    /// When the engines had answered last.
+    asked: Option<Instant>,
     snapshot: Snapshot,
     /// By core, and as sums, as far as they have been asked for.
     rendered: [Option<String>; 2],
 }
 
 impl Pages {
-    /// The figures, no older than [`limits::SCRAPE_APART`]; where asking takes long, so much older that it takes a tenth of the time at most.
+    /// The figures, no older than [`limits::SCRAPE_APART`].
     fn figures(&mut self, by: By) -> &str {
-        let fresh = self.asked.is_some_and(|(at, took)| at.elapsed() < (9 * took).clamp(limits::SCRAPE_APART, KEPT_AT_MOST));
-        if !fresh {
-            let began = Instant::now();
+        if self.asked.is_none_or(|at| at.elapsed() >= limits::SCRAPE_APART) {
             self.snapshot = self.figures.ask();
-            self.asked = Some((Instant::now(), began.elapsed()));
+            self.asked = Some(Instant::now());
             self.rendered = [None, None];
         }
         let at = usize::from(by == By::Sum);
@@ -202,8 +200,6 @@ impl fmt::Debug for Pages {
     }
 }
 
-/// Figures are never kept for longer.
-const KEPT_AT_MOST: Duration = Duration::from_secs(1);
 /// The port that exporters of OpenTelemetry and many others use.
 const DEFAULT_PORT: u16 = 9464;
 const WAKER: Token = Token(0);

@@ -213,7 +213,9 @@ fn engines_are_asked_while_they_run_and_missed_when_they_have_ended() {
     let (inquirer, stop) = (engine.inquirer(), engine.stop());
     let scrape = start(Figures::new(vec![inquirer], vec!["cable".to_owned()], Conditions::default()));
     let running = thread::spawn(move || engine.run().unwrap());
-    let (_, page) = request(&scrape, "GET", "/metrics");
+    let pages = (0..20).map(|_| request(&scrape, "GET", "/metrics").1);
+    let mut answered = pages.skip_while(|page| page.contains("ringway_core_up{core=\"0\"} 0"));
+    let page = answered.next().expect("a thread that has started answers");
     for line in [
         "ringway_core_up{core=\"0\"} 1",
         "ringway_tcp_connections{core=\"0\",state=\"ESTABLISHED\"} 0",
