@@ -85,7 +85,7 @@ impl Drop for Scrape {
     }
 }
 
-/// What a scraper can be told apart from: what went wrong, and what mends it.
+/// What went wrong, and what mends it.
 fn refused(address: SocketAddr, error: &io::Error) -> SetupError {
     let environment = |why: String| SetupError::environment(format!("cannot answer scrapes at {address}"), why);
     match error.kind() {
