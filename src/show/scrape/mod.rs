@@ -4,8 +4,8 @@
 //! connects sends one request, gets one answer and is closed (`visitor`); [`Figures`] asks the engines, and [`crate::metrics::prometheus`] makes the page.
 //!
 //! Everything is bounded: visitors ([`limits::SCRAPERS`]; the longest there goes when one more comes), the bytes and the time of each, and how often engines are
-//! asked. Who asks again within [`limits::SCRAPE_APART`] gets the same figures: so however fast anybody scrapes, a core answers fifty questions a second at
-//! most, each some microseconds. Nothing here panics on what a visitor sends.
+//! asked. Who asks again within [`limits::SCRAPE_APART`] gets the same figures: so however fast anybody scrapes, a core is asked fifty times a second at
+//! most, some microseconds each time. Nothing here panics on what a visitor sends.
 
 mod figures;
 mod request;
