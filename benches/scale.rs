@@ -3,7 +3,7 @@
 //!     scale [--quick] [SECTION...]
 //!     scale churn CONNECTS
 //!
-//! Sections are `segments`, `lookups`, `connects`, `cores`, `handed` and `readers`; all of them when none is named. Ends with 4 when a bound is
+//! Sections are `segments`, `lookups`, `connects`, `cores`, `handed`, `readers` and `scrapes`; all of them when none is named. Ends with 4 when a bound is
 //! missed; with `--quick`, whose figures are of fewer connections and rounds, bounds are only reported. `churn` opens and closes so many connections
 //! beside some that stay, and fails when anything of them is left in the end.
 
@@ -22,6 +22,8 @@ mod memory;
 mod order;
 #[path = "scale/peer.rs"]
 mod peer;
+#[path = "scale/scraper.rs"]
+mod scraper;
 #[path = "scale/world.rs"]
 mod world;
 
@@ -32,10 +34,11 @@ use figures::{Rounds, Verdict, grouped};
 use lookups::Flows;
 use memory::Chase;
 use ringway::cpu;
+use scraper::{Pace, Scraper};
 use world::World;
 
 const SIZES: [usize; 4] = [1 << 10, 10_240, 102_400, 1 << 20];
-const SECTIONS: [&str; 6] = ["segments", "lookups", "connects", "cores", "handed", "readers"];
+const SECTIONS: [&str; 7] = ["segments", "lookups", "connects", "cores", "handed", "readers", "scrapes"];
 
 /// Requests of each size before the first that is timed: a third of a second by the clock of the engine, longer than until a rest.
 const WARM_UP: usize = 524_288;
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
         sections = SECTIONS.to_vec();
     }
     let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
-    if cores < 2 && sections.iter().any(|section| ["cores", "handed", "readers"].contains(section)) {
+    if cores < 2 && sections.iter().any(|section| ["cores", "handed", "readers", "scrapes"].contains(section)) {
         eprintln!("scale: two cores are needed, and there is one");
         return ExitCode::from(3);
     }
@@ -83,6 +86,9 @@ fn main() -> ExitCode {
     }
     if wants("readers") {
         plan.readers();
+    }
+    if wants("scrapes") {
+        plan.scrapes();
     }
     match plan.verdict.missed() {
         0 => ExitCode::SUCCESS,
@@ -275,6 +281,57 @@ impl Plan {
         let (median, same) = (with[0].by(&without[0]).median(), first[0].by(&second[0]));
         self.verdict.hold("requests, against the most of without twice", median, median <= same.most(), "no more");
         self.verdict.hold("requests, median ratio", median, median < 1.03, "below 1.03");
+    }
+
+    /// What it costs a core that its figures are scraped.
+    fn scrapes(&mut self) {
+        let (held, requests) = (SIZES[2], if self.quick { 131_072 } else { 262_144 });
+        let mut world = World::new(held);
+        let scraper = Scraper::new(world.engine.inquirer(), 1);
+        work(&mut world, requests);
+        println!(
+            "\nA core whose figures are scraped over HTTP: its CPU time by that without ({} connections, engine and peer on one core,",
+            grouped(held)
+        );
+        println!("server and scraper on another)");
+        for (pace, how) in [(Pace::TenASecond, "ten times a second"), (Pace::AsFastAsItCan, "as fast as it can")] {
+            let [mut with, mut without, mut first, mut second, mut spun] =
+                std::array::from_fn(|_| [Rounds::default(), Rounds::default()]);
+            let before = scraper.scrapes();
+            for pair in 0..self.rounds(10) {
+                // What comes first takes turns.
+                for half in [pair % 2, 1 - pair % 2] {
+                    scraper.scrape(if half == 0 { pace } else { Pace::Not });
+                    push(if half == 0 { &mut with } else { &mut without }, work(&mut world, requests));
+                }
+                scraper.scrape(Pace::Not);
+                push(&mut first, work(&mut world, requests));
+                push(&mut second, work(&mut world, requests));
+                scraper.scrape(Pace::Spins);
+                push(&mut spun, work(&mut world, requests));
+                scraper.scrape(Pace::Not);
+            }
+            let pages = grouped((scraper.scrapes() - before) as usize);
+            println!(
+                "  {how}: {pages} pages while {:.1} s of CPU time were used",
+                with.iter().map(Rounds::sum).sum::<f64>() / 1e9
+            );
+            for (part, what) in ["requests", "connects"].iter().enumerate() {
+                println!("    {what}, {} a round", grouped(requests >> (3 * part)));
+                println!("      with by without       {}", with[part].by(&without[part]));
+                println!("      without twice         {}", first[part].by(&second[part]));
+                println!("      beside one that spins {}", spun[part].by(&second[part]));
+            }
+            let (median, same) = (with[0].by(&without[0]).median(), first[0].by(&second[0]));
+            // What a busy core beside it takes is the machine's.
+            let beside = spun[0].by(&second[0]).median();
+            let met = median <= same.most() || pace == Pace::AsFastAsItCan && median <= beside;
+            let within = match median <= same.most() {
+                true => "no more",
+                false => "no more, which is MISSED, or as fast as it can no more than beside one that spins",
+            };
+            self.verdict.hold(&format!("requests, {how}, against the most of without twice"), median, met, within);
+        }
     }
 
     fn span(&self) -> String {

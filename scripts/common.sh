@@ -53,16 +53,34 @@ need_commands() {
             packages+=("${pair#*=}")
         fi
     done
-    [[ ${#packages[@]} -eq 0 ]] && return
+    [[ ${#packages[@]} -eq 0 ]] || install_packages "${commands[*]}" "${packages[@]}"
+}
+
+# need_modules MODULE=PACKAGE...: the same for modules of the system's own Python, before which another may stand in PATH.
+need_modules() {
+    local pair packages=() modules=()
+    for pair in "$@"; do
+        if ! /usr/bin/python3 -c "import ${pair%%=*}" 2>/dev/null; then
+            modules+=("the Python module ${pair%%=*}")
+            packages+=("${pair#*=}")
+        fi
+    done
+    [[ ${#packages[@]} -eq 0 ]] || install_packages "${modules[*]}" "${packages[@]}"
+}
+
+# install_packages WHAT PACKAGE...: what is missing for want of them.
+install_packages() {
+    local missing=$1
+    shift
     if ! command -v apt-get >/dev/null; then
-        die "missing: ${commands[*]}. This is not Debian or Ubuntu, so install what provides them (there: ${packages[*]}) and start again."
+        die "missing: $missing. This is not Debian or Ubuntu, so install what provides them (there: $*) and start again."
     fi
     need_root
-    say "installing ${packages[*]}"
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null \
+    say "installing $*"
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null \
         || { "${root[@]}" apt-get update -qq \
-            && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null; } \
-        || die "apt-get could not install ${packages[*]}"
+            && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; } \
+        || die "apt-get could not install $*"
 }
 
 # A Rust tool chain and a linker. Rust is not installed behind the user's back.

@@ -5,12 +5,12 @@
 #
 #   --quick    up to 102,400 connections, fewer rounds, no veth: within two minutes after the build; bounds are only reported
 #   --held N   connections that are held on the veth pair (default: 1048576)
-#   SECTION    only these: segments lookups connects cores handed readers veth (default: all)
+#   SECTION    only these: segments lookups connects cores handed readers scrapes veth (default: all)
 #
 # Prints the cost of a segment and of a lookup among 1,000 to a million connections with a memory miss beside it, connects a
 # second while as many are open, the throughput of two cores by that of one, the cost of a frame that arrives at the wrong
-# core, and what it costs a core that another reads its connections: over a device in memory, each as a median with its
-# spread. Then, on a veth pair in namespaces of its own (needs root), connects a second while a million connections are held,
+# core, and what it costs a core that another reads its connections, or scrapes its figures: over a device in memory, each as
+# a median with its spread. Then, on a veth pair in namespaces of its own (needs root), connects a second while a million connections are held,
 # and how many of them `ringway show` tells while that goes on. Ends with 4 when a bound is missed. Wants a quiet machine
 # with two cores, and 2 GiB of memory for a million connections on veth.
 
@@ -21,14 +21,14 @@ while [[ $# -gt 0 ]]; do
     case $1 in
         --quick) quick=--quick ;;
         --held) held=${2:?--held needs a number}; shift ;;
-        segments | lookups | connects | cores | handed | readers | veth) sections+=("$1") ;;
+        segments | lookups | connects | cores | handed | readers | scrapes | veth) sections+=("$1") ;;
         -h | --help) usage; exit 0 ;;
         *) say "${0##*/}: unknown argument '$1'"; usage >&2; exit 2 ;;
     esac
     shift
 done
 [[ $held =~ ^[1-9][0-9]*$ && $held -ge 2048 ]] || { say "${0##*/}: --held needs a number from 2048 on, not '$held'"; exit 2; }
-[[ ${#sections[@]} -gt 0 ]] || sections=(segments lookups connects cores handed readers veth)
+[[ ${#sections[@]} -gt 0 ]] || sections=(segments lookups connects cores handed readers scrapes veth)
 in_memory=() veth=''
 for section in "${sections[@]}"; do
     if [[ $section == veth ]]; then veth=1; else in_memory+=("$section"); fi

@@ -57,12 +57,13 @@
 //! - [`cable`]: a cable with faults between two interfaces
 //! - [`load`]: the load generator and the kernel-socket peer
 //! - `sim`: two ends over a bad network, from a seed, in tests only
-//! - [`metrics`]: counters, histograms, reports
+//! - [`metrics`]: counters, histograms, reports, the page that Prometheus reads
 //! - [`capture`]: copies of frames for whoever captures, and pcapng files
 //! - [`recorder`]: the last segments and changes of state of a core
-//! - [`show`]: live inspection of a running engine
+//! - [`show`]: live inspection of a running engine, and scrapes of it
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
+//! - [`counted`]: counts that say what they count
 //! - `arch`: hints to the processor and the kernel about memory
 //! - [`cpu`]: the CPU time of a thread, and the core it keeps to
 
@@ -106,6 +107,7 @@ pub mod show;
 mod sim;
 
 mod arch;
+pub mod counted;
 pub mod cpu;
 pub mod error;
 pub mod limits;

@@ -71,6 +71,12 @@ pub const INQUIRY_PATIENCE: Duration = Duration::from_secs(2);
 pub const SHOW_CLIENTS: usize = 8;
 /// Bytes of a request to the control socket.
 pub const SHOW_REQUEST: usize = 4096;
+/// Scrapers that are answered at once; who has been there longest makes room for one more.
+pub const SCRAPERS: usize = 16;
+/// Bytes of the head of a scrape's request.
+pub const SCRAPE_REQUEST: usize = 8192;
+/// Scrapes that are nearer to each other get the same figures: so no more than fifty times a second is a core asked.
+pub const SCRAPE_APART: Duration = Duration::from_millis(20);
 /// Entries of the folder of control sockets that are looked at for those of killed processes.
 pub const SOCKETS_SWEPT: usize = 1024;
 /// Wishes of an engine that wait for the control thread; a lost one is wished again.

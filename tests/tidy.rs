@@ -143,7 +143,7 @@ fn dependencies_have_reasons(manifest: &str, architecture: &str) -> Vec<String> 
 
 /// The paths of this repository that a paper names in backticks.
 fn paths_named_in(paper: &str) -> Vec<&str> {
-    let folders = ["src/", "tests/", "scripts/", "benches/", "examples/", ".ci/"];
+    let folders = ["src/", "tests/", "scripts/", "benches/", "examples/", "contrib/", ".ci/"];
     let quoted = paper.split('`').skip(1).step_by(2).filter_map(|text| text.split_whitespace().next());
     quoted.filter(|text| folders.iter().any(|folder| text.starts_with(folder)) && !text.contains(['*', '<'])).collect()
 }

@@ -23,6 +23,10 @@ impl Rounds {
         sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
     }
 
+    pub(crate) fn sum(&self) -> f64 {
+        self.0.iter().sum()
+    }
+
     pub(crate) fn least(&self) -> f64 {
         self.at(0.0)
     }

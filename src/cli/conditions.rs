@@ -1,7 +1,7 @@
 //! The conditions of a report, from what the interfaces came to.
 
 use ringway::launch::Ready;
-use ringway::metrics::conditions::{Conditions, Interface, Side};
+use ringway::metrics::conditions::{Conditions, Side};
 use ringway::settings::number::show_list;
 
 use super::engine_args::IdleWord;
@@ -27,20 +27,7 @@ pub(crate) fn side(role: &str, ready: &[Ready], idle: Option<IdleWord>) -> Side 
         role: role.to_owned(),
         cores: ready.first().map(|ready| ready.cores.clone()).unwrap_or_default(),
         idle: idle.map(str::to_owned),
-        interfaces: ready.iter().map(interface).collect(),
-    }
-}
-
-fn interface(ready: &Ready) -> Interface {
-    Interface {
-        name: ready.interface.clone(),
-        driver: Some(ready.driver.clone()),
-        xdp: Some(ready.xdp.to_owned()),
-        copy: Some(ready.copy.to_owned()),
-        queues: Some(show_list(&ready.queues)),
-        rss: Some(ready.rss.clone()),
-        mtu: u32::try_from(ready.mtu).ok(),
-        ..Interface::of_sysfs(&ready.interface)
+        interfaces: ready.iter().map(Ready::conditions).collect(),
     }
 }
 

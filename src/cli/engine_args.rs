@@ -2,7 +2,7 @@
 //!
 //! Read by `serve` and `load`. Checks what can be seen in the arguments alone; what needs the machine is checked by `launch`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -69,6 +69,10 @@ pub(crate) struct EngineArgs {
     /// What an idle core does: spin|adaptive|park
     #[arg(long, value_name = "HOW", value_enum, default_value_t = IdleWord::Adaptive, hide_possible_values = true)]
     pub(crate) idle: IdleWord,
+
+    /// Answer scrapes of Prometheus there, as in 127.0.0.1:9464 (/metrics) [default: off]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = metrics)]
+    pub(crate) metrics: Option<SocketAddr>,
 
     /// Any other setting, by its key (may be repeated); the keys stand below
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -191,6 +195,9 @@ impl EngineArgs {
         for route in &self.routes {
             launch = launch.route(*route);
         }
+        if let Some(address) = self.metrics {
+            launch = launch.metrics(address);
+        }
         if let Some(List(queues)) = &self.queues {
             launch = launch.queues(queues);
         }
@@ -311,10 +318,20 @@ impl EngineArgs {
             (self.queues.is_some(), "--queues"),
             (self.partial, "--partial"),
             (self.idle != IdleWord::Adaptive, "--idle"),
+            (self.metrics.is_some(), "--metrics"),
             (!self.settings.is_empty(), "--set"),
         ];
         given.into_iter().find_map(|(given, option)| given.then_some(option))
     }
+}
+
+fn metrics(text: &str) -> Result<SocketAddr, SetupError> {
+    let bad = |why: &str| SetupError::usage(format!("cannot answer scrapes at '{text}'"), why);
+    text.parse().map_err(|_| match (text.parse::<IpAddr>(), text.trim_start_matches(':').parse::<u16>()) {
+        (Ok(address), _) => bad("the port is missing").mend(format!("--metrics {}", SocketAddr::new(address, 9464))),
+        (_, Ok(port)) => bad("the address is missing").mend(format!("--metrics 127.0.0.1:{port}")),
+        _ => bad("it is not ADDR:PORT (IPv6 addresses stand in brackets)").mend("--metrics 127.0.0.1:9464"),
+    })
 }
 
 fn gateway(text: &str) -> Result<IpAddr, SetupError> {

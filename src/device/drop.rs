@@ -4,12 +4,12 @@
 //! as they stand here in every report (`drops`).
 
 macro_rules! drop_reasons {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[doc = $help:literal])+ $variant:ident = $name:literal,)*) => {
         /// The reason a frame or datagram was dropped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Drop {
-            $($(#[$doc])* $variant,)*
+            $($(#[doc = $help])+ $variant,)*
         }
 
         impl Drop {
@@ -21,6 +21,11 @@ macro_rules! drop_reasons {
             /// The name of the counter, as reports print it.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What was wrong, in a sentence.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($help),+).trim_ascii(),)* }
             }
         }
     };

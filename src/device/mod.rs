@@ -11,6 +11,7 @@ pub(crate) mod smoltcp;
 
 pub use drop::Drop;
 
+use crate::counted::counted;
 use crate::wire::ethernet::Mac;
 
 /// An owned buffer that holds one Ethernet frame.
@@ -127,31 +128,32 @@ pub enum Chain {
     TooLong,
 }
 
-/// Counts of one device since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct DeviceStats {
+counted! {
+    /// Counts of one device since its start.
+    pub struct DeviceStats;
+
     /// Frames received.
-    pub received: u64,
+    received = "ringway_queue_frames_received_total",
     /// Bytes received, Ethernet headers included.
-    pub received_bytes: u64,
+    received_bytes = "ringway_queue_received_bytes_total",
     /// Frames handed to the transmit ring.
-    pub transmitted: u64,
+    transmitted = "ringway_queue_frames_transmitted_total",
     /// Bytes handed to the transmit ring, Ethernet headers included.
-    pub transmitted_bytes: u64,
+    transmitted_bytes = "ringway_queue_transmitted_bytes_total",
     /// System calls made to send (`sendto`).
-    pub kicks: u64,
+    kicks = "ringway_queue_kicks_total",
     /// Kicks the kernel answered with EAGAIN, EBUSY or ENOBUFS; the frames stay queued.
-    pub kicks_refused: u64,
+    kicks_refused = "ringway_queue_kicks_refused_total",
     /// Frames the kernel dropped because the fill ring was empty (`rx_fill_ring_empty_descs`, struct xdp_statistics).
-    pub fill_ring_empty: u64,
+    fill_ring_empty = "ringway_queue_fill_ring_empty_total",
     /// Frames the kernel dropped because the RX ring was full (`rx_ring_full`).
-    pub receive_ring_full: u64,
+    receive_ring_full = "ringway_queue_receive_ring_full_total",
     /// Frames the kernel dropped for another reason (`rx_dropped`): too large for a chunk, for instance.
-    pub receive_dropped: u64,
+    receive_dropped = "ringway_queue_receive_dropped_total",
     /// Descriptors the kernel refused (`rx_invalid_descs` and `tx_invalid_descs`).
-    pub invalid_descriptors: u64,
+    invalid_descriptors = "ringway_queue_invalid_descriptors_total",
     /// Ring entries from the kernel that broke the protocol and were ignored.
-    pub ring_lies: u64,
+    ring_lies = "ringway_queue_ring_lies_total",
 }
 
 /// Where the frames of a device are.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::addresses::Duplicate;
 use super::admission::Admission;
+use super::buckets::Histograms;
 use super::chain_path::{Chains, IP_HEADER_MAX, LINK_HEADER_MAX};
 use super::clock::MonotonicClock;
 use super::config::Config;
@@ -272,6 +273,7 @@ pub(super) struct Core<D: Device> {
     pub(super) next_udp_port: u32,
     pub(super) counters: Counters,
     pub(super) drops: DropCounters,
+    pub(super) histograms: Histograms,
     /// What happened to connections.
     pub(super) tally: Tally,
     /// Flows in TIME-WAIT, the oldest first; some of them have gone since.
@@ -371,6 +373,7 @@ impl<D: Device> Core<D> {
             next_udp_port: 0,
             counters: Counters::default(),
             drops: DropCounters::default(),
+            histograms: Histograms::default(),
             tally: Tally::default(),
             time_waits: VecDeque::with_capacity(2 * connections),
             recorder: Recorder::new(config.recorder),
@@ -481,6 +484,18 @@ impl<D: Device> Core<D> {
             flow.shown = state;
         }
         false
+    }
+
+    /// Counts how long a handshake took that is just complete. One that a cookie stood in for was forgotten meanwhile: its TCB has only just been made, and
+    /// nobody knows.
+    pub(super) fn time_handshake(&mut self, id: SlotId) {
+        let Some(flow) = self.flows.find(id) else { return };
+        let histograms = &mut self.histograms;
+        let times = if flow.listener.is_some() { &mut histograms.accepted_ns } else { &mut histograms.opened_ns };
+        let born = self.directory.born(id);
+        if born < self.now {
+            times.count_span(self.now.since(born));
+        }
     }
 
     /// Remembers a flow that has ended in order, if it waits for 2 MSL.

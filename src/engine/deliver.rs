@@ -102,6 +102,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             }
         }
         self.core.counters.tcp_established += 1;
+        self.core.time_handshake(id);
         self.core.check_first_reply(id);
         let Some(flow) = self.core.flows.find_mut(id) else { return };
         if flow.alive() && !flow.told.connected {

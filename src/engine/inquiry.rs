@@ -19,6 +19,7 @@ use super::mailbox::Bell;
 use super::report::{Report, TcpReport};
 use super::run::{Engine, Watch};
 use crate::capture::Tap;
+use crate::cpu;
 use crate::demux::directory::{Card, Reader};
 use crate::demux::{Address, SlotId};
 use crate::device::Device;
@@ -116,7 +117,8 @@ impl Inquirer {
         self.ask(|answer| Question::Figures { of, answer })
     }
 
-    /// What the engine has counted so far. How many connections are in TIME-WAIT it does not count for this: all count as open.
+    /// What the engine has counted so far. How many connections are in TIME-WAIT it does not count for this: all count as open. The CPU time is that of its
+    /// thread since that began.
     ///
     /// # Errors
     /// The engine does not answer.
@@ -276,7 +278,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             buffered_bytes: self.core.pool.in_use(),
             buffer_bytes: self.core.pool.allocated(),
         };
-        self.report_with(tcp)
+        Report { cpu_ns: cpu::thread_ns(), ..self.report_with(tcp) }
     }
 }
 

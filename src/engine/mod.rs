@@ -7,6 +7,7 @@
 mod addresses;
 mod admission;
 mod ahead;
+pub mod buckets;
 mod calls;
 mod chain_path;
 pub mod change;
@@ -41,6 +42,7 @@ mod run;
 mod settle;
 mod siblings;
 mod spent_cookies;
+mod stopwatch;
 mod tap;
 mod tcp_path;
 mod timers;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::buckets::Histograms;
 use super::counters::Counters;
 use crate::device::{DeviceStats, FrameCensus};
 
@@ -14,6 +15,9 @@ use crate::device::{DeviceStats, FrameCensus};
 pub struct Report {
     /// Counts.
     pub counters: Counters,
+    /// What was timed: for scrapers, no part of a summary.
+    #[serde(skip)]
+    pub histograms: Histograms,
     /// Drops by cause.
     pub drops: BTreeMap<&'static str, u64>,
     /// What happened to connections ([`crate::tcp::tally`]).
@@ -40,6 +44,7 @@ impl Report {
     /// Adds the figures of another core that ran beside this one. Of neighbours, which every core knows for itself, the most count; of time, the longest.
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
+        self.histograms.add(&other.histograms);
         for (own, others) in [(&mut self.drops, &other.drops), (&mut self.tcp_events, &other.tcp_events)] {
             for (name, count) in others {
                 *own.entry(name).or_default() += count;

@@ -15,6 +15,7 @@ use super::idle::{BUSY_POLL_FOR, Idle, Parker, SPIN_FOR};
 use super::mailbox::{Bell, Mailbox, Stop};
 use super::news::Follow;
 use super::report::{QueueReport, Report, TcpReport};
+use super::stopwatch::Stopwatch;
 use crate::cpu;
 use crate::demux::SlotId;
 use crate::device::Device;
@@ -68,6 +69,7 @@ pub struct Engine<D: Device, S: Service> {
     pub(super) frames_in_turn: usize,
     /// How often, and when next, [`Engine::run_watched`] shows the report.
     pub(super) watch: Watch,
+    pub(super) stopwatch: Stopwatch,
     mailbox: Mailbox<S::Message>,
     bell: Arc<Bell>,
     pub(super) stop: Stop,
@@ -99,6 +101,7 @@ impl<D: Device, S: Service> Engine<D, S> {
             guesses: Guesses::new(),
             frames_in_turn: 0,
             watch: Watch { every: Duration::MAX, next: Instant::NEVER },
+            stopwatch: Stopwatch::new(),
             mailbox: Mailbox::new(Arc::clone(&bell)),
             stop: Stop::new([Arc::clone(&bell)]),
             bell,
@@ -297,6 +300,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         let counters = self.core.counters;
         Report {
             counters,
+            histograms: self.core.histograms,
             drops: self.core.drops.nonzero().map(|(why, count)| (why.name(), count)).collect(),
             tcp_events: self.core.tally.nonzero().map(|(what, count)| (what.name(), count)).collect(),
             tcp,

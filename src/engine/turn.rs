@@ -75,7 +75,19 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         self.core.counters.turns += 1;
         self.core.counters.busy_turns += u64::from(worked);
+        if self.frames_in_turn > 0 && self.stopwatch.is_due() {
+            self.time_turn(clock);
+        }
         worked
+    }
+
+    /// One turn in 64 that has received frames is timed, its kick included.
+    #[cold]
+    #[inline(never)]
+    fn time_turn(&mut self, clock: &impl Clock) {
+        let took = self.stopwatch.stop(clock.now());
+        self.core.histograms.turn_ns.count_span(took);
+        self.core.histograms.turn_frames.count(self.frames_in_turn as u64);
     }
 
     /// What other cores have left for this one. Those that something was left for are woken at once, so that they work while this one does.
@@ -95,6 +107,9 @@ impl<D: Device, S: Service> Engine<D, S> {
         let count = self.core.ports[port].device.receive(&mut burst, limits::BURST);
         if count > 0 {
             self.core.now = clock.now();
+            if self.frames_in_turn == 0 {
+                self.stopwatch.begin(self.core.now);
+            }
         }
         let at = self.core.first_lane(port);
         let guessed = self.look_ahead(at, &burst);
@@ -120,6 +135,9 @@ impl<D: Device, S: Service> Engine<D, S> {
     #[cold]
     fn receive_chains(&mut self, port: usize, clock: &impl Clock) -> bool {
         self.core.now = clock.now();
+        if self.frames_in_turn == 0 {
+            self.stopwatch.begin(self.core.now);
+        }
         let mut worked = false;
         for _ in 0..limits::CHAINS_PER_TURN {
             if !self.core.ports[port].device.chained() || !self.receive_chain(port) {

@@ -35,7 +35,7 @@ pub use ready::Ready;
 pub use signals::Signals;
 pub use whole::{Pair, Whole};
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ pub struct Launch {
     router_advertisements: bool,
     control: Option<PathBuf>,
     reload: Option<Reload>,
+    metrics: Option<SocketAddr>,
     drain: Option<Duration>,
     allowed: Vec<Cidr>,
     denied: Vec<Cidr>,
@@ -199,6 +200,14 @@ impl Launch {
     #[must_use]
     pub fn on_reload(mut self, reload: Reload) -> Self {
         self.reload = Some(reload);
+        self
+    }
+
+    /// Answers scrapes of Prometheus at an address of the kernel's, `/metrics` of it, while the engines run ([`crate::metrics::prometheus`]); with port 0 at one
+    /// that is free, which [`Ready::metrics`] tells. Nobody is asked who he is: an address that others reach shows them everything. None without this call.
+    #[must_use]
+    pub fn metrics(mut self, address: SocketAddr) -> Self {
+        self.metrics = Some(address);
         self
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::control::{Control, Place, Prepared, Watched};
 use crate::demux::admission::Prefixes;
 use crate::device::Device as _;
-use crate::engine::{Config, Duplicate, Engine, Port, Report, Secrets, Stop};
+use crate::engine::{Config, Duplicate, Engine, Idle, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
 use crate::launch::advertised;
 use crate::launch::change::Changer;
@@ -25,11 +25,12 @@ use crate::launch::workers::{self, Ended, Wake, Worker};
 use crate::launch::{Launch, Ready};
 use crate::limits;
 use crate::link::interface::{AddressClaim, Claim, Interface};
+use crate::metrics::conditions::{Conditions, Side};
 use crate::rss::{Spread, Summary, Told};
 use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
-use crate::show::Show;
-use crate::steer::{Attached, Cause, Mode, Steering, XdpMode};
+use crate::show::{Figures, Scrape, Show};
+use crate::steer::{Attached, Cause, Counters, Mode, Steering, XdpMode};
 use crate::xsk::capability::{self, Right};
 use crate::xsk::nic::Nic;
 use crate::xsk::{self, BusyPoll, JUMBO_MTU, LARGEST_MTU, Membership, Pages, XskQueue};
@@ -39,6 +40,7 @@ use crate::xsk::{self, BusyPoll, JUMBO_MTU, LARGEST_MTU, Membership, Pages, XskQ
 #[derive(Debug, Default)]
 struct Held {
     show: Option<Show>,
+    scrape: Option<Scrape>,
     control: Option<Control>,
     attached: Vec<Attached>,
     /// Those of port claims are changed by the control thread when the kernel's addresses change.
@@ -122,7 +124,7 @@ pub(super) fn open<S: Service + Send>(
 ) -> Result<Running<S>, SetupError> {
     let allowed = crate::cpu::allowed();
     let lists = lists(launch)?;
-    let Opened { mut held, ready, nics, interfaces, ports, cores, spreads } = take(launch, Driver::Engine, crew)?;
+    let Opened { mut held, mut ready, nics, interfaces, ports, cores, spreads } = take(launch, Driver::Engine, crew)?;
     let count = ports.iter().map(|(worker, _)| worker + 1).max().unwrap_or(1);
     let services = services(count)?;
     debug_assert_eq!(services.len(), count, "a service for each worker");
@@ -147,10 +149,18 @@ pub(super) fn open<S: Service + Send>(
     }
     Engine::join(&mut engines).map_err(refused)?;
     let inquirers: Vec<_> = engines.iter_mut().map(Engine::inquirer).collect();
+    let names: Vec<String> =
+        interfaces.iter().map(|interface| format!("{}{}", interface.name, interface.vlan.suffix())).collect();
+    let off = allowed.map(|allowed| (allowed, cores.clone()));
     if let Some(path) = &launch.control {
-        let names = interfaces.iter().map(|interface| format!("{}{}", interface.name, interface.vlan.suffix())).collect();
-        let place = allowed.map(|allowed| (allowed, cores.clone()));
-        held.show = Some(Show::start(path, inquirers.clone(), names, place, launch.reload.clone())?);
+        held.show = Some(Show::start(path, inquirers.clone(), names.clone(), off.clone(), launch.reload.clone())?);
+    }
+    if let Some(address) = launch.metrics {
+        let of_nics = nics.iter().map(|(nic, _)| nic.name().to_owned()).zip(held.steerings.iter().cloned()).collect();
+        let figures = Figures::new(inquirers.clone(), names, conditions(launch, &ready)).with_steering(steering_of(of_nics));
+        let scrape = Scrape::start(address, figures, off)?;
+        ready.iter_mut().for_each(|ready| ready.metrics = Some(scrape.address()));
+        held.scrape = Some(scrape);
     }
     let feeds = engines.iter_mut().map(|engine| engine.follow(prepared.waker())).collect();
     held.control = Some(prepared.start(feeds, place)?);
@@ -163,6 +173,33 @@ pub(super) fn open<S: Service + Send>(
     let workers = engines.into_iter().zip(cores).map(|(engine, core)| Worker { engine, core }).collect();
     let (waking, wakes) = mpsc::channel();
     Ok(Running { held, workers, ready, changer: Changer { workers: inquirers, config, waking }, wakes })
+}
+
+/// What scrapers are told beside figures.
+fn conditions(launch: &Launch, ready: &[Ready]) -> Conditions {
+    let idle = match launch.idle {
+        Idle::Spin => "spin",
+        Idle::Adaptive => "adaptive",
+        Idle::Park => "park",
+    };
+    let side = Side {
+        role: "server".to_owned(),
+        cores: ready.first().map(|ready| ready.cores.clone()).unwrap_or_default(),
+        idle: Some(idle.to_owned()),
+        interfaces: ready.iter().map(Ready::conditions).collect(),
+    };
+    Conditions { sides: vec![side], ..Conditions::of_this_machine() }
+}
+
+/// Reads the counters of the XDP programs; those that cannot be read are left out.
+fn steering_of(nics: Vec<(String, Arc<Mutex<Steering>>)>) -> impl Fn() -> Vec<(String, Counters)> + Send {
+    move || {
+        let read = |(name, steering): &(String, Arc<Mutex<Steering>>)| {
+            let counters = steering.lock().unwrap_or_else(PoisonError::into_inner).counters();
+            Some((name.clone(), counters.ok()?))
+        };
+        nics.iter().filter_map(read).collect()
+    }
 }
 
 /// Makes sure that the claimed addresses are free; the first engine does, and hears what arrives at the others.
@@ -312,6 +349,7 @@ impl Held {
     /// Detaches, and only then looks at the counters, so that no frame is missing in them.
     fn detach(&mut self) -> BTreeMap<&'static str, u64> {
         self.show = None;
+        self.scrape = None;
         self.control = None;
         self.attached.clear();
         let outcomes = count(&self.steerings);
@@ -397,12 +435,24 @@ pub struct Bare {
 }
 
 pub(super) fn open_bare(launch: &Launch) -> Result<Bare, SetupError> {
+    refuse_metrics(launch)?;
     let Opened { held, ready, ports, .. } = take(launch, Driver::Caller, Crew::One)?;
     Ok(Bare { held, queues: ports.into_iter().map(|(_, port)| port.into_device()).collect(), ready })
 }
 
+fn refuse_metrics(launch: &Launch) -> Result<(), SetupError> {
+    match launch.metrics {
+        None => Ok(()),
+        Some(address) => {
+            let why = "raw frames have no engine, whose figures could be told";
+            Err(SetupError::usage(format!("cannot answer scrapes at {address}"), why).mend("leave --metrics out"))
+        }
+    }
+}
+
 /// An XDP program that sends every datagram for a claimed address back by itself: no socket, no process on the path.
 pub(super) fn open_reflector(launch: &Launch) -> Result<Bare, SetupError> {
+    refuse_metrics(launch)?;
     let (checked, workers) = prepare(launch, Driver::Caller, Crew::One)?;
     let mut bare = Bare { held: Held::default(), queues: Vec::new(), ready: Vec::new() };
     for one in &checked {
@@ -590,6 +640,7 @@ pub(super) fn describe(one: &Checked, queues: &[XskQueue], mode: XdpMode, worker
             _ => "ordinary",
         },
         offloads: OFFLOADS.into_iter().filter_map(|name| Some((name, one.nic.feature(name)?))).collect(),
+        metrics: None,
     }
 }
 

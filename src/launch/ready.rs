@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
 use crate::link::groups::Group;
 use crate::link::interface::{AddressClaim, PortClaim};
 use crate::link::routes::Route;
+use crate::metrics::conditions::Interface;
 use crate::rss::Summary;
 use crate::settings::number::show_list;
 
@@ -59,6 +61,25 @@ pub struct Ready {
     pub pages: &'static str,
     /// Offloads that change what is measured, and whether they are on, by the kernel's names.
     pub offloads: BTreeMap<&'static str, bool>,
+    /// Where scrapes are answered, of all interfaces alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Ready {
+    /// The interface as the conditions of a report have it.
+    pub fn conditions(&self) -> Interface {
+        Interface {
+            name: self.interface.clone(),
+            driver: Some(self.driver.clone()),
+            xdp: Some(self.xdp.to_owned()),
+            copy: Some(self.copy.to_owned()),
+            queues: Some(show_list(&self.queues)),
+            rss: Some(self.rss.clone()),
+            mtu: u32::try_from(self.mtu).ok(),
+            ..Interface::of_sysfs(&self.interface)
+        }
+    }
 }
 
 impl fmt::Display for Ready {
@@ -77,6 +98,9 @@ impl fmt::Display for Ready {
         }
         if self.partial {
             f.write_str(" partial=yes")?;
+        }
+        if let Some(metrics) = self.metrics {
+            write!(f, " metrics={metrics}")?;
         }
         Ok(())
     }
@@ -123,6 +147,7 @@ mod tests {
             mtu: 1500,
             pages: "ordinary",
             offloads: BTreeMap::from([("rx-gro", false)]),
+            metrics: None,
         }
     }
 
@@ -134,9 +159,10 @@ mod tests {
             group: vec![Group::new("239.1.2.3".parse().unwrap(), 53)],
             queues: vec![0, 1],
             partial: true,
+            metrics: Some("127.0.0.1:9464".parse().unwrap()),
             ..ready()
         };
-        let line = "interface=veth0 address=10.0.0.2/24 claim=tcp:80,udp:53 group=239.1.2.3:53 xdp=native copy=copy queues=0-1 partial=yes";
+        let line = "interface=veth0 address=10.0.0.2/24 claim=tcp:80,udp:53 group=239.1.2.3:53 xdp=native copy=copy queues=0-1 partial=yes metrics=127.0.0.1:9464";
         assert_eq!(ports.to_string(), line);
     }
 
@@ -147,5 +173,6 @@ mod tests {
         {
             assert_eq!(json[field], value);
         }
+        assert!(json.get("metrics").is_none(), "off unless asked for");
     }
 }

@@ -7,17 +7,20 @@
 //! Or it asks that the configuration be read again ([`ReloadRequest`]), which is answered in the same way.
 //!
 //! `request` is what may be asked, `rows` what an answer consists of, `walk` makes it piece by piece, `frames` those of a capture, `socket` is the place that `server` answers at.
+//! `scrape` tells scrapers of Prometheus figures by HTTP, where that is asked for.
 //! Started by `launch`; nothing here panics on what a client sends.
 
 mod frames;
 mod reload;
 mod request;
 mod rows;
+mod scrape;
 mod server;
 mod socket;
 mod walk;
 
 pub use reload::{Reload, ReloadRequest};
 pub use request::{Request, What};
+pub use scrape::{Figures, Scrape};
 pub use server::Show;
 pub use socket::{FOLDER, path_of};

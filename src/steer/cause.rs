@@ -3,12 +3,12 @@
 //! Shared by the program (the number is the index into its per-CPU array), the model and every report. Pure values; nothing here panics.
 
 macro_rules! causes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[doc = $help:literal])+ $variant:ident = $name:literal,)*) => {
         /// Why a frame went where it went.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u32)]
         pub enum Cause {
-            $($(#[$doc])* $variant,)*
+            $($(#[doc = $help])+ $variant,)*
         }
 
         impl Cause {
@@ -28,6 +28,11 @@ macro_rules! causes {
             /// The name of the counter, as reports print it.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it means, in a sentence or two.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($help),+).trim_ascii(),)* }
             }
         }
     };

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::link::interface::{PortClaim, Transport};
 
 /// The processes that stand in the way of binding the port, as `name (pid 123)`.
-pub(super) fn of_port(address: IpAddr, claim: PortClaim) -> Vec<String> {
+pub(crate) fn of_port(address: IpAddr, claim: PortClaim) -> Vec<String> {
     let tables = match claim.transport {
         Transport::Tcp => ["tcp", "tcp6"],
         Transport::Udp => ["udp", "udp6"],

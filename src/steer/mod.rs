@@ -15,8 +15,7 @@ pub mod assembler;
 pub mod attach;
 pub mod cause;
 pub mod claims;
-#[cfg(feature = "afxdp")]
-mod holders;
+pub(crate) mod holders;
 #[cfg(all(test, feature = "afxdp", target_endian = "little"))]
 mod machine;
 pub mod model;

@@ -6,12 +6,12 @@
 use super::folded::Form;
 
 macro_rules! happenings {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[doc = $help:literal])+ $variant:ident = $name:literal,)*) => {
         /// Something worth counting in the life of a connection.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Happening {
-            $($(#[$doc])* $variant,)*
+            $($(#[doc = $help])+ $variant,)*
         }
 
         impl Happening {
@@ -23,6 +23,11 @@ macro_rules! happenings {
             /// The name of the counter, as reports print it.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it is, in a sentence.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($help),+).trim_ascii(),)* }
             }
         }
     };

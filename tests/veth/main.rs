@@ -37,6 +37,7 @@ mod jumbo;
 mod lies;
 mod line;
 mod many;
+mod metrics;
 mod mirror;
 mod neighbors;
 mod path_mtu;

@@ -125,6 +125,11 @@ impl Cards {
         self.card(slot).map_or(0, |card| card[HASH].own())
     }
 
+    /// For the owner: when a TCB came in.
+    pub(super) fn born(&self, slot: u32) -> Instant {
+        Instant::from_ns(self.card(slot).map_or(0, |card| card[BORN].own()))
+    }
+
     /// For the owner: has a card fetched, and does not wait for it.
     #[inline]
     pub(super) fn fetch(&self, slot: u32) {

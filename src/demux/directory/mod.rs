@@ -140,6 +140,11 @@ impl Directory {
         true
     }
 
+    /// When a TCB came in. It must be in the directory.
+    pub fn born(&self, id: SlotId) -> Instant {
+        self.shared.cards.born(id.slot)
+    }
+
     /// The longest distance of an entry from its home: how far a lookup may have to walk.
     pub fn longest_probe(&self) -> usize {
         self.shared.index.longest_probe(|slot| self.shared.cards.hash_of(slot))

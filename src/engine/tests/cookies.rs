@@ -82,6 +82,7 @@ fn the_ack_of_a_cookie_opens_the_connection_with_the_data_it_carries() {
     assert!(SeqNum(later).at_or_after(SeqNum(value)), "the clock does not go back");
     assert_eq!(happened(&engine, Happening::SynCookieAccepted), 1);
     assert_eq!((engine.core.counters.tcp_established, engine.core.counters.tcp_accepted), (1, 3));
+    assert!(engine.core.histograms.accepted_ns.is_empty(), "nobody knows when its handshake began");
     // It is a connection like any other, and its end gives the backlog nothing that it did not take.
     peer.segment_from(5000, Flags::FIN | ACK, IRS + 6, echoed.seq + 5, stamped(3, later), &[]);
     engine.turn(&clock);

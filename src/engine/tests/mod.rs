@@ -25,6 +25,7 @@ mod routers;
 mod siblings;
 mod smoltcp_peer;
 mod timers;
+mod timings;
 mod vlan;
 mod wire;
 
