@@ -62,6 +62,7 @@
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
 //! - `arch`: hints to the processor and the kernel about memory
 //! - [`cpu`]: the CPU time of a thread, and the core it keeps to
+//! - [`rights`]: the capabilities of a thread, given up when its set-up is over
 
 pub mod device;
 
@@ -102,6 +103,7 @@ mod arch;
 pub mod cpu;
 pub mod error;
 pub mod limits;
+pub mod rights;
 pub mod rng;
 pub mod settings;
 pub mod time;

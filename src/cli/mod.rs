@@ -18,6 +18,7 @@ mod kernel_address;
 mod listen;
 mod load;
 mod output;
+mod rights;
 mod serve;
 mod service_spec;
 mod show;

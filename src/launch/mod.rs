@@ -16,9 +16,11 @@
 //!
 //! Everything is taken in one order (rights, interface, addresses, ports, groups, sockets, program, and only then traffic) and given back in the
 //! reverse one, on success and on failure alike: nothing is left behind. Errors are the operator's ([`SetupError`]). Nothing here runs
-//! per packet. Needs the feature `afxdp`.
+//! per packet. Every thread that is started gives up the rights it does not use ([`crate::rights`]); the calling thread's are its own business. Needs the
+//! feature `afxdp`.
 
 mod advertised;
+mod confined;
 mod interfaces;
 mod open;
 mod ports;
@@ -27,6 +29,7 @@ mod signals;
 mod whole;
 mod workers;
 
+pub use confined::Confined;
 pub use open::{Bare, Finished, Running};
 pub use ready::Ready;
 pub use signals::Signals;
@@ -64,6 +67,7 @@ pub struct Launch {
     drain: Option<Duration>,
     allowed: Vec<Cidr>,
     denied: Vec<Cidr>,
+    confined: Confined,
     settings: Settings,
 }
 
@@ -212,6 +216,14 @@ impl Launch {
         self
     }
 
+    /// Which system calls the workers may make; all without this call. Another one ends the process. For services whose calls are known: those that
+    /// ship need nothing that is not there.
+    #[must_use]
+    pub fn confined(mut self, to: Confined) -> Self {
+        self.confined = to;
+        self
+    }
+
     /// All other settings.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
@@ -219,7 +231,7 @@ impl Launch {
         self
     }
 
-    /// Takes everything that is needed and starts to receive, with one worker for all queues; [`Running::run`] then serves on the calling thread.
+    /// Takes everything that is needed and starts to receive, with one worker for all queues; [`Running::run`] then serves.
     ///
     /// # Errors
     /// Rights, interface, addresses, ports, queues or the XDP program: each with what mends it. What was taken is given back.
