@@ -164,6 +164,29 @@ fn rights_that_are_missing_are_named_with_the_line_that_gives_them() {
     }
 }
 
+/// As the systemd unit of the package starts it: its file capabilities go before the ambient ones, and nothing can be gained.
+#[test]
+fn rights_of_a_service_are_those_of_its_unit() {
+    let Some(world) = World::with_kernel_server() else { return };
+    let unit = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/systemd/ringway@.service")).expect("the unit");
+    let listed = |key: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(&format!("{key}="))).expect("a line of the unit");
+        line.split_whitespace().map(|name| format!("+{}", name.trim_start_matches("CAP_").to_lowercase())).collect::<Vec<_>>().join(",")
+    };
+    let (ambient, bounding) = (listed("AmbientCapabilities"), format!("-all,{}", listed("CapabilityBoundingSet")));
+    for held in [format!("{FOUR},cap_net_bind_service"), String::new()] {
+        let program = Program::with(&held);
+        let mut command = world.server.command("setpriv");
+        command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs", "--bounding-set", &bounding]);
+        command.args(["--inh-caps", &format!("-all,{ambient}"), "--ambient-caps", &format!("-all,{ambient}")]).arg(&program.path);
+        let server = Server::spawn(command.args(["serve", "--json", "-i", INTERFACE, "--claim", "tcp:7", "echo/tcp:7"]));
+        world.client.inside(|| exchange(&mut connect(7), b"hello"));
+        assert_given_up(&server, NET_ADMIN | BPF | NET_BIND_SERVICE);
+        server.stop();
+        world.assert_untouched();
+    }
+}
+
 /// A port claim goes on using rights: the control thread keeps those, and nobody else does.
 #[test]
 fn rights_in_a_port_claim_are_kept_by_the_control_thread_alone() {

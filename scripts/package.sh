@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# Builds the Debian package, with manual pages and completions.
+#
+#   scripts/package.sh            target/package/ringway_VERSION_ARCH.deb
+#   scripts/package.sh --pages    manual pages and completions alone, in target/package
+#   scripts/package.sh --check    the package; then it is installed in a Debian of its own (debootstrap), used, removed and purged; pages,
+#                                 completions and the systemd unit are checked by the programs that read them
+#
+# cargo-deb is built once, into target/tools. --check needs root and some 300 MB, and takes a minute or two beside the builds.
+
+source "$(dirname "$0")/common.sh"
+
+pages_only='' check=''
+for argument in "$@"; do
+    case $argument in
+        --pages) pages_only=1 ;;
+        --check) check=1 ;;
+        -h | --help) usage; exit 0 ;;
+        *) say "${0##*/}: unknown argument '$argument'"; usage >&2; exit 2 ;;
+    esac
+done
+
+commands=(serve load compare bench cable listen show steer)
+out=target/package
+built=${CARGO_TARGET_DIR:-target}/release/ringway
+fails=0
+
+# pages: what `ringway man` and `ringway completions` print.
+pages() {
+    local command
+    rm -rf "$out/man" "$out/completions"
+    mkdir -p "$out/man" "$out/completions"
+    "$built" man >"$out/man/ringway.1"
+    for command in "${commands[@]}"; do
+        "$built" man "$command" >"$out/man/ringway-$command.1"
+    done
+    "$built" completions bash >"$out/completions/ringway.bash"
+    "$built" completions zsh >"$out/completions/_ringway"
+    "$built" completions fish >"$out/completions/ringway.fish"
+}
+
+package() {
+    local tools=${CARGO_TARGET_DIR:-target}/tools
+    if [[ ! -x $tools/bin/cargo-deb ]]; then
+        say "building cargo-deb"
+        cargo install --quiet cargo-deb --locked --root "$tools" --target-dir "$tools/build"
+    fi
+    rm -f "$out"/*.deb
+    "$tools/bin/cargo-deb" --no-build --output "$out/" >/dev/null
+    deb=$(ls "$out"/*.deb)
+}
+
+# checked WHAT COMMAND...: says how it went.
+checked() {
+    local what=$1 said
+    shift
+    if said=$("$@" 2>&1); then
+        say "ok: $what"
+    else
+        fails=$((fails + 1))
+        say "FAILED: $what"
+        [[ -z $said ]] || say "$said"
+    fi
+}
+
+# Every command that the help names has a page, and every page is for one.
+pages_are_whole() {
+    local listed
+    listed=$("$built" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | sort | tr '\n' ' ')
+    [[ $listed == "$(printf '%s\n' "${commands[@]}" | sort | tr '\n' ' ')" ]] || { echo "the commands are $listed"; return 1; }
+}
+
+# Both readers, without a word of warning. clap_mangen leaves out the date, and says each option by .TP and a font of its own.
+page_is_right() {
+    local found
+    found=$(mandoc -T lint -W warning "$1" 2>&1 | grep -v 'missing date' || true)
+    [[ -z $found ]] || { echo "$found"; return 1; }
+    found=$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$1" 2>&1 >/dev/null)
+    [[ -z $found ]] || { echo "$found"; return 1; }
+    [[ $(MANWIDTH=80 man -l "$1" 2>/dev/null | col -b | grep -c '^[A-Z]') -ge 3 ]] || { echo "it has no sections"; return 1; }
+}
+
+# bash, with the bash-completion package loaded as an interactive shell does: `ringway ser` becomes `ringway serve`.
+bash_completes() {
+    local completed
+    # shellcheck disable=SC2016 # for the other shell
+    completed=$(bash --norc --noprofile -c '
+        source /usr/share/bash-completion/bash_completion
+        source "$1"
+        COMP_WORDS=(ringway ser) COMP_CWORD=1 COMP_LINE="ringway ser" COMP_POINT=11
+        "$(complete -p ringway | sed "s/.* -F \([^ ]*\) .*/\1/")" ringway ser ringway
+        printf "%s\n" "${COMPREPLY[@]}"' bash "$out/completions/ringway.bash")
+    [[ $completed == serve ]] || { echo "it completes to '$completed'"; return 1; }
+}
+
+fish_completes() {
+    local completed
+    completed=$(fish --no-config -c "source $out/completions/ringway.fish; complete --do-complete 'ringway ser'" | cut -f1)
+    [[ $completed == serve ]] || { echo "it completes to '$completed'"; return 1; }
+}
+
+# The unit as systemd reads it, with the program and the pages in their places.
+unit_is_right() {
+    local folder found
+    folder=$(mktemp -d)
+    sed "s#/usr/bin/ringway#$(realpath "$built")#; /^Documentation=/d" 'contrib/systemd/ringway@.service' >"$folder/ringway@.service"
+    found=$(systemd-analyze verify "$folder/ringway@veth0.service" 2>&1) || true
+    rm -r "$folder"
+    [[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+# How much of the machine the unit leaves to who takes it over: 10 is everything.
+exposure() {
+    systemd-analyze security --offline=yes 'contrib/systemd/ringway@.service' 2>/dev/null | sed -n 's/.*exposure level.*: \([0-9.]*\).*/\1/p'
+}
+
+unit_is_hardened() {
+    local level
+    level=$(exposure)
+    awk -v level="$level" 'BEGIN { exit !(level > 0 && level < 3) }' || { echo "the exposure level is $level"; return 1; }
+}
+
+# inside COMMAND...: in the Debian of its own.
+inside() { chroot "$root_folder" "$@"; }
+
+# The one user and the files that the package brings, and that they are gone when it is purged.
+installs_and_goes() {
+    local version path before
+    before=$(cd "$root_folder" && find etc usr/bin usr/lib usr/share run -type f | sort)
+    cp "$deb" "$root_folder/ringway.deb"
+    inside dpkg --install /ringway.deb || return 1
+    version=$(inside ringway --version) || return 1
+    [[ $version == "ringway $(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" ]] || { echo "version: $version"; return 1; }
+    [[ $(stat -c '%U:%G %a' "$root_folder/usr/bin/ringway" | cut -d' ' -f2) == 750 ]] || { echo "anybody may run it"; return 1; }
+    [[ $(inside getcap /usr/bin/ringway) == *'cap_net_bind_service,cap_net_admin,cap_net_raw,cap_ipc_lock,cap_bpf=ep' ]] \
+        || { echo "capabilities: $(inside getcap /usr/bin/ringway)"; return 1; }
+    # The capabilities reach a member of the group: it comes as far as the interface, which is not there.
+    said=$(inside setpriv --reuid=ringway --regid=ringway --clear-groups ringway serve -i none0 -a 10.0.0.2/24 echo:7 2>&1) && return 1
+    [[ $said == *none0* && $said != *capabilit* ]] || { echo "as its user: $said"; return 1; }
+    ! inside setpriv --reuid=nobody --regid=nogroup --clear-groups ringway --version 2>/dev/null || { echo "nobody may run it"; return 1; }
+    for path in usr/lib/systemd/system/ringway@.service usr/share/bash-completion/completions/ringway \
+        usr/share/zsh/vendor-completions/_ringway usr/share/fish/vendor_completions.d/ringway.fish \
+        usr/share/man/man1/ringway.1.gz usr/share/man/man1/ringway-serve.1.gz usr/share/doc/ringway/copyright; do
+        # dpkg of a minimal Debian may be told to leave pages and papers out.
+        dpkg --contents "$deb" | grep -q " ./$path\$" || { echo "missing: $path"; return 1; }
+    done
+    # Again, as an upgrade does.
+    inside dpkg --install /ringway.deb || return 1
+    [[ -n $(inside getcap /usr/bin/ringway) ]] || { echo "an upgrade loses the capabilities"; return 1; }
+    inside dpkg --purge ringway || return 1
+    rm "$root_folder/ringway.deb"
+    ! inside getent passwd ringway || { echo "its user is left"; return 1; }
+    diff <(echo "$before" | grep -v -e '-$' -e '/dpkg/' -e '^etc/.*[a-z]-$') \
+        <(cd "$root_folder" && find etc usr/bin usr/lib usr/share run -type f | grep -v -e '-$' -e '/dpkg/' | sort)
+}
+
+debian_of_its_own() {
+    local mirror
+    mirror=$(sed -n 's/^deb \(\[[^]]*\] \)\?\(https\?:[^ ]*\) .*/\2/p; s/^URIs: *\([^ ]*\).*/\1/p' \
+        /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+    root_folder=$(mktemp -d)
+    say "making a Debian in $root_folder"
+    debootstrap --variant=minbase --include=adduser,libcap2-bin "$(. /etc/os-release && echo "$VERSION_CODENAME")" \
+        "$root_folder" "${mirror:-http://deb.debian.org/debian}" >"$out/debootstrap.log" 2>&1 \
+        || { tail -n 5 "$out/debootstrap.log" >&2; die "debootstrap failed"; }
+}
+
+# shellcheck disable=SC2317 # called on exit
+remove_debian() {
+    [[ -z $root_folder ]] || rm -rf --one-file-system "$root_folder"
+}
+
+need_rust
+cargo build --quiet --locked --release --bin ringway
+pages
+if [[ -n $pages_only ]]; then
+    ls "$out/man" "$out/completions"
+    exit 0
+fi
+package
+say "$deb"
+[[ -n $check ]] || exit 0
+
+[[ $EUID -eq 0 ]] || die "--check makes a Debian of its own: run it as root"
+need_commands mandoc=mandoc man=man-db col=bsdextrautils zsh=zsh fish=fish debootstrap=debootstrap setpriv=util-linux systemd-analyze=systemd
+[[ -r /usr/share/bash-completion/bash_completion ]] || need_commands bash_completion=bash-completion
+root_folder=''
+remove_on_exit remove_debian
+
+checked "the help names the commands that have pages" pages_are_whole
+for page in "$out"/man/*.1; do
+    checked "${page##*/} for mandoc and for man" page_is_right "$page"
+done
+checked "completions for bash" bash -n "$out/completions/ringway.bash"
+checked "bash completes" bash_completes
+checked "completions for zsh" zsh --no-rcs -n "$out/completions/_ringway"
+checked "completions for fish" fish --no-config --no-execute "$out/completions/ringway.fish"
+checked "fish completes" fish_completes
+checked "the unit for systemd" unit_is_right
+checked "the unit leaves little (exposure $(exposure) of 10)" unit_is_hardened
+debian_of_its_own
+checked "the package is installed, used, upgraded and purged, and nothing is left" installs_and_goes
+echo "package: $fails failed"
+[[ $fails -eq 0 ]]
