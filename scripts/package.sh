@@ -66,14 +66,14 @@ checked() {
 # Every command that the help names has a page, and every page is for one.
 pages_are_whole() {
     local listed
-    listed=$("$built" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | sort | tr '\n' ' ')
+    listed=$("$built" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p' | sort | tr '\n' ' ')
     [[ $listed == "$(printf '%s\n' "${commands[@]}" | sort | tr '\n' ' ')" ]] || { echo "the commands are $listed"; return 1; }
 }
 
-# Both readers, without a word of warning. clap_mangen leaves out the date, and says each option by .TP and a font of its own.
+# Both readers, without a word of warning.
 page_is_right() {
     local found
-    found=$(mandoc -T lint -W warning "$1" 2>&1 | grep -v 'missing date' || true)
+    found=$(mandoc -T lint -W warning "$1" 2>&1 || true)
     [[ -z $found ]] || { echo "$found"; return 1; }
     found=$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$1" 2>&1 >/dev/null)
     [[ -z $found ]] || { echo "$found"; return 1; }
@@ -120,6 +120,51 @@ unit_is_hardened() {
     awk -v level="$level" 'BEGIN { exit !(level > 0 && level < 3) }' || { echo "the exposure level is $level"; return 1; }
 }
 
+# What the filter of the unit lets through: its lists, and those they name, without what a later line takes away.
+unit_calls() {
+    local line name
+    expand() {
+        if [[ $1 == @* ]]; then
+            systemd-analyze syscall-filter "$1" 2>/dev/null | sed -n '2,$s/^    \([-@a-z_0-9]*\)$/\1/p' | while read -r name; do expand "$name"; done
+        else
+            echo "$1"
+        fi
+    }
+    local allowed=''
+    while IFS= read -r line; do
+        if [[ $line == '~'* ]]; then
+            allowed=$(comm -23 <(echo "$allowed") <(for name in ${line#'~'}; do expand "$name"; done | sort -u))
+        else
+            allowed=$({ echo "$allowed"; for name in $line; do expand "$name"; done; } | sort -u)
+        fi
+    done < <(sed -n 's/^SystemCallFilter=//p' 'contrib/systemd/ringway@.service')
+    echo "$allowed"
+}
+
+# A whole life of a server under strace, in two namespaces, and each system call it made looked up in the unit's.
+unit_allows_every_call() {
+    local calls missing here=rw-package-server there=rw-package-client pid
+    calls=$(mktemp)
+    namespaces=("$here" "$there")
+    end_namespaces "${namespaces[@]}"
+    add_namespace "$here"
+    add_namespace "$there"
+    join_namespaces "$here" veth0 "$there" veth1
+    ip -n "$there" address add 10.0.0.1/24 dev veth1
+    ip -n "$here" address add 10.0.0.2/24 dev veth0
+    ip netns exec "$here" strace -f -qq -o "$calls" "$built" serve -i veth0 --claim tcp:80,udp:7 http/tcp:80=. echo/udp:7 --control off \
+        >"$out/strace.log" 2>&1 &
+    pid=$!
+    timeout 20 sh -c "until grep -q '^ready' $out/strace.log; do sleep 0.1; done" || { cat "$out/strace.log"; return 1; }
+    ip netns exec "$there" curl -sf --max-time 10 http://10.0.0.2/Cargo.toml >/dev/null || { echo "no answer under strace"; return 1; }
+    ip netns pids "$here" | while read -r one; do [[ $(cat "/proc/$one/comm") != ringway ]] || kill -TERM "$one"; done
+    wait "$pid" || { cat "$out/strace.log"; return 1; }
+    end_namespaces "${namespaces[@]}"
+    missing=$(comm -23 <(sed -n 's/^[0-9]* *\([a-z_0-9]*\)(.*/\1/p' "$calls" | sort -u) <(unit_calls))
+    rm "$calls"
+    [[ -z $missing ]] || { echo "not among SystemCallFilter: $missing"; return 1; }
+}
+
 # inside COMMAND...: in the Debian of its own.
 inside() { chroot "$root_folder" "$@"; }
 
@@ -157,7 +202,8 @@ installs_and_goes() {
 debian_of_its_own() {
     local mirror
     mirror=$(sed -n 's/^deb \(\[[^]]*\] \)\?\(https\?:[^ ]*\) .*/\2/p; s/^URIs: *\([^ ]*\).*/\1/p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+        /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true)
+    mirror=${mirror%%$'\n'*}
     root_folder=$(mktemp -d)
     say "making a Debian in $root_folder"
     debootstrap --variant=minbase --include=adduser,libcap2-bin "$(. /etc/os-release && echo "$VERSION_CODENAME")" \
@@ -166,7 +212,8 @@ debian_of_its_own() {
 }
 
 # shellcheck disable=SC2317 # called on exit
-remove_debian() {
+remove_all() {
+    end_namespaces "${namespaces[@]}"
     [[ -z $root_folder ]] || rm -rf --one-file-system "$root_folder"
 }
 
@@ -182,10 +229,11 @@ say "$deb"
 [[ -n $check ]] || exit 0
 
 [[ $EUID -eq 0 ]] || die "--check makes a Debian of its own: run it as root"
-need_commands mandoc=mandoc man=man-db col=bsdextrautils zsh=zsh fish=fish debootstrap=debootstrap setpriv=util-linux systemd-analyze=systemd
+need_commands mandoc=mandoc man=man-db col=bsdextrautils zsh=zsh fish=fish debootstrap=debootstrap setpriv=util-linux systemd-analyze=systemd \
+    strace=strace curl=curl ip=iproute2 ethtool=ethtool
 [[ -r /usr/share/bash-completion/bash_completion ]] || need_commands bash_completion=bash-completion
-root_folder=''
-remove_on_exit remove_debian
+root_folder='' namespaces=()
+remove_on_exit remove_all
 
 checked "the help names the commands that have pages" pages_are_whole
 for page in "$out"/man/*.1; do
@@ -198,6 +246,7 @@ checked "completions for fish" fish --no-config --no-execute "$out/completions/r
 checked "fish completes" fish_completes
 checked "the unit for systemd" unit_is_right
 checked "the unit leaves little (exposure $(exposure) of 10)" unit_is_hardened
+checked "the unit allows every system call of a server's life" unit_allows_every_call
 debian_of_its_own
 checked "the package is installed, used, upgraded and purged, and nothing is left" installs_and_goes
 echo "package: $fails failed"

@@ -171,7 +171,10 @@ fn rights_of_a_service_are_those_of_its_unit() {
     let unit = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/systemd/ringway@.service")).expect("the unit");
     let listed = |key: &str| {
         let line = unit.lines().find_map(|line| line.strip_prefix(&format!("{key}="))).expect("a line of the unit");
-        line.split_whitespace().map(|name| format!("+{}", name.trim_start_matches("CAP_").to_lowercase())).collect::<Vec<_>>().join(",")
+        line.split_whitespace()
+            .map(|name| format!("+{}", name.trim_start_matches("CAP_").to_lowercase()))
+            .collect::<Vec<_>>()
+            .join(",")
     };
     let (ambient, bounding) = (listed("AmbientCapabilities"), format!("-all,{}", listed("CapabilityBoundingSet")));
     for held in [format!("{FOUR},cap_net_bind_service"), String::new()] {
