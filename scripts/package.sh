@@ -170,7 +170,7 @@ inside() { chroot "$root_folder" "$@"; }
 
 # The one user and the files that the package brings, and that they are gone when it is purged.
 installs_and_goes() {
-    local version path before
+    local version path before said contents
     before=$(cd "$root_folder" && find etc usr/bin usr/lib usr/share run -type f | sort)
     cp "$deb" "$root_folder/ringway.deb"
     inside dpkg --install /ringway.deb || return 1
@@ -180,14 +180,16 @@ installs_and_goes() {
     [[ $(inside getcap /usr/bin/ringway) == *'cap_net_bind_service,cap_net_admin,cap_net_raw,cap_ipc_lock,cap_bpf=ep' ]] \
         || { echo "capabilities: $(inside getcap /usr/bin/ringway)"; return 1; }
     # The capabilities reach a member of the group: it comes as far as the interface, which is not there.
-    said=$(inside setpriv --reuid=ringway --regid=ringway --clear-groups ringway serve -i none0 -a 10.0.0.2/24 echo:7 2>&1) && return 1
+    said=$(inside runuser -u ringway -- ringway serve -i none0 -a 10.0.0.2/24 echo:7 2>&1) && return 1
     [[ $said == *none0* && $said != *capabilit* ]] || { echo "as its user: $said"; return 1; }
-    ! inside setpriv --reuid=nobody --regid=nogroup --clear-groups ringway --version 2>/dev/null || { echo "nobody may run it"; return 1; }
+    # Not by setpriv, which has root's capabilities until it has executed the program.
+    ! inside runuser -u nobody -- ringway --version 2>/dev/null || { echo "nobody may run it"; return 1; }
+    contents=$(dpkg --contents "$deb")
     for path in usr/lib/systemd/system/ringway@.service usr/share/bash-completion/completions/ringway \
         usr/share/zsh/vendor-completions/_ringway usr/share/fish/vendor_completions.d/ringway.fish \
         usr/share/man/man1/ringway.1.gz usr/share/man/man1/ringway-serve.1.gz usr/share/doc/ringway/copyright; do
         # dpkg of a minimal Debian may be told to leave pages and papers out.
-        dpkg --contents "$deb" | grep -q " ./$path\$" || { echo "missing: $path"; return 1; }
+        [[ $contents == *" ./$path"* ]] || { echo "missing: $path"; return 1; }
     done
     # Again, as an upgrade does.
     inside dpkg --install /ringway.deb || return 1
@@ -205,6 +207,8 @@ debian_of_its_own() {
         /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true)
     mirror=${mirror%%$'\n'*}
     root_folder=$(mktemp -d)
+    # Its root is everybody's, as everywhere.
+    chmod 0755 "$root_folder"
     say "making a Debian in $root_folder"
     debootstrap --variant=minbase --include=adduser,libcap2-bin "$(. /etc/os-release && echo "$VERSION_CODENAME")" \
         "$root_folder" "${mirror:-http://deb.debian.org/debian}" >"$out/debootstrap.log" 2>&1 \
@@ -229,7 +233,7 @@ say "$deb"
 [[ -n $check ]] || exit 0
 
 [[ $EUID -eq 0 ]] || die "--check makes a Debian of its own: run it as root"
-need_commands mandoc=mandoc man=man-db col=bsdextrautils zsh=zsh fish=fish debootstrap=debootstrap setpriv=util-linux systemd-analyze=systemd \
+need_commands mandoc=mandoc man=man-db col=bsdextrautils zsh=zsh fish=fish debootstrap=debootstrap systemd-analyze=systemd \
     strace=strace curl=curl ip=iproute2 ethtool=ethtool
 [[ -r /usr/share/bash-completion/bash_completion ]] || need_commands bash_completion=bash-completion
 root_folder='' namespaces=()
