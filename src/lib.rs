@@ -66,6 +66,7 @@
 //! - [`counted`]: counts that say what they count
 //! - `arch`: hints to the processor and the kernel about memory
 //! - [`cpu`]: the CPU time of a thread, and the core it keeps to
+//! - [`rights`]: the capabilities of a thread, given up when its set-up is over
 
 pub mod device;
 
@@ -111,6 +112,7 @@ pub mod counted;
 pub mod cpu;
 pub mod error;
 pub mod limits;
+pub mod rights;
 pub mod rng;
 pub mod settings;
 pub mod time;

@@ -31,9 +31,14 @@ pub(crate) struct AdmissionArgs {
 impl AdmissionArgs {
     /// A launch with these options.
     pub(crate) fn applied_to(&self, launch: Launch) -> Launch {
-        let launch = launch.drain(self.drain.unwrap_or(DRAIN));
+        let launch = launch.drain(self.longest_drain());
         let launch = self.allowed.iter().copied().fold(launch, Launch::allow);
         self.denied.iter().copied().fold(launch, Launch::deny)
+    }
+
+    /// How long a stop waits at most.
+    pub(crate) fn longest_drain(&self) -> Duration {
+        self.drain.unwrap_or(DRAIN)
     }
 
     /// The first of them that was given, for stacks that have none of this.

@@ -10,6 +10,7 @@ use ringway::link::interface::Cidr;
 use ringway::settings::number;
 
 use super::engine_args::List;
+use super::rights;
 
 /// Where server and client run.
 #[derive(Args, Clone, Debug)]
@@ -73,10 +74,10 @@ impl Ends {
         Ok(())
     }
 
-    /// Looks for the namespaces; `script` is what makes them.
+    /// Looks for the namespaces, and whether they may be entered; `script` is what makes them.
     ///
     /// # Errors
-    /// One is not there.
+    /// One is not there, or CAP_SYS_ADMIN is missing.
     pub(crate) fn check_namespaces(&self, script: &str) -> Result<(), SetupError> {
         for netns in [&self.server_netns, &self.client_netns] {
             if !Path::new("/run/netns").join(netns).exists() {
@@ -86,6 +87,13 @@ impl Ends {
                 )
                 .mend(format!("sudo ip netns add {netns}, or {script}, which makes all that is needed")));
             }
+        }
+        if !rights::pass_on_sys_admin() {
+            return Err(SetupError::environment(
+                "cannot run in other network namespaces",
+                "the capability CAP_SYS_ADMIN is missing, with which `ip netns exec` enters one; file capabilities would not pass to it",
+            )
+            .mend(format!("sudo {script}")));
         }
         Ok(())
     }

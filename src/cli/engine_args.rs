@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use ringway::engine::Idle;
 use ringway::error::SetupError;
-use ringway::launch::Launch;
+use ringway::launch::{Confined, Launch};
 use ringway::link::groups::is_group;
 use ringway::link::interface::{AddressClaim, Cidr, PortClaim, Transport};
 use ringway::link::routes::Route;
@@ -74,6 +74,10 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "ADDR:PORT", value_parser = metrics)]
     pub(crate) metrics: Option<SocketAddr>,
 
+    /// Lets the workers make only the system calls they need: on|off
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = SeccompWord::On, hide_possible_values = true)]
+    pub(crate) seccomp: SeccompWord,
+
     /// Any other setting, by its key (may be repeated); the keys stand below
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
@@ -93,6 +97,14 @@ pub(crate) enum ModeWord {
 pub(crate) enum ZeroCopyWord {
     #[default]
     Auto,
+    On,
+    Off,
+}
+
+/// `--seccomp`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SeccompWord {
+    #[default]
     On,
     Off,
 }
@@ -175,6 +187,10 @@ impl EngineArgs {
         let mut launch = Launch::new().settings(self.settings()?).mode(self.mode.into()).zero_copy(self.zerocopy.into());
         launch = launch.idle(self.idle.into()).partial(self.partial).claims(&self.claims);
         launch = launch.router_advertisements(self.accept_ra);
+        launch = launch.confined(match self.seccomp {
+            SeccompWord::On => Confined::Packets,
+            SeccompWord::Off => Confined::Not,
+        });
         for interface in &self.interfaces {
             launch = launch.interface(interface);
             for address in self.addresses.iter().filter(|address| address.interface.as_ref().is_none_or(|name| name == interface))
@@ -319,6 +335,7 @@ impl EngineArgs {
             (self.partial, "--partial"),
             (self.idle != IdleWord::Adaptive, "--idle"),
             (self.metrics.is_some(), "--metrics"),
+            (self.seccomp != SeccompWord::On, "--seccomp"),
             (!self.settings.is_empty(), "--set"),
         ];
         given.into_iter().find_map(|(given, option)| given.then_some(option))

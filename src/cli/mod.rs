@@ -23,6 +23,7 @@ mod load;
 mod log;
 mod output;
 mod reload;
+mod rights;
 mod serve;
 mod service_spec;
 mod show;
@@ -116,9 +117,14 @@ fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
         })?,
     };
     let mut text = Vec::new();
-    clap_mangen::Man::new(page).render(&mut text).map_err(|error| Failure::run("cannot write the manual page", error))?;
+    let page =
+        clap_mangen::Man::new(page).date(MANUAL_DATE).source(concat!("Ringway ", env!("CARGO_PKG_VERSION"))).manual("Ringway");
+    page.render(&mut text).map_err(|error| Failure::run("cannot write the manual page", error))?;
     Ok(text)
 }
+
+/// The day of the manual: that of its version, not of the build, so that the same source gives the same pages.
+const MANUAL_DATE: &str = "2026-11-23";
 
 /// What clap did not take: help and version go to stdout with 0, everything else is a usage error.
 fn refused(error: &clap::Error, arguments: &[OsString]) -> ExitCode {

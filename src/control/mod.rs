@@ -39,6 +39,7 @@ use crate::cpu;
 use crate::engine::{Clock as _, Feed, MonotonicClock, News, Wish};
 use crate::error::SetupError;
 use crate::link::interface::{Cidr, Claim};
+use crate::rights::{self, CapabilitySet};
 use crate::steer::addresses::{self, AddressState, KernelAddress};
 use crate::xsk::Copies;
 use crate::xsk::nic::Nic;
@@ -119,6 +120,7 @@ pub struct Prepared {
     changes: Changes,
     asker: Asker,
     interfaces: Vec<Followed>,
+    keeps: CapabilitySet,
 }
 
 /// An interface of the thread's.
@@ -149,6 +151,7 @@ impl Prepared {
         let changes = Changes::subscribe(everything).map_err(failed)?;
         let listen = |fd, token| poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE);
         listen(changes.as_raw_fd(), CHANGES).map_err(failed)?;
+        let keeps = watched.iter().map(needed_for).collect();
         let mut interfaces = Vec::new();
         for Watched { nic, position, claim, mtu, on_addresses, routers } in watched {
             let filters = filter::filters(nic.index(), claim, routers.is_some());
@@ -168,7 +171,7 @@ impl Prepared {
             });
         }
         let asker = Asker::new().map_err(failed)?;
-        Ok(Self { poll, waker, changes, asker, interfaces })
+        Ok(Self { poll, waker, changes, asker, interfaces, keeps })
     }
 
     /// What wakes the thread.
@@ -181,7 +184,7 @@ impl Prepared {
     /// # Errors
     /// The kernel cannot be read, or there is no thread.
     pub fn start(self, feeds: Vec<Feed>, place: Option<Place>) -> Result<Control, SetupError> {
-        let Self { poll, waker, changes, asker, interfaces } = self;
+        let Self { poll, waker, changes, asker, interfaces, keeps } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let clock = MonotonicClock::start();
         let mut follower = Follower {
@@ -204,6 +207,7 @@ impl Prepared {
             if let Some(Place { allowed, busy }) = place {
                 cpu::keep_off(&allowed, &busy);
             }
+            rights::keep_only_or_say(keeps);
             follower.run();
         };
         let thread = thread::Builder::new().name("ringway-control".to_owned()).spawn(run);
@@ -480,6 +484,21 @@ impl Follower {
     }
 }
 
+/// The rights without which an interface cannot be followed. In a port claim the kernel is told of neighbours in use, and the ports of an address that comes
+/// are held; there, and where routers give addresses, the program is put in the place of another when the first address of a family comes. Elsewhere
+/// nothing is asked of the kernel but what it tells everybody.
+fn needed_for(watched: &Watched<'_>) -> CapabilitySet {
+    let changes_claims = CapabilitySet::NET_ADMIN | CapabilitySet::BPF;
+    match watched.claim {
+        Claim::Ports { ports, .. } if ports.iter().any(|claim| claim.port < PRIVILEGED) => {
+            changes_claims | CapabilitySet::NET_BIND_SERVICE
+        }
+        Claim::Ports { .. } => changes_claims,
+        Claim::Addresses(_) if watched.routers.is_some() => changes_claims,
+        Claim::Addresses(_) => CapabilitySet::empty(),
+    }
+}
+
 /// The interface that the engine knows by this position.
 fn followed_at(interfaces: &mut [Followed], position: u16) -> Option<&mut Followed> {
     interfaces.iter_mut().find(|followed| followed.mirror.position == position)
@@ -548,6 +567,8 @@ const WISHES_LOOK: Duration = Duration::from_millis(500);
 const ROOM_LOOK: Duration = Duration::from_millis(1);
 /// How long a change of the routes waits for others, and so how often they are read at most.
 const ROUTES_WAIT: Duration = Duration::from_millis(20);
+/// Ports below it may be bound with CAP_NET_BIND_SERVICE alone, unless a sysctl says otherwise (ip(7)).
+const PRIVILEGED: u16 = 1024;
 const RETRY: Duration = Duration::from_secs(1);
 /// Copies of one kind read before everything else has its turn again.
 const COPIES_AT_ONCE: usize = 64;

@@ -16,10 +16,12 @@
 //!
 //! Everything is taken in one order (rights, interface, addresses, ports, groups, sockets, program, and only then traffic) and given back in the
 //! reverse one, on success and on failure alike: nothing is left behind. Errors are the operator's ([`SetupError`]). Nothing here runs
-//! per packet. Needs the feature `afxdp`.
+//! per packet. Every thread that is started gives up the rights it does not use ([`crate::rights`]); the calling thread's are its own business. Needs the
+//! feature `afxdp`.
 
 mod advertised;
 mod change;
+mod confined;
 mod interfaces;
 mod journal;
 mod open;
@@ -30,6 +32,7 @@ mod whole;
 mod workers;
 
 pub use change::Changer;
+pub use confined::Confined;
 pub use open::{Bare, Finished, Running};
 pub use ready::Ready;
 pub use signals::Signals;
@@ -70,6 +73,7 @@ pub struct Launch {
     drain: Option<Duration>,
     allowed: Vec<Cidr>,
     denied: Vec<Cidr>,
+    confined: Confined,
     settings: Settings,
 }
 
@@ -233,6 +237,14 @@ impl Launch {
         self
     }
 
+    /// Which system calls the workers may make; all without this call. Another one ends the process. For services whose calls are known: those that
+    /// ship need nothing that is not there.
+    #[must_use]
+    pub fn confined(mut self, to: Confined) -> Self {
+        self.confined = to;
+        self
+    }
+
     /// All other settings.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
@@ -240,7 +252,7 @@ impl Launch {
         self
     }
 
-    /// Takes everything that is needed and starts to receive, with one worker for all queues; [`Running::run`] then serves on the calling thread.
+    /// Takes everything that is needed and starts to receive, with one worker for all queues; [`Running::run`] then serves.
     ///
     /// # Errors
     /// Rights, interface, addresses, ports, queues or the XDP program: each with what mends it. What was taken is given back.

@@ -14,10 +14,11 @@ use std::time::Duration;
 use crate::control::{Control, Place, Prepared, Watched};
 use crate::demux::admission::Prefixes;
 use crate::device::Device as _;
-use crate::engine::{Config, Duplicate, Engine, Idle, Port, Report, Secrets, Stop};
+use crate::engine::{Config, Duplicate, Engine, Idle, Inquirer, Port, Report, Secrets, Stop};
 use crate::error::SetupError;
 use crate::launch::advertised;
 use crate::launch::change::Changer;
+use crate::launch::confined::Filters;
 use crate::launch::interfaces::{self, Checked};
 use crate::launch::journal;
 use crate::launch::ports::{self, Ports};
@@ -69,6 +70,8 @@ pub struct Running<S: Service> {
     held: Held,
     /// One at least.
     workers: Vec<Worker<S>>,
+    /// Where the calling thread waits for them, if they have cores of their own.
+    place: Option<Place>,
     ready: Vec<Ready>,
     changer: Changer,
     /// What the changer says to the thread that waits for several workers.
@@ -124,6 +127,7 @@ pub(super) fn open<S: Service + Send>(
 ) -> Result<Running<S>, SetupError> {
     let allowed = crate::cpu::allowed();
     let lists = lists(launch)?;
+    let filters = Filters::new(launch.confined)?.map(Arc::new);
     let Opened { mut held, mut ready, nics, interfaces, ports, cores, spreads } = take(launch, Driver::Engine, crew)?;
     let count = ports.iter().map(|(worker, _)| worker + 1).max().unwrap_or(1);
     let services = services(count)?;
@@ -163,16 +167,17 @@ pub(super) fn open<S: Service + Send>(
         held.scrape = Some(scrape);
     }
     let feeds = engines.iter_mut().map(|engine| engine.follow(prepared.waker())).collect();
-    held.control = Some(prepared.start(feeds, place)?);
+    held.control = Some(prepared.start(feeds, place.clone())?);
     let duplicates = claim_addresses(&mut engines);
     if let Some(duplicate) = duplicates.into_iter().find(|duplicate| !is_our_own_choice(duplicate.address)) {
         return Err(in_use(&duplicate));
     }
     ready.iter().for_each(journal::ready);
     let cores = cores.into_iter().map(Some).chain(std::iter::repeat(None));
-    let workers = engines.into_iter().zip(cores).map(|(engine, core)| Worker { engine, core }).collect();
+    let worker = |(engine, core)| Worker { engine, core, filters: filters.clone() };
+    let workers = engines.into_iter().zip(cores).map(worker).collect();
     let (waking, wakes) = mpsc::channel();
-    Ok(Running { held, workers, ready, changer: Changer { workers: inquirers, config, waking }, wakes })
+    Ok(Running { held, workers, place, ready, changer: Changer { workers: inquirers, config, waking }, wakes })
 }
 
 /// What scrapers are told beside figures.
@@ -391,6 +396,11 @@ impl<S: Service> Running<S> {
         &self.workers.first().expect("there is a worker at least").engine
     }
 
+    /// Whoever is to ask the workers while they run, in their order.
+    pub fn inquirers(&mut self) -> Vec<Inquirer> {
+        self.workers.iter_mut().map(|worker| worker.engine.inquirer()).collect()
+    }
+
     /// The engines of all workers.
     pub fn engines(&self) -> impl Iterator<Item = &Engine<XskQueue, S>> {
         self.workers.iter().map(|worker| &worker.engine)
@@ -398,8 +408,8 @@ impl<S: Service> Running<S> {
 }
 
 impl<S: Service + Send> Running<S> {
-    /// Serves until asked to stop; then ends the connections, detaches, and reports. One worker runs on the calling thread, several on threads of their
-    /// own. When one ends, all do; one that panics ends the others at once.
+    /// Serves until asked to stop; then ends the connections, detaches, and reports. Each worker runs on a thread of its own, without any rights; the
+    /// calling thread waits for them, on other cores than theirs if there are others. When one ends, all do; one that panics ends the others at once.
     ///
     /// # Errors
     /// The system call that sleeps failed, or a worker panicked.
@@ -407,13 +417,13 @@ impl<S: Service + Send> Running<S> {
         self.run_watched(Duration::MAX, |_| {})
     }
 
-    /// The same; every so often `watch` sees the report so far, of all workers together: on the thread that serves, if it is only one
-    /// ([`Engine::run_watched`]), else on the calling thread.
+    /// The same; every so often `watch` sees the report so far, of all workers together, on the calling thread.
     ///
     /// # Errors
     /// As [`Running::run`].
     pub fn run_watched(mut self, every: Duration, watch: impl FnMut(&Report)) -> Result<Finished<S>, SetupError> {
-        let ended = workers::run(std::mem::take(&mut self.workers), (self.changer.waking, self.wakes), every, watch);
+        let wakes = (self.changer.waking, self.wakes);
+        let ended = workers::run(std::mem::take(&mut self.workers), self.place.take(), wakes, every, watch);
         journal::stopped(ended.is_ok());
         let steering = self.held.detach();
         self.ready.iter().for_each(journal::detached);

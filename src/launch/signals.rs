@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::engine::Stop;
 use crate::error::SetupError;
+use crate::rights::{self, CapabilitySet};
 
 /// Signals that come closer together than this are one: `timeout` signals its child and then the group that the child is in, and a terminal
 /// signals a command as well as the one that runs it and passes signals on.
@@ -61,7 +62,18 @@ impl Signals {
     /// # Errors
     /// The kernel refuses the pipe the signal is told through.
     pub fn stop_engine(&self, stop: Stop) -> Result<(), SetupError> {
-        self.once_asked("signals", move || stop.ask())
+        self.stop_engine_and(stop, || {})
+    }
+
+    /// The same, and has something else done right after.
+    ///
+    /// # Errors
+    /// As [`Signals::stop_engine`].
+    pub fn stop_engine_and(&self, stop: Stop, also: impl FnOnce() + Send + 'static) -> Result<(), SetupError> {
+        self.once_asked("signals", move || {
+            stop.ask();
+            also();
+        })
     }
 
     /// Does something each time a terminal or an operator says SIGHUP, which then ends the process no longer. What comes while it is done is done once more.
@@ -72,7 +84,10 @@ impl Signals {
         let mut signals = signal_hook::iterator::Signals::new([SIGHUP]).map_err(refused)?;
         std::thread::Builder::new()
             .name("hangup".to_owned())
-            .spawn(move || signals.forever().for_each(|_| act()))
+            .spawn(move || {
+                rights::keep_only_or_say(CapabilitySet::empty());
+                signals.forever().for_each(|_| act());
+            })
             .map_err(|error| SetupError::environment("cannot start a thread", error.to_string()))?;
         Ok(())
     }
@@ -84,6 +99,7 @@ impl Signals {
         std::thread::Builder::new()
             .name(thread.to_owned())
             .spawn(move || {
+                rights::keep_only_or_say(CapabilitySet::empty());
                 // A signal that came before the first line set the flag and is not told again; one that came after it is told here.
                 if asked.load(Ordering::Relaxed) || signals.forever().next().is_some() {
                     act();

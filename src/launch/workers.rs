@@ -1,19 +1,22 @@
 //! The workers of a launch: one thread for each engine, started, watched over and stopped together.
 //!
-//! Called by [`super::Running`]. A single engine runs on the calling thread; several run on threads of their own, each kept on its core, while the calling
-//! thread waits for them. When one ends, for whatever reason, all end: asked in order when its service asked for it or it could not go on, at once
-//! when it panicked. What the launch took is given back only after the last of them, so no packet meets a queue that is gone, and no program stays
-//! behind; only the queues of one that failed go with it.
+//! Called by [`super::Running`]. Each engine runs on a thread of its own, kept on its core, without rights and with a filter of system calls if one is
+//! wanted, while the calling thread waits for them: so a worker can give up everything, and who ends the run has what that needs. When one ends, for whatever
+//! reason, all end: asked in order when its service asked for it or it could not go on, at once when it panicked. What the launch took is given back only after
+//! the last of them, so no packet meets a queue that is gone, and no program stays behind; only the queues of one that failed go with it.
 
 use std::any::Any;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::confined::Filters;
+use crate::control::Place;
 use crate::cpu;
 use crate::engine::{Engine, Report, Stop};
 use crate::error::SetupError;
+use crate::rights::{self, CapabilitySet};
 use crate::service::Service;
 use crate::xsk::XskQueue;
 
@@ -22,6 +25,8 @@ pub(super) struct Worker<S: Service> {
     pub(super) engine: Engine<XskQueue, S>,
     /// `None` leaves that to the kernel.
     pub(super) core: Option<u32>,
+    /// The system calls it may make; `None` is all.
+    pub(super) filters: Option<Arc<Filters>>,
 }
 
 /// What the thread that waits for several workers is told.
@@ -39,42 +44,29 @@ pub(super) struct Ended<S> {
     pub(super) service: S,
 }
 
-/// Runs all workers until they end; every so often `watch` sees the report of all of them together so far.
-pub(super) fn run<S: Service + Send>(
-    mut workers: Vec<Worker<S>>,
-    wakes: (Sender<Wake>, Receiver<Wake>),
-    every: Duration,
-    watch: impl FnMut(&Report),
-) -> Result<Vec<Ended<S>>, SetupError> {
-    match workers.pop() {
-        Some(only) if workers.is_empty() => {
-            let (engine, report) = run_one(only, every, watch)?;
-            Ok(vec![Ended { report, service: engine.into_service() }])
-        }
-        Some(last) => {
-            workers.push(last);
-            run_several(workers, wakes, every, watch)
-        }
-        None => Ok(Vec::new()),
-    }
-}
-
+/// What a worker's thread does.
 fn run_one<S: Service>(
     worker: Worker<S>,
     every: Duration,
     watch: impl FnMut(&Report),
 ) -> Result<(Engine<XskQueue, S>, Report), SetupError> {
-    let Worker { mut engine, core } = worker;
+    let Worker { mut engine, core, filters } = worker;
     if let Some(core) = core {
         cpu::pin(core as usize)?;
+    }
+    rights::keep_only(CapabilitySet::empty())?;
+    if let Some(filters) = filters {
+        filters.apply()?;
     }
     let report = engine.run_watched(every, watch);
     let report = report.map_err(|error| SetupError::environment("the engine cannot go on", error.to_string()))?;
     Ok((engine, report))
 }
 
-fn run_several<S: Service + Send>(
+/// Runs all workers until they end, away from the calling thread's `place`; every so often `watch` sees the report of all of them together so far.
+pub(super) fn run<S: Service + Send>(
     workers: Vec<Worker<S>>,
+    place: Option<Place>,
     (waking, wakes): (Sender<Wake>, Receiver<Wake>),
     mut every: Duration,
     mut watch: impl FnMut(&Report),
@@ -104,6 +96,10 @@ fn run_several<S: Service + Send>(
                     break;
                 }
             }
+        }
+        if let Some(Place { allowed, busy }) = &place {
+            // The set-up of one worker ran on its core, for the sake of its memory.
+            cpu::keep_off(allowed, busy);
         }
         let mut running = threads.len();
         let mut next = Instant::now().checked_add(every);

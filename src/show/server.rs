@@ -21,6 +21,7 @@ use crate::cpu;
 use crate::engine::Inquirer;
 use crate::error::SetupError;
 use crate::limits;
+use crate::rights::{self, CapabilitySet};
 
 /// The thread that answers. Dropped, it ends and its socket goes.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ impl Show {
             if let Some((allowed, busy)) = place {
                 cpu::keep_off(&allowed, &busy);
             }
+            rights::keep_only_or_say(CapabilitySet::empty());
             server.run();
         });
         let thread = thread.map_err(refused)?;

@@ -198,8 +198,9 @@ fn claims_leave_a_new_address_whose_port_is_taken() {
     });
     accepted.and_then(|sent| sent).expect("accept and write");
     let summary = server.stop();
-    let said = format!("cannot claim tcp:7 on {free}: the port is in use by the kernel, by ");
-    assert!(summary.log.contains(&said) && summary.log.contains(&format!("(pid {})", std::process::id())), "{}", summary.log);
+    // By whom is not said: the thread that follows the kernel has no right any more to look into the processes of others.
+    let said = format!("cannot claim tcp:7 on {free}: the port is in use by the kernel\n");
+    assert!(summary.log.contains(&said), "{}", summary.log);
 }
 
 #[test]

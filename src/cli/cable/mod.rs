@@ -20,6 +20,7 @@ use args::CableArgs;
 use super::conditions;
 use super::failure::Failure;
 use super::output::Output;
+use super::rights::{self, Afterwards};
 
 /// Carries until a signal comes or the time is over.
 pub(crate) fn run(args: &CableArgs, output: Output) -> Result<(), Failure> {
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &CableArgs, output: Output) -> Result<(), Failure> {
         Pair { names, mode: args.mode.into(), zero_copy: args.zerocopy.into(), core: args.core()?, held: profile.in_transit() };
     let signals = Signals::take(true)?;
     let mut opened = pair.open()?;
+    rights::give_up(Afterwards::Nothing)?;
     let [a, b] = std::mem::take(&mut opened.queues);
     let mut cable = Cable::new(&profile, a, b);
     // Declared after the cable, and so dropped before it when something fails: the programs go before the queues do, as in `end`.

@@ -19,6 +19,7 @@ use args::{ListenArgs, ListenStack};
 use super::conditions;
 use super::failure::Failure;
 use super::output::Output;
+use super::rights::{self, Afterwards};
 use super::serve::say_summary;
 
 /// Listens until a signal comes, the time is over, or enough packets came.
@@ -39,6 +40,7 @@ fn ringway(args: &ListenArgs, output: Output) -> Result<(), Failure> {
     let signals = Signals::take(true)?;
     let running = launch.open(Listener::new(wanted(args), |book: &mut Book, since| show(book, since, output)))?;
     signals.stop_engine(running.stop())?;
+    rights::give_up(Afterwards::Nothing)?;
     for ready in running.ready() {
         let mut event = serde_json::to_value(ready).unwrap_or_default();
         event["listening"] = args.place.to_string().into();

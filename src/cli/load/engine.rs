@@ -1,6 +1,6 @@
 //! Load over Ringway's own engine.
 //!
-//! Called by [`super::run`]; the engine runs on the calling thread, the report comes over a channel when its service ends.
+//! Called by [`super::run`]; the engine runs on a thread of its own, the report comes over a channel when its service ends.
 
 use std::sync::mpsc::Receiver;
 
@@ -21,6 +21,7 @@ use super::{Done, Job, Reporter};
 use crate::cli::conditions;
 use crate::cli::engine_args::{AddressSpec, EngineArgs, IdleWord};
 use crate::cli::failure::Failure;
+use crate::cli::rights::{self, Afterwards};
 
 pub(super) fn run(job: &Job<'_>) -> Result<Done, Failure> {
     let reporter = Reporter::start(job.args, job.output);
@@ -74,6 +75,7 @@ fn drive<S: Service + Send>(job: &Job<'_>, engine: &EngineArgs, load: (S, Receiv
     let signals = Signals::take(true)?;
     let running = launch.open(service)?;
     signals.stop_engine(running.stop())?;
+    rights::give_up(Afterwards::results(job.args.out.as_deref()))?;
     for ready in running.ready() {
         say_ready(ready, "ringway", job);
     }

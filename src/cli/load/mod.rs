@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use super::args::{LoadArgs, LoadStack};
 use super::failure::Failure;
 use super::output::Output;
+use super::rights;
 
 /// Runs the load and reports.
 pub(crate) fn run(args: &LoadArgs, output: Output) -> Result<(), Failure> {
@@ -210,7 +211,10 @@ impl Reporter {
         let thread = args.interval.map(|every| {
             let (live, done) = (Arc::clone(&live), Arc::clone(&done));
             let ramps = args.ramp.is_some();
-            std::thread::spawn(move || report_intervals(every, &live, &done, output, ramps))
+            std::thread::spawn(move || {
+                rights::give_up_on_helper();
+                report_intervals(every, &live, &done, output, ramps);
+            })
         });
         Self { live, done, thread }
     }

@@ -16,12 +16,14 @@ use crate::cli::args::LoadStack;
 use crate::cli::conditions;
 use crate::cli::engine_args::IdleWord;
 use crate::cli::failure::Failure;
+use crate::cli::rights::{self, Afterwards};
 
 pub(super) fn run(job: &Job<'_>) -> Result<Done, Failure> {
     let path = path(job)?;
     let launch = job.args.engine.launch()?;
     let signals = Signals::take(true)?;
     let mut bare: Bare = launch.open_bare()?;
+    rights::give_up(Afterwards::results(job.args.out.as_deref()))?;
     let [queue] = bare.queues.as_mut_slice() else {
         let why = format!("raw runs on one queue, and there are {}", bare.queues.len());
         return Err(SetupError::usage("cannot send raw frames", why)

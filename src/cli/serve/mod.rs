@@ -3,6 +3,7 @@
 //! Carries nothing itself: it turns arguments into a launch or a server, and reports into lines. Errors are the operator's.
 
 pub(crate) mod kernel;
+mod manager;
 mod raw;
 mod reload;
 
@@ -15,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ringway::engine::Report;
 use ringway::engine::config::secret_from_system;
 use ringway::error::SetupError;
-use ringway::launch::{Finished, Launch, Ready, Signals};
+use ringway::launch::{Confined, Finished, Launch, Ready, Signals};
 use ringway::link::groups::Group;
 use ringway::load::kernel_client::raise_descriptor_limit;
 use ringway::metrics::conditions::Conditions;
@@ -26,11 +27,14 @@ use ringway::show::{self, Reload};
 use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
+use self::manager::Manager;
 use super::args::{ServeArgs, ServeStack};
 use super::conditions;
 use super::config::{self, Effective};
+use super::engine_args::SeccompWord;
 use super::failure::Failure;
 use super::output::Output;
+use super::rights::{self, Afterwards};
 use super::service_spec::{AtPort, ServiceSpec};
 use super::summary;
 use reload::Reloader;
@@ -75,10 +79,15 @@ fn ringway(args: &ServeArgs, effective: Effective, output: Output) -> Result<(),
         dns_udp_payload: settings.dns.udp_payload,
     };
     let catalog = Catalog::new(entries, surroundings)?;
-    if catalog.http().is_some() {
+    let reads_files = catalog.http().is_some();
+    if reads_files {
         // Each answer in work holds its file open.
         raise_descriptor_limit();
     }
+    let launch = match args.engine.seccomp {
+        SeccompWord::On if reads_files => launch.confined(Confined::PacketsAndFiles),
+        SeccompWord::On | SeccompWord::Off => launch,
+    };
     let launch = match control_socket(args) {
         Some(path) => launch.control_socket(&path),
         None => launch,
@@ -93,11 +102,14 @@ fn ringway(args: &ServeArgs, effective: Effective, output: Output) -> Result<(),
         }
         None => launch,
     };
-    let running = launch.open_workers(|count| catalog.for_cores(count))?;
-    signals.stop_engine(running.stop())?;
+    let mut running = launch.open_workers(|count| catalog.for_cores(count))?;
+    let manager = Manager::start(running.inquirers(), services(args), args.admission.longest_drain())?;
+    let ending = manager.ending();
+    signals.stop_engine_and(running.stop(), || ending.has_begun())?;
     if let Some(reloader) = &reloader {
         reloader.serve(running.changer());
     }
+    rights::give_up(Afterwards::Nothing)?;
     say_all_ready(running.ready(), "ringway", args, output);
     let mut before = None;
     // A configuration that is read again may ask for it later.
@@ -107,6 +119,7 @@ fn ringway(args: &ServeArgs, effective: Effective, output: Output) -> Result<(),
         output.text(interval_line(before.as_ref(), &now));
         before = Some(now);
     })?;
+    drop(manager);
     if let Some((entry, why)) = finished.services.iter().find_map(Catalog::failure) {
         return Err(SetupError::environment(format!("cannot serve {entry}"), why.to_string()).into());
     }

@@ -16,6 +16,7 @@ use crate::cli::conditions;
 use crate::cli::engine_args::IdleWord;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::cli::rights::{self, Afterwards};
 use crate::cli::service_spec::ServiceSpec;
 
 /// Reflects until a signal comes.
@@ -48,6 +49,7 @@ pub(super) fn run(args: &ServeArgs, output: Output) -> Result<(), Failure> {
 fn in_user_space(launch: Launch, address: Ipv4Addr, args: &ServeArgs, output: Output) -> Result<(), Failure> {
     let signals = Signals::take(true)?;
     let mut bare = launch.open_bare()?;
+    rights::give_up(Afterwards::Nothing)?;
     super::say_all_ready(&bare.ready, "raw", args, output);
     let (start, cpu_start) = (Instant::now(), cpu::thread_ns());
     let mut reflector = Reflector::new(address);
@@ -72,6 +74,7 @@ fn in_user_space(launch: Launch, address: Ipv4Addr, args: &ServeArgs, output: Ou
 fn in_kernel(launch: Launch, args: &ServeArgs, output: Output) -> Result<(), Failure> {
     let signals = Signals::take(true)?;
     let bare = launch.open_reflector()?;
+    rights::give_up(Afterwards::Nothing)?;
     super::say_all_ready(&bare.ready, "xdp-tx", args, output);
     let start = Instant::now();
     while !signals.asked() {

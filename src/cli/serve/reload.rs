@@ -193,6 +193,7 @@ const RESTART: &[(&[&str], &str)] = &[
     (&["cores"], "a worker keeps to its core, near the memory it has from the start"),
     (&["idle"], "the report at the end names it as a condition of the whole run"),
     (&["services"], "services are opened at the start"),
+    (&["seccomp"], "what a worker gave up it cannot have again"),
     (&["metrics"], "the socket of scrapes is opened at the start"),
 ];
 const AT_START: &str = "it is read at the start";

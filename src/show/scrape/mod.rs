@@ -33,6 +33,7 @@ use crate::error::SetupError;
 use crate::limits;
 use crate::link::interface::{PortClaim, Transport};
 use crate::metrics::prometheus::{By, Snapshot, glossary, render};
+use crate::rights;
 use crate::steer::holders;
 
 /// The thread that answers. Dropped, it ends and its port is free.
@@ -61,6 +62,8 @@ impl Scrape {
         let pages = Pages { figures, asked: None, snapshot: Snapshot::default(), rendered: [None, None] };
         let mut server = Server { poll, listener, visitors: Vec::new(), pages, stop: Arc::clone(&stop) };
         let thread = thread::Builder::new().name("ringway-metrics".to_owned()).spawn(move || {
+            // It reads the counters of the XDP programs, as whoever ends the run does.
+            rights::keep_only_or_say(rights::for_the_end());
             if let Some((allowed, busy)) = place {
                 cpu::keep_off(&allowed, &busy);
             }
