@@ -58,6 +58,7 @@
 //! - `sim`: two ends over a bad network, from a seed, in tests only
 //! - [`metrics`]: counters, histograms, reports
 //! - [`show`]: live inspection of a running engine
+//! - [`ladder`]: an exchange drawn as a sequence diagram, with the states of both ends
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
 //! - `arch`: hints to the processor and the kernel about memory
@@ -90,6 +91,7 @@ pub mod engine;
 pub mod cable;
 #[cfg(feature = "afxdp")]
 pub mod control;
+pub mod ladder;
 #[cfg(feature = "afxdp")]
 pub mod launch;
 pub mod load;

@@ -19,6 +19,7 @@ use super::bench::args::{self as bench, BenchArgs};
 use super::cable::args::{self as cable, CableArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
+use super::ladder::args::{self as ladder, LadderArgs};
 use super::listen::args::{self as listen, ListenArgs};
 use super::service_spec::ServiceSpec;
 use super::show::args::{self as show, ShowArgs};
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Show what a running process is doing: connections, listeners, counters and more
     #[command(after_help = show::AFTER)]
     Show(ShowArgs),
+    /// Draw a connection as a sequence diagram, with the states of both ends
+    #[command(after_help = ladder::AFTER)]
+    Ladder(LadderArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),
@@ -72,7 +76,7 @@ pub(crate) enum Command {
     /// Print the manual page, of the whole or of one command
     #[command(hide = true)]
     Man {
-        /// serve, load, compare, bench, cable, listen, show or steer
+        /// serve, load, compare, bench, cable, listen, show, ladder or steer
         command: Option<String>,
     },
 }

@@ -15,6 +15,7 @@ mod ends;
 mod engine_args;
 mod failure;
 mod kernel_address;
+mod ladder;
 mod listen;
 mod load;
 mod output;
@@ -64,6 +65,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Cable(args) => cable::run(&args, output),
         Command::Listen(args) => listen::run(&args, output),
         Command::Show(args) => show::run(&args, output),
+        Command::Ladder(args) => ladder::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -87,7 +89,7 @@ fn manual(command: Option<&str>) -> Result<Vec<u8>, Failure> {
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
             SetupError::usage(
                 format!("there is no page for '{name}'"),
-                "the commands are serve, load, compare, bench, cable, listen, show and steer",
+                "the commands are serve, load, compare, bench, cable, listen, show, ladder and steer",
             )
             .mend("ringway man")
         })?,

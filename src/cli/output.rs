@@ -1,7 +1,7 @@
 //! What is printed: text for people or one JSON object a line, on stdout; logs and errors for people on stderr.
 //!
-//! A reader that closes the pipe ends no run: writing to it fails in silence. Colour is used for the word `error` alone, on a
-//! terminal, and not where NO_COLOR is set.
+//! A reader that closes the pipe ends no run: writing to it fails in silence. Colour is used for the word `error` and in ladders alone,
+//! on a terminal, and not where NO_COLOR is set.
 
 use std::io::{IsTerminal, Write};
 
@@ -87,7 +87,7 @@ fn event_line(event: &str, body: &impl Serialize) -> Value {
     Value::Object(object)
 }
 
-fn colour(terminal: bool) -> bool {
+pub(super) fn colour(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
