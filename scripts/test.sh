@@ -103,7 +103,7 @@ record() {
 need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils-ping nc=netcat-openbsd socat=socat \
-    curl=curl wrk=wrk dig=bind9-dnsutils nft=nftables python3=python3 shellcheck=shellcheck setpriv=util-linux \
+    curl=curl wrk=wrk dig=bind9-dnsutils nft=nftables python3=python3 tcpdump=tcpdump shellcheck=shellcheck setpriv=util-linux \
     chrt=util-linux
 cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
 cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup component add clippy"

@@ -203,12 +203,18 @@ impl<'a> Trace<'a> {
         if let Some((reach, carrier)) = fin {
             add(Cause::Fin, reach, carrier);
         }
-        // What was late once tells how long the way takes, and nothing overtakes it.
-        let late = fin.filter(|(reach, _)| matches!(reach, Reach::Before(_)));
-        let way = late.and_then(|(reach, carrier)| Some(self.time(reach.place().0)?.ns_since(self.time(carrier)?)));
+        // FINs that cross tell how long the way takes, as each is acknowledged at once; what is sent behind a FIN does not overtake it.
+        let cross = End::BOTH.into_iter().any(|whose| {
+            let reached = self.fins[whose.index()].as_ref().and_then(|fin| self.reach(whose.other(), fin));
+            matches!(reached, Some((Reach::Before(_), _)))
+        });
+        let way = |fin: &Control, carrier| Some(self.time(self.cover(end, fin)?)?.ns_since(self.time(carrier)?));
+        let behind = fin
+            .zip(self.fins[peer].as_ref())
+            .filter(|_| cross)
+            .and_then(|((_, carrier), fin)| Some((carrier, way(fin, carrier)?)));
         for (control, cause) in [(&self.syns[own], Cause::AckOfSyn), (&self.fins[own], Cause::AckOfFin)] {
-            let told =
-                control.as_ref().and_then(|control| self.reach_of_ack(end, control, late.map(|(_, carrier)| carrier).zip(way)));
+            let told = control.as_ref().and_then(|control| self.reach_of_ack(end, control, behind));
             if let Some((reach, carrier)) = told {
                 add(cause, reach, carrier);
             }
@@ -218,9 +224,8 @@ impl<'a> Trace<'a> {
     /// When a SYN or FIN of the peer reaches `end`, and by which step: with the last one that was sent before `end` acknowledges it, unless `end` has
     /// sent something in between that does not.
     fn reach(&self, end: End, control: &Control) -> Option<(Reach, usize)> {
-        let first = *control.sent.first()?;
         let ours = |(at, from, segment): (usize, End, &'a Segment)| (from == end).then_some((at, segment));
-        let cover = segments(self.steps, first + 1).filter_map(ours).find(|(_, it)| it.covers(control.end)).map(|(at, _)| at);
+        let cover = self.cover(end, control);
         let until = cover.unwrap_or(self.steps.len());
         let last = *control.sent.iter().rfind(|&&at| at < until)?;
         let unaware = |segment: &Segment| !segment.has(Flags::RST) && (segment.opens() || segment.has(Flags::ACK));
@@ -240,14 +245,20 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// When `end` hears that its SYN or FIN has arrived: by the first acknowledgment behind the last time it sent it. `late` is a step of the peer's
-    /// that was late, and by how many nanoseconds.
-    fn reach_of_ack(&self, end: End, control: &Control, late: Option<(usize, u64)>) -> Option<(Reach, usize)> {
+    /// The first step by which `end` acknowledges a SYN or FIN of the peer.
+    fn cover(&self, end: End, control: &Control) -> Option<usize> {
+        let first = *control.sent.first()?;
+        segments(self.steps, first + 1).find(|(_, from, it)| *from == end && it.covers(control.end)).map(|(at, ..)| at)
+    }
+
+    /// When `end` hears that its SYN or FIN has arrived: by the first acknowledgment behind the last time it sent it. `behind` is the FIN of the
+    /// peer's that crossed with one of its own, and how many nanoseconds it took.
+    fn reach_of_ack(&self, end: End, control: &Control, behind: Option<(usize, u64)>) -> Option<(Reach, usize)> {
         let last = *control.sent.last()?;
         let told = |(_, from, it): &(usize, End, &Segment)| *from != end && !it.has(Flags::RST) && it.covers(control.end);
         for (at, _, segment) in segments(self.steps, last + 1).filter(told).take(TRIES) {
             if segment.space() == 0 {
-                return Some((self.reach_of_bare(end, at, late), at));
+                return Some((self.reach_of_bare(end, at, behind), at));
             }
             // It came when what it carries did.
             let again = segments(self.steps, at).filter(|(_, from, it)| *from != end && it.space() > 0 && it.seq == segment.seq);
@@ -259,9 +270,9 @@ impl<'a> Trace<'a> {
         None
     }
 
-    /// When a bare acknowledgment reaches `end`. Nothing acknowledges it, so it is believed at once, unless something before it was late.
-    fn reach_of_bare(&self, end: End, at: usize, late: Option<(usize, u64)>) -> Reach {
-        let Some((_, way_ns)) = late.filter(|(step, _)| *step < at) else { return Reach::At(at) };
+    /// When a bare acknowledgment reaches `end`. Nothing acknowledges it, so it is believed at once, unless FINs crossed before it.
+    fn reach_of_bare(&self, end: End, at: usize, behind: Option<(usize, u64)>) -> Reach {
+        let Some((_, way_ns)) = behind.filter(|(step, _)| *step < at) else { return Reach::At(at) };
         let Some(arrival) = self.time(at).map(|sent| sent.after_ns(way_ns)) else { return Reach::At(at) };
         let place =
             self.steps.iter().skip(at + 1).position(|step| step.at >= arrival).map_or(self.steps.len(), |more| at + 1 + more);

@@ -119,11 +119,7 @@ impl Drawing {
         for (step, y) in exchange.steps.iter().zip(&layout.steps) {
             if let Some(y) = y.filter(|_| changes.last().is_some_and(|(_, state)| *state != step.states[index])) {
                 // The sender's changes as the arrow leaves, the receiver's as it arrives.
-                let leaves = if step.is_sent() {
-                    step.from == end
-                } else {
-                    step.from != end || !matches!(step.what, What::Arrival { .. })
-                };
+                let leaves = if step.is_sent() { step.from == end } else { !matches!(step.what, What::Arrival { .. }) };
                 changes.push((y + if leaves { LEAVES } else { ARRIVES }, step.states[index]));
             }
         }
@@ -153,9 +149,11 @@ impl Drawing {
         match &step.what {
             // Its arrow has come from where it was sent.
             What::Arrival { .. } => {}
-            What::TwoMsl | What::Note(_) => {
+            // The time says it.
+            What::TwoMsl => {}
+            What::Note(text) => {
                 let (x, anchor) = if step.from == End::Left { (LEFT + 8.0, "start") } else { (RIGHT - 8.0, "end") };
-                self.text("quiet", x, y + LEAVES + 4.0, anchor, &escape(&labels.kind(step)));
+                self.text("quiet", x, y + LEAVES + 4.0, anchor, &escape(text));
             }
             _ => self.arrow(exchange, layout, labels, (at, step), y),
         }
@@ -184,22 +182,26 @@ impl Drawing {
         } else {
             self.head((from, start), (to_x, to_y), class);
         }
-        // The label goes along the arrow of a row; a late one is labelled where it leaves.
-        let middle = (LEFT + RIGHT) / 2.0;
+        // The label goes along the arrow of a row; that of a late one stands where it leaves, away from what it crosses.
         let slope = (ARRIVES - LEAVES) / (RIGHT - LEFT) * if step.from == End::Left { 1.0 } else { -1.0 };
-        let at_y = y + (LEAVES + ARRIVES) / 2.0;
-        let turn = format!("translate({middle} {at_y:.1}) rotate({:.2})", slope.atan().to_degrees());
+        let (x, at_y, anchor) = match (step.fate, step.from) {
+            (Fate::Late, End::Left) => (LEFT + 14.0, start, "start"),
+            (Fate::Late, End::Right) => (RIGHT - 14.0, start, "end"),
+            _ => ((LEFT + RIGHT) / 2.0, y + (LEAVES + ARRIVES) / 2.0, "middle"),
+        };
+        let turn = format!("translate({x} {at_y:.1}) rotate({:.2})", slope.atan().to_degrees());
         let (kind, numbers) = (escape(&labels.kind(step)), escape(&labels.numbers(step)));
         let gap = if numbers.is_empty() { "" } else { " " };
+        let lift = if step.fate == Fate::Lost { -8 } else { -5 };
         let _ = write!(
             self.svg,
-            "<text class=\"label\" text-anchor=\"middle\" y=\"-5\" transform=\"{turn}\"><tspan class=\"flags {class}\">{kind}</tspan>{gap}{numbers}</text>"
+            "<text class=\"label\" text-anchor=\"{anchor}\" y=\"{lift}\" transform=\"{turn}\"><tspan class=\"flags {class}\">{kind}</tspan>{gap}{numbers}</text>"
         );
         let notes = labels.notes(step);
         if !notes.is_empty() {
             let _ = write!(
                 self.svg,
-                "<text class=\"note\" text-anchor=\"middle\" y=\"13\" transform=\"{turn}\">{}</text>",
+                "<text class=\"note\" text-anchor=\"{anchor}\" y=\"13\" transform=\"{turn}\">{}</text>",
                 escape(&notes)
             );
         }
