@@ -213,11 +213,12 @@ impl<'a> Trace<'a> {
             .zip(self.fins[peer].as_ref())
             .filter(|_| cross)
             .and_then(|((_, carrier), fin)| Some((carrier, way(fin, carrier)?)));
-        for (control, cause) in [(&self.syns[own], Cause::AckOfSyn), (&self.fins[own], Cause::AckOfFin)] {
-            let told = control.as_ref().and_then(|control| self.reach_of_ack(end, control, behind));
-            if let Some((reach, carrier)) = told {
-                add(cause, reach, carrier);
-            }
+        let told = |control: &Option<Control>| control.as_ref().and_then(|control| self.reach_of_ack(end, control, behind));
+        if let Some((reach, carrier)) = told(&self.syns[own]).or_else(|| self.reach_of_crossed_ack(end)) {
+            add(Cause::AckOfSyn, reach, carrier);
+        }
+        if let Some((reach, carrier)) = told(&self.fins[own]) {
+            add(Cause::AckOfFin, reach, carrier);
         }
     }
 
@@ -268,6 +269,17 @@ impl<'a> Trace<'a> {
             }
         }
         None
+    }
+
+    /// The same when both open at once (RFC 9293 figure 7): the SYN is sent again as a SYN-ACK, which crosses with that of the peer.
+    fn reach_of_crossed_ack(&self, end: End) -> Option<(Reach, usize)> {
+        let opens = |control: &Control| self.steps.get(*control.sent.first()?)?.as_segment().map(Segment::opens);
+        let both = self.syns.each_ref().map(|syn| syn.as_ref().and_then(opens) == Some(true));
+        let own = self.syns[end.index()].as_ref().filter(|_| both == [true; 2])?;
+        let last = *own.sent.last()?;
+        let told =
+            |(at, from, it): &(usize, End, &Segment)| *at < last && *from != end && it.has(Flags::SYN) && it.covers(own.end);
+        segments(self.steps, 0).find(told).map(|(at, ..)| (Reach::Before(last + 1), at))
     }
 
     /// When a bare acknowledgment reaches `end`. Nothing acknowledges it, so it is believed at once, unless FINs crossed before it.

@@ -164,8 +164,8 @@ impl Drawing {
         let class = arrow_class(step);
         let (from, to) = if step.from == End::Left { (LEFT, RIGHT) } else { (RIGHT, LEFT) };
         let arrives = |step: &Step| matches!(step.what, What::Arrival { of } if of == at);
-        let late =
-            exchange.steps.iter().zip(&layout.steps).skip(at).take(NEAR).find(|(step, _)| arrives(step)).and_then(|(_, y)| *y);
+        let mut behind = exchange.steps.iter().zip(&layout.steps).skip(at).take(if step.fate == Fate::Late { NEAR } else { 0 });
+        let late = behind.find(|(step, _)| arrives(step)).and_then(|(_, y)| *y);
         let (start, end) = (y + LEAVES, late.unwrap_or(y) + ARRIVES);
         let (to_x, to_y) = match step.fate {
             Fate::Lost => (from + (to - from) * 0.62, start + (end - start) * 0.62),

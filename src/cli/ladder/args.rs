@@ -140,7 +140,8 @@ pub(crate) const AFTER: &str = "\
 Both ends of each connection are drawn with their states (RFC 9293 figure 5):
 those of --demo are the engines' own, those of a file are inferred from its
 segments. A file may have Ethernet, Linux cooked (tcpdump -i any) or bare IP
-packets, with VLAN tags, cut short (tcpdump -s), and times in nanoseconds.
+packets, with VLAN tags, cut short (tcpdump -s), and times in nanoseconds. What
+tcpdump -i any sees twice, as on a bridge, is drawn twice.
 With several connections in it they are listed, unless --port or --flow chooses.
 With --json each connection, step and summary is an object.
 
@@ -149,6 +150,6 @@ half-close, loss, zero-window, reset, closed-port, udp-echo, udp-closed-port.
 
 Examples:
   ringway ladder --demo close-by-client --udp --html ladder.html
-  sudo tcpdump -i any -w trace.pcap tcp port 80
+  sudo tcpdump -i eth0 -w trace.pcap tcp port 80
   ringway ladder trace.pcap --list
   ringway ladder trace.pcap --port 80 --svg trace.svg";
