@@ -62,9 +62,9 @@ h1{font-size:1.6rem;line-height:1.2;margin:0 0 8px}h2{font-size:1.1rem;margin:28
 .legend i{width:8px;height:16px;display:inline-block}
 i.opening{background:var(--opening)}i.open{background:var(--open)}i.closing{background:var(--closing)}i.waits{background:var(--waits)}i.shut{background:var(--shut)}
 .beside{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}
-figure{margin:0;flex:1 1 560px;max-width:760px;border:1px solid var(--line);border-radius:8px;padding:8px;overflow-x:auto}
+figure{margin:0;flex:1 1 520px;max-width:720px;border:1px solid var(--line);border-radius:8px;padding:8px;overflow-x:auto}
 figcaption{font-size:.9rem;color:var(--soft);padding:0 4px 6px}
-svg.ladder{display:block;width:100%;min-width:480px;height:auto}
+svg.ladder{display:block;width:100%;min-width:460px;height:auto}
 @media (max-width:600px){main{padding:14px 8px 28px}figure{padding:4px;flex-basis:100%}}
 @media print{@page{size:A4;margin:12mm}main{max-width:none;padding:0}h2{break-after:avoid}section{break-inside:avoid}figure{border:0}i{print-color-adjust:exact;-webkit-print-color-adjust:exact}svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 ";

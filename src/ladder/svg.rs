@@ -288,10 +288,10 @@ const fn class(state: State) -> &'static str {
     }
 }
 
-const WIDTH: f64 = 640.0;
+const WIDTH: f64 = 590.0;
 /// The lines of life.
-const LEFT: f64 = 176.0;
-const RIGHT: f64 = 514.0;
+const LEFT: f64 = 164.0;
+const RIGHT: f64 = 484.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 36.0;
 /// A row, and where in it an arrow leaves and arrives.

@@ -248,7 +248,7 @@ pub fn summary(exchange: &Exchange) -> String {
         };
     }
     let on_wire = || exchange.steps.iter().filter(|step| step.is_sent() || matches!(step.what, What::Arrival { .. }));
-    let took = on_wire().last().zip(on_wire().next()).map_or(0, |(last, first)| last.at.ns_since(first.at));
+    let took = on_wire().next_back().zip(on_wire().next()).map_or(0, |(last, first)| last.at.ns_since(first.at));
     let noun = match (exchange.transport, count) {
         (super::Transport::Tcp, 1) => "segment",
         (super::Transport::Tcp, _) => "segments",

@@ -51,14 +51,22 @@ impl Clock for Turned {
     }
 }
 
+/// A frame on its way.
+struct OnWay {
+    to: End,
+    /// Its place in the log.
+    sent: Option<usize>,
+    bytes: Vec<u8>,
+}
+
 struct Stage<'a> {
     scenario: &'a Scenario,
     clock: Turned,
     engines: [Engine<MemoryDevice, Host>; 2],
     /// The other ends of the engines' devices.
     sockets: [MemoryDevice; 2],
-    /// Frames on their way, in the order of arrival: to whom, and their places in the log.
-    on_way: BTreeMap<(Instant, usize), (End, Option<usize>, Vec<u8>)>,
+    /// Frames on their way, in the order of arrival.
+    on_way: BTreeMap<(Instant, usize), OnWay>,
     entered: usize,
     /// Segments with data that the left end has sent.
     with_data: usize,
@@ -134,7 +142,7 @@ impl<'a> Stage<'a> {
             self.clock.0.set(self.clock.now().max(next));
             let now = self.clock.now();
             if let Some(due) = self.on_way.first_entry().filter(|due| due.key().0 <= now) {
-                let (to, sent, bytes) = due.remove();
+                let OnWay { to, sent, bytes } = due.remove();
                 last_word = now;
                 self.give(to, &bytes);
                 self.turn(to, sent);
@@ -206,7 +214,7 @@ impl<'a> Stage<'a> {
 
     fn enter(&mut self, at: Instant, to: End, sent: Option<usize>, bytes: &[u8]) {
         self.entered += 1;
-        self.on_way.insert((at, self.entered), (to, sent, bytes.to_vec()));
+        self.on_way.insert((at, self.entered), OnWay { to, sent, bytes: bytes.to_vec() });
     }
 }
 
