@@ -72,6 +72,7 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "ladder",
         "ladder --demo handshak",
         "ladder --demo --list",
+        "ladder --demo udp-echo --udp",
         "ladder x.pcap --port 0",
         "ladder x.pcap --flow 10.0.0.1",
         "ladder x.pcap --fold sometimes",

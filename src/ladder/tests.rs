@@ -167,8 +167,7 @@ fn both_open_at_once() {
     let expected = [
         "SYN-SENT CLOSED",
         "SYN-RECEIVED SYN-SENT",
-        "SYN-RECEIVED SYN-SENT",
-        // The first SYN arrives, and is answered.
+        // The left SYN has come before it is answered, and so before what is sent in between; the acknowledgment of the right one comes behind.
         "SYN-RECEIVED SYN-RECEIVED",
         "ESTABLISHED SYN-RECEIVED",
         "ESTABLISHED ESTABLISHED",

@@ -53,9 +53,13 @@ fn run_demo(args: &LadderArgs, name: &str, output: Output) -> Result<(), Failure
         output.text("");
     }
     let scenario = LadderArgs::scenario(if name.is_empty() { USUAL } else { name })?;
+    if args.udp && scenario.is_udp() {
+        let why = format!("{} is over UDP itself", scenario.name);
+        return Err(SetupError::usage("cannot draw UDP beside it", why).mend(format!("--demo {USUAL} --udp")).into());
+    }
     let play = |scenario| demo::play(scenario).map_err(|error| Failure::run("cannot play a scenario", error));
     let exchange = play(scenario)?;
-    let datagrams = match args.udp && exchange.transport == Transport::Tcp {
+    let datagrams = match args.udp {
         true => Some(play(LadderArgs::scenario(if scenario.name == "closed-port" { "udp-closed-port" } else { "udp-echo" })?)?),
         false => None,
     };
