@@ -149,7 +149,7 @@ fn list(found: &Found, output: Output) {
     for (nth, flow) in found.flows.iter().enumerate() {
         let exchange = &flow.exchange;
         output.event("connection", &json::connection(nth, exchange));
-        let packets = exchange.steps.iter().filter(|step| step.is_sent()).count();
+        let packets = exchange.steps.iter().filter(|step| step.is_sent()).count() as u64 + flow.left_out;
         let netid = exchange.transport.name().to_lowercase();
         let [from, to] = exchange.ends.map(|end| end.to_string());
         output.text(format!("{netid:<5} {from:<28} {to:<28} {packets:>7}  {}", json::last_states(exchange)).trim_end());

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ladder::text::{Look, render};
+use crate::limits::{CAPTURE_FLOWS, CAPTURE_STEPS};
 use crate::tcp::State;
 use crate::tcp::seq::SeqNum;
 use crate::time::Instant;
@@ -226,6 +227,21 @@ fn only_what_is_chosen_is_kept() {
     assert_eq!([flows(Choice::All), flows(Choice::Port(80)), flows(Choice::Port(81))], [2, 1, 0]);
     assert_eq!(flows(ends("10.0.0.2:7", "10.0.0.1:40000")), 1);
     assert_eq!(flows(ends("10.0.0.2:80", "10.0.0.1:40000")), 0);
+}
+
+#[test]
+fn a_flood_is_counted_and_not_kept() {
+    let beyond = 10;
+    let packets = vec![segment("10.0.0.1:40000", "10.0.0.2:7", Flags::RST, 1, 0, 0); CAPTURE_STEPS + beyond];
+    let found = Found::read(&pcap(101, false, false, 65_535, &packets)[..], Choice::All).unwrap();
+    let [flow] = &found.flows[..] else { panic!("one connection") };
+    assert_eq!((flow.exchange.steps.len(), flow.left_out), (CAPTURE_STEPS, beyond as u64));
+    let strangers = (0..CAPTURE_FLOWS + beyond).map(|nth| {
+        let from = SocketAddr::from(([10, 0, (nth >> 8) as u8, nth as u8], 1));
+        segment(&from.to_string(), "10.1.0.2:7", Flags::SYN, 1, 0, 0)
+    });
+    let found = Found::read(&pcap(101, false, false, 65_535, &strangers.collect::<Vec<_>>())[..], Choice::All).unwrap();
+    assert_eq!((found.flows.len(), found.left_out), (CAPTURE_FLOWS, beyond as u64));
 }
 
 #[test]
