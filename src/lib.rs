@@ -61,6 +61,7 @@
 //! - [`capture`]: copies of frames for whoever captures, and pcapng files
 //! - [`recorder`]: the last segments and changes of state of a core
 //! - [`show`]: live inspection of a running engine, and scrapes of it
+//! - [`ladder`]: an exchange drawn as a sequence diagram, with the states of both ends
 //! - [`settings`]: every setting, its default and its bounds
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
 //! - [`counted`]: counts that say what they count
@@ -98,6 +99,7 @@ pub mod capture;
 pub mod control;
 #[cfg(feature = "afxdp")]
 pub mod doctor;
+pub mod ladder;
 #[cfg(feature = "afxdp")]
 pub mod launch;
 pub mod load;

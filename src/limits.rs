@@ -202,3 +202,9 @@ pub const RTP_SOURCES: usize = 64;
 pub const STREAM_BURST: u64 = 32;
 /// Bytes of a file that a stream sends, which it keeps in memory.
 pub const STREAM_FILE_BYTES: u64 = 64 << 20;
+/// Connections that are told apart in a captured file.
+pub const CAPTURE_FLOWS: usize = 16_384;
+/// Packets of a captured file that are kept, of all connections together: some 100 MB with their drawing.
+pub const CAPTURE_STEPS: usize = 1 << 16;
+/// Interfaces of a captured file.
+pub const CAPTURE_INTERFACES: usize = 1024;

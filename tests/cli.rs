@@ -69,6 +69,15 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "compare --quick",
         "bench --quick",
         "compare --server-netns a --server-if v --server-address 10.0.0.2 --client-netns b --client-if w --client-address 10.0.0.1/24",
+        "ladder",
+        "ladder --demo handshak",
+        "ladder --demo --list",
+        "ladder --demo udp-echo --udp",
+        "ladder x.pcap --port 0",
+        "ladder x.pcap --flow 10.0.0.1",
+        "ladder x.pcap --fold sometimes",
+        "ladder --demo loss --width 20",
+        "ladder --demo loss --relative --absolute",
         "cable",
         "cable -i veth0",
         "cable -i veth0 -i veth0",
@@ -229,6 +238,8 @@ fn help_fits_80_columns_and_has_examples() {
         "show --help",
         "doctor --help",
         "reload --help",
+        "ladder --help",
+        "capture --help",
         "steer --help",
         "serve -h",
     ] {
@@ -261,6 +272,8 @@ fn version_and_hidden_commands_succeed() {
     let page = ringway("man load");
     assert!(page.status.success() && text(&page.stdout).contains("fail") && text(&page.stdout).contains(".TH "));
     assert!(text(&ringway("man doctor").stdout).contains("\\-\\-no\\-try"));
+    let page = ringway("man ladder");
+    assert!(page.status.success() && text(&page.stdout).contains("tcpdump"));
     assert_eq!(ringway("man serv").status.code(), Some(2));
     assert!(!text(&ringway("--help").stdout).contains("completions"));
 }
@@ -557,4 +570,34 @@ fn a_closed_pipe_is_no_error() {
     let mut child = Running::start(&["serve", "--help"]);
     drop(child.0.stdout.take());
     assert_eq!(child.0.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_ladder_is_drawn_without_rights_in_words_and_in_objects() {
+    let readme = include_str!("../README.md");
+    let drawn = text(&ringway("ladder --demo handshake").stdout);
+    let shown: String = drawn.lines().map(|line| if line.is_empty() { "\n".into() } else { format!("    {line}\n") }).collect();
+    assert!(readme.contains(&shown), "README.md has to show:\n{shown}");
+    let list = text(&ringway("ladder --demo").stdout);
+    for scenario in ringway::ladder::demo::Scenario::ALL {
+        assert!(list.contains(&format!("{:<19} {}", scenario.name, scenario.about)), "{list}");
+        assert!(text(&ringway("ladder --help").stdout).contains(scenario.name), "{}", scenario.name);
+    }
+    for (line, why) in [("ladder nonesuch.pcap", "No such file"), ("ladder Cargo.toml", "neither pcap nor pcapng")] {
+        let output = ringway(line);
+        assert_eq!(output.status.code(), Some(3), "{line}");
+        assert!(text(&output.stderr).contains(why) && text(&output.stderr).contains("try: "), "{}", text(&output.stderr));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let [svg, html] = ["ladder.svg", "ladder.html"].map(|name| folder.path().join(name).to_string_lossy().into_owned());
+    let out = text(&run(&["ladder", "--demo", "close-by-client", "--udp", "--json", "--svg", &svg, "--html", &html]).stdout);
+    let events: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let count = |event: &str| events.iter().filter(|object| object["event"] == event).count();
+    assert_eq!([count("connection"), count("step"), count("summary")], [2, 11 + 2, 1], "{out}");
+    let fin = events.iter().find(|object| object["flags"][0] == "FIN").expect("a FIN");
+    assert_eq!((&fin["states"][0], &fin["states"][1]), (&"FIN-WAIT-1".into(), &"CLOSE-WAIT".into()));
+    for path in [svg, html] {
+        let drawn = std::fs::read_to_string(&path).expect("a file");
+        assert!(drawn.contains("LAST-ACK") && drawn.contains("datagram"), "{path}");
+    }
 }

@@ -22,6 +22,7 @@ use super::capture::args::{self as capture, CaptureArgs};
 use super::doctor::args::{self as doctor, DoctorArgs};
 use super::ends::Ends;
 use super::engine_args::EngineArgs;
+use super::ladder::args::{self as ladder, LadderArgs};
 use super::listen::args::{self as listen, ListenArgs};
 use super::log;
 use super::reload::{self, ReloadArgs};
@@ -82,6 +83,9 @@ pub(crate) enum Command {
     /// Have a running server read its configuration file again
     #[command(after_help = reload::AFTER)]
     Reload(ReloadArgs),
+    /// Draw a connection as a sequence diagram, with the states of both ends
+    #[command(after_help = ladder::AFTER)]
+    Ladder(LadderArgs),
     /// Show the XDP program that claims would load
     #[command(after_help = AFTER_STEER)]
     Steer(SteerArgs),

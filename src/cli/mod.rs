@@ -18,6 +18,7 @@ mod ends;
 mod engine_args;
 mod failure;
 mod kernel_address;
+mod ladder;
 mod listen;
 mod load;
 mod log;
@@ -91,6 +92,7 @@ fn run(command: Command, effective: Effective, output: Output) -> Result<(), Fai
         Command::Show(args) => show::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Reload(args) => reload::run(&args, output),
+        Command::Ladder(args) => ladder::run(&args, output),
         Command::Steer(args) => steer::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

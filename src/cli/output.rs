@@ -1,7 +1,7 @@
 //! What is printed: text for people or one JSON object a line, on stdout; errors for people on stderr, where the log is.
 //!
-//! A reader that closes the pipe ends no run: writing to it fails in silence. Colour is used for the word `error` and for verdicts, on
-//! a terminal, and not where NO_COLOR is set.
+//! A reader that closes the pipe ends no run: writing to it fails in silence. Colour is used for the word `error`, for verdicts and in
+//! ladders, on a terminal, and not where NO_COLOR is set.
 
 use std::io::{IsTerminal, Write};
 

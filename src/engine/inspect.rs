@@ -9,17 +9,11 @@ use crate::device::drop::DropCounters;
 use crate::service::Service;
 use crate::tcp::inspect::View;
 use crate::tcp::tally::Tally;
-use crate::time::Instant;
 
 impl<D: Device, S: Service> Engine<D, S> {
     /// True when a turn would find work whatever the time is.
     pub(crate) fn work_waits(&mut self) -> bool {
         self.core.frames_wait()
-    }
-
-    /// When a timer expires next.
-    pub(crate) fn next_deadline(&self) -> Instant {
-        self.core.next_deadline()
     }
 
     /// The connections there are.

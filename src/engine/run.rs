@@ -23,6 +23,7 @@ use crate::limits;
 use crate::link::interface::Interface;
 use crate::service::Service;
 use crate::settings::number::show_duration;
+use crate::tcp::State;
 use crate::time::Instant;
 
 /// One core: its queues, its protocol state, its service.
@@ -145,6 +146,16 @@ impl<D: Device, S: Service> Engine<D, S> {
     /// There is no such port.
     pub fn device_mut(&mut self, port: usize) -> &mut D {
         &mut self.core.ports[port].device
+    }
+
+    /// When a timer expires next: for a driver of an engine in memory that turns the time by hand.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        self.core.next_deadline()
+    }
+
+    /// The states of the connections there are, between turns.
+    pub(crate) fn states(&self) -> impl Iterator<Item = State> {
+        self.core.flows.glances().map(|flow| flow.state)
     }
 
     /// The machine's clock, the same for everything that this engine does by itself.

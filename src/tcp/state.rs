@@ -220,6 +220,12 @@ pub(super) const EDGES: &[(State, Cause, State)] = {
     ]
 };
 
+/// True when the table has a way between two states, whatever the cause.
+#[cfg(test)]
+pub(crate) fn is_edge(from: State, to: State) -> bool {
+    EDGES.iter().any(|edge| (edge.0, edge.2) == (from, to))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

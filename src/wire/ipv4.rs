@@ -98,6 +98,30 @@ impl Ipv4 {
 /// In this order: [`Drop::Ipv4Truncated`], [`Drop::Ipv4HeaderMalformed`], [`Drop::Ipv4LengthLies`], [`Drop::Ipv4Checksum`].
 #[inline(always)]
 pub fn parse(bytes: &[u8]) -> Result<Ipv4, Drop> {
+    let (raw, header, total_len) = split(bytes)?;
+    //= rfc1122#3.2.1.2
+    //# A host MUST verify the IP header checksum on every received
+    //# datagram and silently discard every datagram that has a bad
+    //# checksum.
+    // Nearly every header has no options, and a sum of a known length is a few instructions.
+    let sum = if header.len() == HEADER_LEN { checksum::checksum(raw.as_bytes()) } else { checksum::checksum(header) };
+    if sum != 0 {
+        return Err(Drop::Ipv4Checksum);
+    }
+    Ok(view(raw, header.len(), total_len))
+}
+
+/// As [`parse`], with the checksum left alone: for packets that somebody else has received, and captured before an offload filled it in.
+///
+/// # Errors
+/// As [`parse`], without the last.
+pub fn parse_unverified(bytes: &[u8]) -> Result<Ipv4, Drop> {
+    split(bytes).map(|(raw, header, total_len)| view(raw, header.len(), total_len))
+}
+
+/// The fixed part of the header, all of it, and the length of the packet.
+#[inline(always)]
+fn split(bytes: &[u8]) -> Result<(&Raw, &[u8], usize), Drop> {
     let (raw, _) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::Ipv4Truncated)?;
     let header_len = usize::from(raw.version_ihl & 0x0f) * 4;
     //= rfc1122#3.2.1.1
@@ -114,17 +138,13 @@ pub fn parse(bytes: &[u8]) -> Result<Ipv4, Drop> {
     if total_len < header_len || total_len > bytes.len() {
         return Err(Drop::Ipv4LengthLies);
     }
-    //= rfc1122#3.2.1.2
-    //# A host MUST verify the IP header checksum on every received
-    //# datagram and silently discard every datagram that has a bad
-    //# checksum.
-    // Nearly every header has no options, and a sum of a known length is a few instructions.
-    let sum = if header_len == HEADER_LEN { checksum::checksum(raw.as_bytes()) } else { checksum::checksum(header) };
-    if sum != 0 {
-        return Err(Drop::Ipv4Checksum);
-    }
+    Ok((raw, header, total_len))
+}
+
+#[inline(always)]
+fn view(raw: &Raw, header_len: usize, total_len: usize) -> Ipv4 {
     let fragment = raw.fragment.get();
-    Ok(Ipv4 {
+    Ipv4 {
         source: raw.source.into(),
         target: raw.target.into(),
         protocol: raw.protocol,
@@ -136,7 +156,7 @@ pub fn parse(bytes: &[u8]) -> Result<Ipv4, Drop> {
         fragment_offset: (fragment & OFFSET) << 3,
         header_len,
         total_len,
-    })
+    }
 }
 
 /// Writes the header without options, its checksum built, to the begin of `bytes` and returns 20, whatever `header.header_len` says.

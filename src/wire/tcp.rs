@@ -191,10 +191,7 @@ pub struct Ports {
 /// [`Drop::TcpPortZero`].
 #[inline(always)]
 pub fn parse<'a>(bytes: &'a [u8], pseudo: &PseudoHeader) -> Result<(Ports, Segment<'a>), Drop> {
-    let (raw, rest) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::TcpTruncated)?;
-    let header_len = usize::from(raw.offset >> 4) * 4;
-    let options_len = header_len.checked_sub(HEADER_LEN).ok_or(Drop::TcpOffsetMalformed)?;
-    let (options, payload) = rest.split_at_checked(options_len).ok_or(Drop::TcpTruncated)?;
+    let (raw, options, payload) = split(bytes)?;
     //= rfc9293#3.1
     //# The TCP checksum is never optional. The sender MUST
     //# generate it (MUST-2) and the receiver MUST check it
@@ -206,6 +203,31 @@ pub fn parse<'a>(bytes: &'a [u8], pseudo: &PseudoHeader) -> Result<(Ports, Segme
         Verified::Bad if planted::is(Bug::ChecksumIgnored) => {}
         Verified::Bad => return Err(Drop::TcpChecksum),
     }
+    view(raw, options, payload)
+}
+
+/// As [`parse`], with the checksum left alone: for segments that somebody else has received, and captured before an offload filled it in, or without
+/// their last bytes.
+///
+/// # Errors
+/// As [`parse`], without those of the checksum.
+pub fn parse_unverified(bytes: &[u8]) -> Result<(Ports, Segment<'_>), Drop> {
+    let (raw, options, payload) = split(bytes)?;
+    view(raw, options, payload)
+}
+
+/// The fixed part of the header, the options behind it, and the data.
+#[inline(always)]
+fn split(bytes: &[u8]) -> Result<(&Raw, &[u8], &[u8]), Drop> {
+    let (raw, rest) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::TcpTruncated)?;
+    let header_len = usize::from(raw.offset >> 4) * 4;
+    let options_len = header_len.checked_sub(HEADER_LEN).ok_or(Drop::TcpOffsetMalformed)?;
+    let (options, payload) = rest.split_at_checked(options_len).ok_or(Drop::TcpTruncated)?;
+    Ok((raw, options, payload))
+}
+
+#[inline(always)]
+fn view<'a>(raw: &Raw, options: &[u8], payload: &'a [u8]) -> Result<(Ports, Segment<'a>), Drop> {
     let ports = Ports { source: raw.source_port.get(), target: raw.target_port.get() };
     if ports.source == 0 || ports.target == 0 {
         return Err(Drop::TcpPortZero);

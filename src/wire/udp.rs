@@ -40,13 +40,34 @@ impl Udp {
 /// [`Drop::UdpPortZero`].
 #[inline(always)]
 pub fn parse(bytes: &[u8], pseudo: &PseudoHeader) -> Result<Udp, Drop> {
+    let (raw, datagram) = split(bytes)?;
+    verify(datagram, raw.checksum.get(), pseudo)?;
+    view(raw, datagram.len())
+}
+
+/// As [`parse`], with the checksum left alone: for datagrams that somebody else has received, and captured before an offload filled it in, or without
+/// their last bytes.
+///
+/// # Errors
+/// As [`parse`], without those of the checksum.
+pub fn parse_unverified(bytes: &[u8]) -> Result<Udp, Drop> {
+    let (raw, datagram) = split(bytes)?;
+    view(raw, datagram.len())
+}
+
+/// The header, and the datagram without what lies behind the length that it announces.
+#[inline(always)]
+fn split(bytes: &[u8]) -> Result<(&Raw, &[u8]), Drop> {
     let (raw, _) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::UdpTruncated)?;
     let len = usize::from(raw.len.get());
     if len < HEADER_LEN {
         return Err(Drop::UdpLengthLies);
     }
-    let datagram = bytes.get(..len).ok_or(Drop::UdpLengthLies)?;
-    verify(datagram, raw.checksum.get(), pseudo)?;
+    Ok((raw, bytes.get(..len).ok_or(Drop::UdpLengthLies)?))
+}
+
+#[inline(always)]
+fn view(raw: &Raw, len: usize) -> Result<Udp, Drop> {
     if raw.target_port.get() == 0 {
         return Err(Drop::UdpPortZero);
     }

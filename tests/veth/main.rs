@@ -34,6 +34,7 @@ mod http;
 mod integrity;
 mod ipv4;
 mod jumbo;
+mod ladder;
 mod lies;
 mod line;
 mod manager;
