@@ -35,6 +35,9 @@ impl Filter {
     }
 }
 
+/// An address and a port.
+pub(crate) type End = (Address, u16);
+
 /// What a frame says of where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
@@ -77,14 +80,14 @@ impl Ends {
         Some(Self { addresses, ports, seq, datagram })
     }
 
-    /// Of a datagram: its source, its target, and the bytes of its payload.
-    pub(crate) fn datagram(&self) -> Option<((Address, u16), (Address, u16), usize)> {
+    /// Of a datagram: its source and its target, and the bytes of its payload.
+    pub(crate) fn datagram(&self) -> Option<([End; 2], usize)> {
         let ([source, target], [from, to]) = (self.addresses, self.ports?);
-        Some(((source, from), (target, to), self.datagram?))
+        Some(([(source, from), (target, to)], self.datagram?))
     }
 
     /// True when a segment between these ends, with this number, is the one.
-    pub(crate) fn is_segment(&self, from: (Address, u16), to: (Address, u16), seq: SeqNum) -> bool {
+    pub(crate) fn is_segment(&self, from: End, to: End, seq: SeqNum) -> bool {
         self.addresses == [from.0, to.0] && self.ports == Some([from.1, to.1]) && self.seq == Some(seq)
     }
 }

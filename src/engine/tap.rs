@@ -92,7 +92,7 @@ impl<D: Device> Core<D> {
         if !self.recorder.records_udp() {
             return;
         }
-        let Some((source, target, len)) = Ends::of(bytes).and_then(|ends| ends.datagram()) else { return };
+        let Some(([source, target], len)) = Ends::of(bytes).and_then(|ends| ends.datagram()) else { return };
         let (own, peer) = if is_sent { (source, target) } else { (target, source) };
         let key = FlowKey { local: own.0, remote: peer.0, local_port: own.1, remote_port: peer.1, link: Self::link_key(at) };
         self.recorder.datagram(self.now, &key, is_sent, len);

@@ -55,6 +55,7 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 }
 
 /// The processes that hold a BPF link, as `name (pid 123)`; it goes with the last of them, unless it is pinned.
+#[cfg(feature = "afxdp")]
 pub(super) fn of_link(link: u32) -> Vec<String> {
     let line = format!("link_id:\t{link}");
     holding("fdinfo", |descriptor| fs::read_to_string(descriptor).is_ok_and(|text| text.lines().any(|found| found == line)))
