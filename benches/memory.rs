@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use figures::{Rounds, Verdict, grouped};
 use ringway::cpu;
 use serde_json::json;
-use stacks::{Application, Discard, EchoPorts, Null, Ringway, Smoltcp, Source, Stack, ringway_echo};
+use stacks::{Application, Discard, EchoPorts, Null, Ringway, Smoltcp, Source, Stack, ringway_echo, ringway_without_records};
 use traffic::{BURST, Connects, Datagrams, Download, Requests, Traffic, Upload};
 
 /// A row: its name, what is repeated, and what it has to come to.
@@ -40,7 +40,7 @@ struct Row {
     least_ratio: Option<f64>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Datagrams(usize),
     Requests { connections: usize, stamped: bool },
@@ -170,6 +170,13 @@ fn measure(row: &Row, rounds: usize, units: usize, verdict: &mut Verdict) -> ser
         (Some(ratio), None) => println!("  smoltcp by Ringway: {ratio:.3}"),
         (None, _) => {}
     }
+    let without = of(SILENT).zip(of(SILENT_AGAIN)).map(|(silent, again)| {
+        // A request is two segments.
+        let each = (ours.median() - silent.median()) / 2.0;
+        println!("  with records by without: {:.3}; without twice (A/A): {}", ours.by(silent).median(), silent.by(again));
+        verdict.hold("ns a segment recorded", each, each <= RECORD_MOST_NS, &format!("at most {RECORD_MOST_NS}"));
+        each
+    });
     let spread = |figures: &Rounds| json!({ "median": figures.median(), "least": figures.least(), "most": figures.most() });
     json!({
         "name": row.name,
@@ -180,12 +187,20 @@ fn measure(row: &Row, rounds: usize, units: usize, verdict: &mut Verdict) -> ser
         "smoltcp_by_ringway": ratio,
         "most_ns": row.most_ns,
         "least_ratio": row.least_ratio,
+        "recorded_segment_ns": without,
     })
 }
 
 const RINGWAY: &str = "Ringway";
 const SMOLTCP: &str = "smoltcp";
 const PEER: &str = "peer alone";
+/// Ringway without its flight recorder, twice: what that costs, and what the same comes to by chance.
+const SILENT: &str = "no records";
+const SILENT_AGAIN: &str = "the same";
+/// The row that is measured with and without.
+const RECORDED: Kind = requests(64);
+/// What a recorded segment may cost.
+const RECORD_MOST_NS: f64 = 8.0;
 
 /// The cells of a row, in the order of a round.
 fn cells(kind: Kind) -> Vec<(&'static str, Cell)> {
@@ -201,6 +216,11 @@ fn cells(kind: Kind) -> Vec<(&'static str, Cell)> {
         Kind::Requests { connections, stamped } => {
             let traffic = || Requests::new(connections, stamped);
             add(RINGWAY, cell(ringway_echo(connections), traffic()));
+            if kind == RECORDED {
+                for name in [SILENT, SILENT_AGAIN] {
+                    add(name, cell(ringway_without_records(connections), traffic()));
+                }
+            }
             if connections <= MOST_SOCKETS {
                 add(SMOLTCP, cell(Smoltcp::new(Application::EchoStreams, connections, 4096, Some(1)), traffic()));
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringway::device::Device as _;
 use ringway::engine::{Clock, Config, Engine, Port, Secrets};
+use ringway::recorder;
 use ringway::service::{Answer, Connection, Context, Datagram, Listen, Service};
 use ringway::time::Instant;
 use smoltcp::iface::{self, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet};
@@ -95,7 +96,13 @@ pub(crate) struct Ringway<S: Service> {
 impl<S: Service> Ringway<S> {
     /// With a table for so many connections.
     pub(crate) fn new(service: S, connections: usize) -> Self {
+        Self::with_records(service, connections, recorder::Settings::default())
+    }
+
+    /// The same with a flight recorder of another size, or none.
+    fn with_records(service: S, connections: usize, records: recorder::Settings) -> Self {
         let mut config = Config::new(Secrets::fixed());
+        config.recorder = records;
         // Some more than are open, as the README advises: the last places are for acknowledged cookies.
         config.tcp.connections = connections + connections / 8 + 64;
         config.tcp.backlog = connections + 64;
@@ -134,6 +141,11 @@ impl<S: Service> Stack for Ringway<S> {
 /// Echo of a single port, TCP and UDP.
 pub(crate) fn ringway_echo(connections: usize) -> Ringway<Echo> {
     Ringway::new(Echo, connections)
+}
+
+/// The same without a flight recorder.
+pub(crate) fn ringway_without_records(connections: usize) -> Ringway<Echo> {
+    Ringway::with_records(Echo, connections, recorder::Settings { records: 0, udp: false })
 }
 
 /// Echo of datagrams on so many ports from [`SERVICE`] on.

@@ -20,6 +20,8 @@ use super::headers;
 use super::tap::Captured;
 use crate::limits;
 use crate::recorder::{Kind, Record};
+use crate::tcp::seq::SeqNum;
+use crate::wire::tcp::{Options, SackBlock};
 
 /// What is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +185,24 @@ impl Recorded<'_> {
             terms,
             sack: blocks.map(|block| [block.left.0, block.right.0]).collect(),
         }
+    }
+}
+
+impl Recorded<'_> {
+    /// The options that were kept of its segment.
+    pub fn options(&self) -> Options {
+        let mut options = Options::default();
+        if let Some(terms) = self.terms {
+            options.mss = terms.mss;
+            options.window_scale = terms.window_scale;
+            options.sack_permitted = terms.sack_permitted;
+            options.timestamps = terms.timestamps;
+        }
+        for (place, &[left, right]) in options.sack.iter_mut().zip(&self.sack) {
+            *place = SackBlock { left: SeqNum(left), right: SeqNum(right) };
+            options.sack_count += 1;
+        }
+        options
     }
 }
 

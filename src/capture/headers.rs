@@ -10,7 +10,7 @@ use crate::wire::checksum::PseudoHeader;
 use crate::wire::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Mac};
 use crate::wire::ipv4::{self, Ipv4, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::ipv6::{self, Ipv6};
-use crate::wire::tcp::{self, Flags, Header, Options, SackBlock};
+use crate::wire::tcp::{self, Flags, Header};
 use crate::wire::udp;
 use crate::wire::vlan::Vlan;
 
@@ -34,7 +34,7 @@ pub(super) fn of(record: &Recorded<'_>) -> Option<(Vec<u8>, usize)> {
         flags: Flags(fields.flags),
         window: fields.window,
         urgent: 0,
-        options: options(record),
+        options: record.options(),
     });
     let is_datagram = record.kind == Kind::DatagramReceived.name() || record.kind == Kind::DatagramSent.name();
     let (protocol, header_len) = match &header {
@@ -65,21 +65,6 @@ pub(super) fn of(record: &Recorded<'_>) -> Option<(Vec<u8>, usize)> {
     let length = bytes.len();
     bytes.truncate(at + header_len);
     Some((bytes, length))
-}
-
-fn options(record: &Recorded<'_>) -> Options {
-    let mut options = Options::default();
-    if let Some(terms) = record.terms {
-        options.mss = terms.mss;
-        options.window_scale = terms.window_scale;
-        options.sack_permitted = terms.sack_permitted;
-        options.timestamps = terms.timestamps;
-    }
-    for (place, &[left, right]) in options.sack.iter_mut().zip(&record.sack) {
-        *place = SackBlock { left: SeqNum(left), right: SeqNum(right) };
-        options.sack_count += 1;
-    }
-    options
 }
 
 #[cfg(test)]

@@ -3,15 +3,17 @@
 //! Read by `serve` and `load`. Checks what can be seen in the arguments alone; what needs the machine is checked by `launch`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use ringway::engine::Idle;
 use ringway::error::SetupError;
-use ringway::launch::{Confined, Launch};
+use ringway::launch::{Confined, Dump, Launch};
 use ringway::link::groups::is_group;
 use ringway::link::interface::{AddressClaim, Cidr, PortClaim, Transport};
 use ringway::link::routes::Route;
+use ringway::recorder::Reason;
 use ringway::service::Local;
 use ringway::settings::{Settings, number};
 use ringway::steer::Mode;
@@ -69,6 +71,14 @@ pub(crate) struct EngineArgs {
     /// What an idle core does: spin|adaptive|park
     #[arg(long, value_name = "HOW", value_enum, default_value_t = IdleWord::Adaptive, hide_possible_values = true)]
     pub(crate) idle: IdleWord,
+
+    /// Write what the flight recorder holds into this folder when something goes wrong
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dump: Option<PathBuf>,
+
+    /// What that is, a list of rto, reset and panic
+    #[arg(long, value_name = "LIST", value_parser = reason, value_delimiter = ',', default_value = "rto,reset,panic", requires = "dump")]
+    pub(crate) dump_on: Vec<Reason>,
 
     /// Answer scrapes of Prometheus there, as in 127.0.0.1:9464 (/metrics) [default: off]
     #[arg(long, value_name = "ADDR:PORT", value_parser = metrics)]
@@ -211,6 +221,9 @@ impl EngineArgs {
         for route in &self.routes {
             launch = launch.route(*route);
         }
+        if let Some(folder) = &self.dump {
+            launch = launch.dump(Dump { folder: folder.clone(), on: self.dump_on.clone() });
+        }
         if let Some(address) = self.metrics {
             launch = launch.metrics(address);
         }
@@ -335,11 +348,19 @@ impl EngineArgs {
             (self.partial, "--partial"),
             (self.idle != IdleWord::Adaptive, "--idle"),
             (self.metrics.is_some(), "--metrics"),
+            (self.dump.is_some(), "--dump"),
             (self.seccomp != SeccompWord::On, "--seccomp"),
             (!self.settings.is_empty(), "--set"),
         ];
         given.into_iter().find_map(|(given, option)| given.then_some(option))
     }
+}
+
+fn reason(text: &str) -> Result<Reason, SetupError> {
+    Reason::ALL.into_iter().find(|reason| reason.name() == text).ok_or_else(|| {
+        let names = Reason::ALL.map(Reason::name).join(", ");
+        SetupError::usage(format!("cannot dump on '{text}'"), format!("what can be dumped on is {names}")).mend("--dump-on reset")
+    })
 }
 
 fn metrics(text: &str) -> Result<SocketAddr, SetupError> {

@@ -25,7 +25,7 @@ use crate::demux::{Address, SlotId};
 use crate::device::Device;
 use crate::limits;
 use crate::link::routes::Route;
-use crate::recorder::Record;
+use crate::recorder::{Alarm, Record};
 use crate::service::Service;
 use crate::tcp::figures::Figures;
 use crate::time::Instant;
@@ -241,6 +241,11 @@ impl<D: Device, S: Service> Engine<D, S> {
             bell: self.bell(),
             cards: self.core.directory.reader(),
         }
+    }
+
+    /// Has somebody told of timeouts and resets, and of a panic.
+    pub fn set_alarm(&mut self, alarm: Alarm) {
+        self.core.recorder.set_alarm(alarm);
     }
 
     /// Answers the next question.

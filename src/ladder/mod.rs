@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! what is drawn    step.rs a step and what it carried; exchange.rs the list and its ends
-//! where from       demo/ two engines over a cable in memory; capture/ pcap and pcapng files, the connections in them
+//! where from       demo/ two engines over a cable in memory; capture/ pcap and pcapng files and records of an engine, the connections in them
 //! what is added    infer.rs the states of both ends; marks.rs retransmissions, duplicate ACKs, windows
 //! what is left out fold.rs runs of data
 //! how it is drawn  label.rs words and numbers; text.rs a terminal; svg.rs a drawing; page.rs a page of drawings

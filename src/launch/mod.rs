@@ -22,6 +22,7 @@
 mod advertised;
 mod change;
 mod confined;
+mod dump;
 mod interfaces;
 mod journal;
 mod open;
@@ -33,6 +34,7 @@ mod workers;
 
 pub use change::Changer;
 pub use confined::Confined;
+pub use dump::Dump;
 pub use open::{Bare, Finished, Running};
 pub use ready::Ready;
 pub use signals::Signals;
@@ -70,6 +72,7 @@ pub struct Launch {
     control: Option<PathBuf>,
     reload: Option<Reload>,
     metrics: Option<SocketAddr>,
+    dump: Option<Dump>,
     drain: Option<Duration>,
     allowed: Vec<Cidr>,
     denied: Vec<Cidr>,
@@ -204,6 +207,13 @@ impl Launch {
     #[must_use]
     pub fn on_reload(mut self, reload: Reload) -> Self {
         self.reload = Some(reload);
+        self
+    }
+
+    /// Writes what the recorders hold into a folder when something goes wrong ([`crate::recorder`]). Nothing is written without this call.
+    #[must_use]
+    pub fn dump(mut self, dump: Dump) -> Self {
+        self.dump = Some(dump);
         self
     }
 

@@ -19,6 +19,7 @@ use crate::error::SetupError;
 use crate::launch::advertised;
 use crate::launch::change::Changer;
 use crate::launch::confined::Filters;
+use crate::launch::dump::Dumper;
 use crate::launch::interfaces::{self, Checked};
 use crate::launch::journal;
 use crate::launch::ports::{self, Ports};
@@ -27,6 +28,7 @@ use crate::launch::{Launch, Ready};
 use crate::limits;
 use crate::link::interface::{AddressClaim, Claim, Interface};
 use crate::metrics::conditions::{Conditions, Side};
+use crate::recorder::Alarm;
 use crate::rss::{Spread, Summary, Told};
 use crate::service::Service;
 use crate::settings::{HugePages, Settings, number};
@@ -42,6 +44,7 @@ use crate::xsk::{self, BusyPoll, JUMBO_MTU, LARGEST_MTU, Membership, Pages, XskQ
 struct Held {
     show: Option<Show>,
     scrape: Option<Scrape>,
+    dumper: Option<Dumper>,
     control: Option<Control>,
     attached: Vec<Attached>,
     /// Those of port claims are changed by the control thread when the kernel's addresses change.
@@ -158,6 +161,15 @@ pub(super) fn open<S: Service + Send>(
     let off = allowed.map(|allowed| (allowed, cores.clone()));
     if let Some(path) = &launch.control {
         held.show = Some(Show::start(path, inquirers.clone(), names.clone(), off.clone(), launch.reload.clone())?);
+    }
+    if let Some(dump) = &launch.dump {
+        let alarms = engines.iter_mut().map(|engine| {
+            let alarm = Alarm::default();
+            engine.set_alarm(alarm.clone());
+            alarm
+        });
+        let alarms = inquirers.iter().cloned().zip(alarms).collect();
+        held.dumper = Some(Dumper::start(dump.clone(), alarms, names.clone(), off.clone())?);
     }
     if let Some(address) = launch.metrics {
         let of_nics = nics.iter().map(|(nic, _)| nic.name().to_owned()).zip(held.steerings.iter().cloned()).collect();

@@ -6,15 +6,17 @@
 //! it is read. The newest record takes the place of the oldest. Owned by one core, like everything on the path of a packet: there is no lock, and no
 //! clock but the engine's. Nothing here panics.
 
+mod alarm;
 mod record;
 
+pub use alarm::{Alarm, Reason};
 pub use record::{Cause, Kind, Record};
 
 use crate::demux::FlowKey;
 use crate::device::Drop;
 use crate::tcp::State;
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tally::Noted;
+use crate::tcp::tally::{Happening, Noted};
 use crate::time::Instant;
 use crate::wire::tcp::{Flags, Header, Options, Segment};
 
@@ -42,6 +44,8 @@ pub struct Recorder {
     /// Records written so far, those that have gone among them.
     written: u64,
     udp: bool,
+    /// Who is told of what is worth keeping the records for.
+    alarm: Option<Alarm>,
 }
 
 /// What a segment did to its connection.
@@ -68,7 +72,12 @@ impl Recorder {
     /// One that keeps so many records; what is no power of two counts as the next.
     pub fn new(settings: Settings) -> Self {
         let records = if settings.records == 0 { 0 } else { settings.records.next_power_of_two() };
-        Self { ring: vec![Record::EMPTY; records].into_boxed_slice(), written: 0, udp: settings.udp && records > 0 }
+        Self { ring: vec![Record::EMPTY; records].into_boxed_slice(), written: 0, udp: settings.udp && records > 0, alarm: None }
+    }
+
+    /// Has somebody told of timeouts, resets and of a panic.
+    pub fn set_alarm(&mut self, alarm: Alarm) {
+        self.alarm = Some(alarm);
     }
 
     /// True when anything is recorded.
@@ -112,8 +121,8 @@ impl Recorder {
         };
         let (numbers, len) = ((segment.seq, segment.ack, segment.window), segment.payload.len());
         self.push(at, key, (Kind::Received, segment.flags, numbers, len), &effect, cause);
-        if segment.options.sack_count != 0 || segment.flags.contains(Flags::SYN) {
-            self.options(&segment.options);
+        if segment.options.sack_count != 0 || segment.flags.0 & SEVERAL.0 != 0 {
+            self.more(&segment.options);
         }
     }
 
@@ -126,8 +135,8 @@ impl Recorder {
         let kind = if again { Kind::SentAgain } else { Kind::Sent };
         let cause = if effect.noted.is_empty() { Cause::NONE } else { Cause::happened(effect.noted) };
         self.push(at, key, (kind, segment.flags, (segment.seq, segment.ack, segment.window), len), &effect, cause);
-        if segment.options.sack_count != 0 || segment.flags.contains(Flags::SYN) {
-            self.options(&segment.options);
+        if segment.options.sack_count != 0 || segment.flags.0 & SEVERAL.0 != 0 {
+            self.more(&segment.options);
         }
     }
 
@@ -140,6 +149,11 @@ impl Recorder {
         let told = |last: &Record| last.is_of(key) && last.after() == effect.after;
         if effect.noted.is_empty() && (effect.before == effect.after || self.last().is_some_and(told)) {
             return;
+        }
+        if effect.noted.contains(Happening::RetransmissionTimeout)
+            && let Some(alarm) = &self.alarm
+        {
+            alarm.ring(Reason::Timeout);
         }
         let cause = if effect.noted.is_empty() { Cause::NONE } else { Cause::happened(effect.noted) };
         self.push(at, key, (Kind::Changed, Flags::NONE, NO_NUMBERS, 0), &effect, cause);
@@ -155,12 +169,17 @@ impl Recorder {
         self.push(at, key, (kind, Flags::NONE, NO_NUMBERS, len), &Effect::none(State::Closed), Cause::NONE);
     }
 
-    /// What the options of the newest segment say that a reader of its numbers needs: of a SYN its terms, of others the blocks of a selective
-    /// acknowledgment.
+    /// What is to be done beside few segments. What the options of the newest one say that a reader of its numbers needs: of a SYN its terms, of others the
+    /// blocks of a selective acknowledgment. And a reset is told of.
     #[cold]
     #[inline(never)]
-    fn options(&mut self, options: &Options) {
+    fn more(&mut self, options: &Options) {
         let Some(&segment) = self.last() else { return };
+        if segment.flags.contains(Flags::RST)
+            && let Some(alarm) = &self.alarm
+        {
+            alarm.ring(Reason::Reset);
+        }
         if segment.flags.contains(Flags::SYN) {
             self.put(segment.terms(options));
         }
@@ -210,6 +229,17 @@ impl Recorder {
     }
 }
 
+impl std::ops::Drop for Recorder {
+    /// Whoever panics cannot be asked any more.
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(alarm) = &self.alarm
+        {
+            alarm.leave(self.since(0).map(|(number, record)| (number, *record)).collect());
+        }
+    }
+}
+
 impl Cause {
     /// The first of what happened: when several things did, the one named first in the list.
     fn happened(noted: Noted) -> Self {
@@ -217,6 +247,8 @@ impl Cause {
     }
 }
 
+/// Segments with one of these have more to them than one record.
+const SEVERAL: Flags = Flags(Flags::SYN.0 | Flags::RST.0);
 /// Of what is no segment.
 const NO_NUMBERS: (SeqNum, SeqNum, u16) = (SeqNum(0), SeqNum(0), 0);
 
@@ -226,7 +258,6 @@ mod tests {
 
     use super::*;
     use crate::demux::Link;
-    use crate::tcp::tally::Happening;
     use crate::wire::tcp::SackBlock;
 
     fn key(remote_port: u16) -> FlowKey {

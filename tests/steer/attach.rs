@@ -10,7 +10,6 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessag
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use ringway::error::SetupError;
 use ringway::steer::{Claims, Mode, Steering, XdpMode};
 use ringway::xsk::bpf;
 
@@ -43,7 +42,7 @@ fn skb_mode_attaches_when_asked_for() {
         let attached = steering.attach("s0", pair.ifindex, Mode::Skb).unwrap();
         assert_eq!((attached.mode, pair.xdp()), (XdpMode::Skb, "xdpgeneric"));
         let warning = attached.warning.unwrap();
-        assert!(warning.starts_with("s0: as asked for") && warning.contains("ethtool -K s0 gro off"), "{warning}");
+        assert!(warning.starts_with("s0: XDP runs in skb mode") && warning.contains("ethtool -K s0 gro off"), "{warning}");
     });
 }
 
@@ -91,9 +90,11 @@ fn another_program_is_named_with_its_link_and_never_worked_around() {
         let steering = Steering::load(&address_claim(), 1).unwrap();
         for mode in [Mode::Auto, Mode::Native] {
             let error = steering.attach("s0", pair.ifindex, mode).unwrap_err();
-            let why = format!("another XDP program is there: `ringway_steer` (id {id}), native, held by link {link}");
-            let expected = SetupError::environment("cannot attach the XDP program to s0 in native mode", why);
-            assert_eq!(error, expected.mend(format!("bpftool link detach id {link}")));
+            let pid = std::process::id();
+            let why = format!("another XDP program is there: `ringway_steer` (id {id}), native, held by link {link} of steer");
+            assert_eq!(error.what(), "cannot attach the XDP program to s0 in native mode");
+            assert!(error.why().starts_with(&why) && error.why().ends_with(&format!(" (pid {pid})")), "{error}");
+            assert_eq!(error.remedy(), Some(&*format!("bpftool link detach id {link}")));
         }
         let error = steering.attach("s0", pair.ifindex, Mode::Skb).unwrap_err();
         assert!(error.why().starts_with("XDP is attached there in the other mode: `ringway_steer`"), "{error}");

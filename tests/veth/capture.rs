@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{connect, exchange, udp};
+use crate::client::{abort, connect, exchange, udp};
 use crate::common::Netns;
 use crate::family::NFT;
 use crate::server::{RINGWAY, Server, ringway, run_to_end};
@@ -179,6 +179,19 @@ fn the_recorder_tells_what_came_before() {
         "{text}"
     );
 
+    let drawn = ringway(&world.server, &["ladder", "--live", "--last", "60s", "--port", "7", "--udp", "--pid", &pid]).1;
+    let dump = folder.path().join("records");
+    fs::write(&dump, rows.iter().map(|row| format!("{row}\n")).collect::<String>()).expect("a file");
+    let again = ringway(&world.server, &["ladder", dump.to_str().expect("UTF-8"), "--port", "7", "--udp"]).1;
+    for ladder in [&drawn, &again] {
+        for words in ["SYN ACK seq=0 ack=1", "SYN-RECEIVED", "CLOSE-WAIT", "LAST-ACK", "TIME-WAIT", "5 bytes"] {
+            assert!(ladder.contains(words), "{words}:\n{ladder}");
+        }
+    }
+    let (code, _, log) = ringway(&world.server, &["ladder", "--live", "--port", "9", "--pid", &pid]);
+    assert_eq!(code, Some(3), "{log}");
+    assert!(log.contains("holds nothing of a connection that is asked for"), "{log}");
+
     let file = folder.path().join("last.pcapng");
     let (code, out, log) =
         ringway(&world.server, &["capture", "-w", file.to_str().expect("UTF-8"), "--last", "60s", "--pid", &pid]);
@@ -245,4 +258,36 @@ fn what_cannot_be_captured_says_why() {
         assert!(log.contains(said), "{arguments:?}: {log}");
     }
     server.stop();
+}
+
+#[test]
+fn a_reset_leaves_a_dump_behind() {
+    let Some(world) = World::in_order() else { return };
+    let folder = TempDir::new().expect("a folder");
+    let name = folder.path().to_str().expect("UTF-8");
+    let (code, _, log) = ringway(&world.server, &["serve", "-i", INTERFACE, "-a", SERVER_CIDR, "--dump", "/nowhere", "echo:7"]);
+    assert_eq!(code, Some(3), "{log}");
+    assert!(log.contains("cannot write dumps into /nowhere"), "{log}");
+    let server = Server::with(&world, &["-a", SERVER_CIDR, "--dump", name, "--dump-on", "reset", "echo:7"]);
+    let dumps =
+        || -> Vec<_> { folder.path().read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()).collect() };
+    world.client.inside(|| exchange(&mut connect(7), b"hello"));
+    assert_eq!(dumps(), Vec::<std::path::PathBuf>::new(), "an orderly end is none");
+    world.client.inside(|| {
+        let mut stream = connect(7);
+        exchange(&mut stream, b"hello");
+        abort(stream);
+    });
+    let until = Instant::now() + Duration::from_secs(5);
+    while dumps().is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let summary = server.stop();
+    let [file] = &dumps()[..] else { panic!("{:?}: {}", dumps(), summary.log) };
+    assert!(file.to_string_lossy().ends_with("-1-reset.pcapng"), "{file:?}");
+    assert!(summary.log.contains("dumped"), "{}", summary.log);
+    let resets = tshark(&world.server, file, "tcp.flags.reset == 1", &["tcp.dstport", "frame.comment"]);
+    assert_eq!(resets.len(), 1, "{resets:?}");
+    assert!(resets[0][0] == "7" && resets[0][1].starts_with("ESTABLISHED -> CLOSED"), "{resets:?}");
+    assert_eq!(tshark(&world.server, file, "tcp.flags.syn == 1 && tcp.flags.ack == 0", &["frame.number"]).len(), 2);
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ringway::error::SetupError;
@@ -12,16 +13,34 @@ use ringway::ladder::label::Numbers;
 use ringway::ladder::text::WIDTH_MIN;
 use ringway::settings::number;
 
+use crate::cli::show::args::{pid, port};
+
 /// `ringway ladder`.
 #[derive(Args, Debug)]
 pub(crate) struct LadderArgs {
-    /// A pcap or pcapng file, as tcpdump -w writes it
-    #[arg(value_name = "FILE", conflicts_with = "demo")]
+    /// A pcap or pcapng file, as tcpdump -w writes it, or what ringway show records --json has printed
+    #[arg(value_name = "FILE", conflicts_with_all = ["demo", "live"])]
     pub(crate) file: Option<PathBuf>,
 
     /// Play a scenario with two engines in memory; without a name list them, and play one
     #[arg(long, value_name = "SCENARIO", num_args = 0..=1, default_missing_value = "")]
     pub(crate) demo: Option<String>,
+
+    /// What the recorder of a running process holds
+    #[arg(long, conflicts_with = "demo")]
+    pub(crate) live: bool,
+
+    /// Of that only the last so long
+    #[arg(long, value_name = "TIME", value_parser = number::duration, requires = "live")]
+    pub(crate) last: Option<Duration>,
+
+    /// The process [default: the only one that runs]
+    #[arg(long, value_name = "PID", value_parser = pid, requires = "live", conflicts_with = "socket")]
+    pub(crate) pid: Option<u32>,
+
+    /// Its control socket
+    #[arg(long, value_name = "PATH", requires = "live")]
+    pub(crate) socket: Option<PathBuf>,
 
     /// List the connections of the file, and draw none
     #[arg(long, conflicts_with = "demo")]
@@ -110,12 +129,6 @@ impl LadderArgs {
     }
 }
 
-fn port(text: &str) -> Result<u16, SetupError> {
-    let refused =
-        || SetupError::usage(format!("cannot read the port '{text}'"), "a port is a number from 1 to 65535").mend("--port 80");
-    text.parse().ok().filter(|&port| port > 0).ok_or_else(refused)
-}
-
 fn ends(text: &str) -> Result<(SocketAddr, SocketAddr), SetupError> {
     let why = "it is not ADDR:PORT-ADDR:PORT (IPv6 addresses stand in brackets)";
     let refused = || SetupError::usage(format!("cannot read the flow '{text}'"), why).mend("--flow 10.0.0.1:40000-10.0.0.2:7");
@@ -139,7 +152,8 @@ fn width(text: &str) -> Result<usize, SetupError> {
 pub(crate) const AFTER: &str = "\
 Both ends of each connection are drawn with their states (RFC 9293 figure 5):
 those of --demo are the engines' own, those of a file are inferred from its
-segments. A file may have Ethernet, Linux cooked (tcpdump -i any) or bare IP
+segments, and of --live, and of a file of records, that of the process is known and
+the other is inferred. A file may have Ethernet, Linux cooked (tcpdump -i any) or bare IP
 packets, with VLAN tags, cut short (tcpdump -s), and times in nanoseconds. What
 tcpdump -i any sees twice, as on a bridge, is drawn twice.
 With several connections in it they are listed, unless --port or --flow chooses.
@@ -152,4 +166,5 @@ Examples:
   ringway ladder --demo close-by-client --udp --html ladder.html
   sudo tcpdump -i eth0 -w trace.pcap tcp port 80
   ringway ladder trace.pcap --list
+  sudo ringway ladder --live --last 10s --port 7
   ringway ladder trace.pcap --port 80 --svg trace.svg";

@@ -6,9 +6,11 @@ pub(crate) mod args;
 mod json;
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead as _, BufReader, IsTerminal, Read as _};
 use std::path::Path;
 
+use ringway::capture::Event;
+use ringway::capture::file::Recorded;
 use ringway::error::SetupError;
 use ringway::ladder::capture::{Flow, Found};
 use ringway::ladder::demo::{self, Scenario};
@@ -16,20 +18,24 @@ use ringway::ladder::label::Labels;
 use ringway::ladder::page::{self, Section};
 use ringway::ladder::text::{self, Look};
 use ringway::ladder::{Exchange, Transport, svg};
+use ringway::show::{Request, What};
+use ringway::time::span_ns;
 use serde_json::json;
 
 use args::LadderArgs;
 
 use super::failure::Failure;
 use super::output::{self, Output};
+use super::show;
 
 /// Draws.
 pub(crate) fn run(args: &LadderArgs, output: Output) -> Result<(), Failure> {
     match (&args.demo, &args.file) {
         (Some(name), _) => run_demo(args, name, output),
         (None, Some(file)) => run_file(args, file, output),
+        (None, None) if args.live => run_live(args, output),
         (None, None) => {
-            let why = "neither a file nor --demo is given";
+            let why = "neither a file nor --demo nor --live is given";
             Err(SetupError::usage("cannot tell what to draw", why).mend("ringway ladder --demo").into())
         }
     }
@@ -78,22 +84,56 @@ fn run_file(args: &LadderArgs, path: &Path, output: Output) -> Result<(), Failur
         let mend = if error.kind() == io::ErrorKind::PermissionDenied { "sudo ringway ladder ..." } else { "ls -l *.pcap*" };
         SetupError::environment(what(), error.to_string()).mend(mend)
     })?;
-    let found = Found::read(file, args.choice()).map_err(|error| {
+    let mut file = BufReader::new(file);
+    let refused = |error: io::Error| {
         SetupError::environment(what(), error.to_string()).mend("sudo tcpdump -i any -w trace.pcap tcp or udp (writes one)")
-    })?;
-    tell(&found);
+    };
+    // No capture begins with a brace, and every record does.
+    let found = match file.fill_buf().map_err(refused)?.first() {
+        Some(b'{') => {
+            let mut text = String::new();
+            file.take(RECORDS_MAX).read_to_string(&mut text).map_err(refused)?;
+            Found::of_records(text.lines().filter_map(record), args.choice())
+        }
+        _ => Found::read(file, args.choice()).map_err(refused)?,
+    };
+    draw_found(args, &found, &path.display().to_string(), output)
+}
+
+/// What a running process has recorded.
+fn run_live(args: &LadderArgs, output: Output) -> Result<(), Failure> {
+    let request = Request { last_ns: args.last.map(span_ns), port: args.port, ..Request::new(What::Records) };
+    let mut lines = Vec::new();
+    show::ask(args.socket.as_deref(), args.pid, &request, |line| lines.push(line.to_owned()))?;
+    let found = Found::of_records(lines.iter().filter_map(|line| record(line)), args.choice());
+    if found.flows.is_empty() {
+        let why = "its recorder holds nothing of a connection that is asked for";
+        return Err(SetupError::environment("cannot draw what a process has recorded", why).mend("ringway show records").into());
+    }
+    draw_found(args, &found, "the recorder of a running process", output)
+}
+
+/// The record in a line; `None` of every other line.
+fn record(line: &str) -> Option<Recorded<'_>> {
+    match serde_json::from_str(line) {
+        Ok(Event::Record(record)) => Some(record),
+        _ => None,
+    }
+}
+
+/// The connections of a file or of a recorder: those that are chosen, or a list.
+fn draw_found(args: &LadderArgs, found: &Found, of: &str, output: Output) -> Result<(), Failure> {
+    tell(found);
     let several = found.flows.len() > 1 && args.port.is_none() && args.flow.is_none();
     if found.flows.is_empty() {
         let why = match found.unknown_link {
             Some(link) => format!("its link type {link} is none of Ethernet, Linux cooked and bare IP"),
             None => format!("none of its {} packets is of a connection that is asked for", found.packets),
         };
-        return Err(SetupError::environment(format!("cannot draw {}", path.display()), why)
-            .mend("ringway ladder FILE --list")
-            .into());
+        return Err(SetupError::environment(format!("cannot draw {of}"), why).mend("ringway ladder FILE --list").into());
     }
     if args.list || several {
-        list(&found, output);
+        list(found, output);
         if several && !args.list {
             output.text(format!("\n{} connections; --port or --flow chooses which are drawn", found.flows.len()));
         }
@@ -110,7 +150,7 @@ fn run_file(args: &LadderArgs, path: &Path, output: Output) -> Result<(), Failur
             title: name(flow),
             about: String::new(),
             exchange: &flow.exchange,
-            beside: if args.udp { datagrams_beside(&found, flow) } else { None },
+            beside: if args.udp { datagrams_beside(found, flow) } else { None },
         })
         .collect();
     if args.udp && drawn.iter().all(|drawn| drawn.beside.is_none()) {
@@ -120,7 +160,7 @@ fn run_file(args: &LadderArgs, path: &Path, output: Output) -> Result<(), Failur
     if found.flows.iter().filter(wanted).count() > DRAWN {
         tracing::warn!("{DRAWN} of {} connections are drawn; --flow chooses one", found.flows.len());
     }
-    draw(args, &format!("Connections in {}", path.display()), &drawn, output)
+    draw(args, &format!("Connections in {of}"), &drawn, output)
 }
 
 /// The first exchange of datagrams with the same server port.
@@ -220,6 +260,8 @@ fn columns() -> Option<usize> {
 
 /// The scenario that shows most: the whole life of a connection.
 const USUAL: &str = "close-by-client";
+/// The most of a file of records that is read.
+const RECORDS_MAX: u64 = 256 << 20;
 /// Connections of a file that are drawn at once.
 const DRAWN: usize = 16;
 /// The widest ladder that is drawn unless a width is asked for.

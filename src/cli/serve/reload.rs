@@ -194,6 +194,7 @@ const RESTART: &[(&[&str], &str)] = &[
     (&["idle"], "the report at the end names it as a condition of the whole run"),
     (&["services"], "services are opened at the start"),
     (&["seccomp"], "what a worker gave up it cannot have again"),
+    (&["dump", "dump_on"], "who writes dumps is told of alarms from the start"),
     (&["metrics"], "the socket of scrapes is opened at the start"),
 ];
 const AT_START: &str = "it is read at the start";

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringway::error::SetupError;
-use ringway::show::{FOLDER, path_of};
+use ringway::show::{FOLDER, Request, path_of};
 use serde_json::Value;
 
 use self::args::ShowArgs;
@@ -22,13 +22,33 @@ use super::output::Output;
 /// Asks, and prints the answer.
 pub(crate) fn run(args: &ShowArgs, output: Output) -> Result<(), Failure> {
     let request = args.request()?;
-    let (path, stream) = connect(args.socket.as_deref(), args.pid)?;
+    let mut text = Text::new(args.brief);
+    let summary = ask(args.socket.as_deref(), args.pid, &request, |line| {
+        output.line(line);
+        if let Ok(row) = serde_json::from_str(line) {
+            output.text(text.row(&row).trim_end());
+        }
+    })?;
+    output.line(&summary.to_string());
+    if summary["more"] == true {
+        output.text(format!("({} shown, there are more: --limit)", summary["rows"]));
+    }
+    Ok(())
+}
+
+/// Asks a process, hands each row over as the line it came in, and gives the summary.
+pub(crate) fn ask(
+    socket: Option<&Path>,
+    pid: Option<u32>,
+    request: &Request,
+    mut take: impl FnMut(&str),
+) -> Result<Value, Failure> {
+    let (path, stream) = connect(socket, pid)?;
     let lost = |error: &dyn std::fmt::Display| Failure::run(format!("cannot ask {}", path.display()), error);
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| lost(&error))?;
-    let mut request = serde_json::to_string(&request).map_err(|error| lost(&error))?;
+    let mut request = serde_json::to_string(request).map_err(|error| lost(&error))?;
     request.push('\n');
     (&stream).write_all(request.as_bytes()).map_err(|error| lost(&error))?;
-    let mut text = Text::new(args.brief);
     for line in BufReader::new(&stream).lines() {
         let line = line.map_err(|error| lost(&error))?;
         let row: Value = serde_json::from_str(&line).map_err(|error| lost(&error))?;
@@ -37,17 +57,8 @@ pub(crate) fn run(args: &ShowArgs, output: Output) -> Result<(), Failure> {
                 let word = |name: &str| row[name].as_str().unwrap_or("?").to_owned();
                 return Err(Failure::run(word("what"), word("why")));
             }
-            Some("summary") => {
-                output.line(&line);
-                if row["more"] == true {
-                    output.text(format!("({} shown, there are more: --limit)", row["rows"]));
-                }
-                return Ok(());
-            }
-            _ => {
-                output.line(&line);
-                output.text(text.row(&row).trim_end());
-            }
+            Some("summary") => return Ok(row),
+            _ => take(&line),
         }
     }
     Err(lost(&"it ended before the answer did"))

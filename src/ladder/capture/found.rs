@@ -13,6 +13,7 @@ use crate::ladder::exchange::{Exchange, Transport};
 use crate::ladder::step::{End, Step, What};
 use crate::limits::{CAPTURE_FLOWS, CAPTURE_STEPS};
 use crate::tcp::seq::SeqNum;
+use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
 /// What is looked for.
@@ -28,8 +29,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    fn takes(self, packet: &Packet) -> bool {
-        let both = [packet.source, packet.target];
+    pub(super) fn takes(self, both: [SocketAddr; 2]) -> bool {
         match self {
             Self::All => true,
             Self::Port(port) => both.iter().any(|end| end.port() == port),
@@ -48,7 +48,7 @@ pub struct Flow {
     /// The sequence numbers of the SYNs of both ends.
     syns: [Option<SeqNum>; 2],
     /// A FIN or RST was seen.
-    ends: bool,
+    pub(super) ends: bool,
 }
 
 /// What a capture holds.
@@ -92,10 +92,14 @@ impl Found {
             self.unread += 1;
             return;
         };
-        if !choice.takes(&packet) {
-            return;
+        if choice.takes([packet.source, packet.target]) {
+            self.sort(captured.at, packet, sorted);
         }
-        let key = Key::of(&packet);
+    }
+
+    /// Adds a packet to its connection, and gives that; `None` when there is no place for it.
+    pub(super) fn sort(&mut self, at_time: Instant, packet: Packet, sorted: &mut Sorted) -> Option<&mut Flow> {
+        let key = Key::of(packet.transport, packet.source, packet.target);
         let known =
             sorted.flows.get(&key).copied().filter(|&at| self.flows.get(at).is_some_and(|flow| !flow.is_another(&packet)));
         let at = match known {
@@ -107,22 +111,28 @@ impl Found {
             }
             None => {
                 self.left_out += 1;
-                return;
+                return None;
             }
         };
-        let Some(flow) = self.flows.get_mut(at) else { return };
+        let flow = self.flows.get_mut(at)?;
         if sorted.steps >= CAPTURE_STEPS {
             flow.left_out += 1;
-            return;
+            return None;
         }
         sorted.steps += 1;
-        flow.add(captured, packet);
+        flow.add(at_time, packet);
+        Some(flow)
+    }
+
+    /// The latest connection between two ends.
+    pub(super) fn latest(&mut self, transport: Transport, ends: [SocketAddr; 2], sorted: &Sorted) -> Option<&mut Flow> {
+        self.flows.get_mut(*sorted.flows.get(&Key::of(transport, ends[0], ends[1]))?)
     }
 }
 
-/// What is known while a file is read.
+/// What is known while packets are sorted.
 #[derive(Debug, Default)]
-struct Sorted {
+pub(super) struct Sorted {
     /// The latest connection between two ends, by its place.
     flows: HashMap<Key, usize>,
     steps: usize,
@@ -133,8 +143,8 @@ struct Sorted {
 struct Key(Transport, SocketAddr, SocketAddr);
 
 impl Key {
-    fn of(packet: &Packet) -> Self {
-        Self(packet.transport, packet.source.min(packet.target), packet.source.max(packet.target))
+    fn of(transport: Transport, one: SocketAddr, other: SocketAddr) -> Self {
+        Self(transport, one.min(other), one.max(other))
     }
 }
 
@@ -150,8 +160,8 @@ impl Flow {
         Self { exchange: Exchange::new(packet.transport, left, right), left_out: 0, syns: [None; 2], ends: false }
     }
 
-    fn end_of(&self, packet: &Packet) -> End {
-        if packet.source == self.exchange.ends[0] { End::Left } else { End::Right }
+    pub(super) fn end_at(&self, address: SocketAddr) -> End {
+        if address == self.exchange.ends[0] { End::Left } else { End::Right }
     }
 
     /// True when a packet opens another connection between the same ends: a SYN with another number than the one before, or behind the end.
@@ -160,20 +170,20 @@ impl Flow {
         if !segment.opens() {
             return false;
         }
-        match self.syns[self.end_of(packet).index()] {
+        match self.syns[self.end_at(packet.source).index()] {
             Some(before) => before != segment.seq,
             None => self.ends || self.syns == [None; 2],
         }
     }
 
-    fn add(&mut self, captured: &Captured<'_>, packet: Packet) {
-        let from = self.end_of(&packet);
+    fn add(&mut self, at: Instant, packet: Packet) {
+        let from = self.end_at(packet.source);
         if let What::Segment(segment) = packet.what {
             if segment.has(Flags::SYN) {
                 self.syns[from.index()].get_or_insert(segment.seq);
             }
             self.ends |= segment.has(Flags::FIN) || segment.has(Flags::RST);
         }
-        self.exchange.steps.push(Step::new(captured.at, from, packet.what));
+        self.exchange.steps.push(Step::new(at, from, packet.what));
     }
 }

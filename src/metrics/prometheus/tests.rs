@@ -312,7 +312,9 @@ fn what_labels_mean_is_explained() {
 
 /// The names that begin as ours in a text, and the labels they are given or grouped by.
 fn named_in(text: &str) -> BTreeSet<&str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("ringway_")).collect()
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.len() > "ringway_".len() && word.starts_with("ringway_"))
+        .collect()
 }
 
 /// True for what stands on the page: a family, or a sample of a histogram.
