@@ -76,8 +76,8 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) dump: Option<PathBuf>,
 
-    /// What that is, a list of rto, reset and panic
-    #[arg(long, value_name = "LIST", value_parser = reason, value_delimiter = ',', default_value = "rto,reset,panic", requires = "dump")]
+    /// What that is, a list of rto, reset and panic [default: all of them]
+    #[arg(long, value_name = "LIST", value_parser = reason, value_delimiter = ',')]
     pub(crate) dump_on: Vec<Reason>,
 
     /// Answer scrapes of Prometheus there, as in 127.0.0.1:9464 (/metrics) [default: off]
@@ -221,8 +221,15 @@ impl EngineArgs {
         for route in &self.routes {
             launch = launch.route(*route);
         }
-        if let Some(folder) = &self.dump {
-            launch = launch.dump(Dump { folder: folder.clone(), on: self.dump_on.clone() });
+        match &self.dump {
+            Some(folder) => {
+                let on = if self.dump_on.is_empty() { Reason::ALL.to_vec() } else { self.dump_on.clone() };
+                launch = launch.dump(Dump { folder: folder.clone(), on });
+            }
+            None if !self.dump_on.is_empty() => {
+                return Err(SetupError::usage("cannot use --dump-on", "nothing is dumped without a folder").mend("--dump DIR"));
+            }
+            None => {}
         }
         if let Some(address) = self.metrics {
             launch = launch.metrics(address);

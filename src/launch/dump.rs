@@ -131,7 +131,7 @@ impl Writers {
 
     /// The records of all cores, by their times; how many packets they are of.
     fn write(&self, path: &Path) -> io::Result<u64> {
-        let mut all: Vec<(u64, usize, Vec<(u64, Record)>)> = Vec::new();
+        let mut all: Vec<Group> = Vec::new();
         for (worker, (core, alarm)) in self.cores.iter().enumerate() {
             let mut records = alarm.take_left();
             let mut from = 0;
@@ -145,16 +145,19 @@ impl Writers {
             }
             for (number, record) in records {
                 match all.last_mut().filter(|_| record.is_of_the_one_before()) {
-                    Some((.., group)) => group.push((number, record)),
-                    None => all.push((span_ns(core.unix_time(record.at)), worker, vec![(number, record)])),
+                    Some(group) => group.records.push((number, record)),
+                    None => {
+                        let unix_ns = span_ns(core.unix_time(record.at));
+                        all.push(Group { unix_ns, worker, records: vec![(number, record)] });
+                    }
                 }
             }
         }
-        all.sort_by_key(|(unix_ns, ..)| *unix_ns);
+        all.sort_by_key(|group| group.unix_ns);
         let mut writer = Writer::new(BufWriter::new(File::create(path)?))?;
         let mut packets = 0;
-        for (unix_ns, worker, group) in &all {
-            let [(number, record), rest @ ..] = &group[..] else { continue };
+        for Group { unix_ns, worker, records } in &all {
+            let [(number, record), rest @ ..] = &records[..] else { continue };
             if record.is_of_the_one_before() {
                 continue;
             }
@@ -165,6 +168,13 @@ impl Writers {
         writer.flush()?;
         Ok(packets)
     }
+}
+
+/// A record with those that belong to it.
+struct Group {
+    unix_ns: u64,
+    worker: usize,
+    records: Vec<(u64, Record)>,
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
