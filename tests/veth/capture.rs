@@ -184,7 +184,7 @@ fn the_recorder_tells_what_came_before() {
     fs::write(&dump, rows.iter().map(|row| format!("{row}\n")).collect::<String>()).expect("a file");
     let again = ringway(&world.server, &["ladder", dump.to_str().expect("UTF-8"), "--port", "7", "--udp"]).1;
     for ladder in [&drawn, &again] {
-        for words in ["SYN ACK seq=0 ack=1", "SYN-RECEIVED", "CLOSE-WAIT", "LAST-ACK", "TIME-WAIT", "5 bytes"] {
+        for words in ["SYN ACK seq=0 ack=1", "SYN-RECEIVED", "CLOSE-WAIT", "LAST-ACK", "TIME-WAIT", "datagram len=5"] {
             assert!(ladder.contains(words), "{words}:\n{ladder}");
         }
     }
