@@ -117,6 +117,11 @@ impl Tap {
         let _ = self.0.empty.push(captured);
     }
 
+    /// The core's side: nobody is left who could take a copy; who asked has gone without a word that arrived.
+    pub fn is_abandoned(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// How many frames were lost for the capture so far.
     pub fn lost(&self) -> u64 {
         self.0.lost.load(Ordering::Relaxed)
@@ -144,6 +149,7 @@ mod tests {
             }
         }
         assert_eq!(tap.lost(), 3);
+        assert!(tap.is_abandoned() && !tap.clone().is_abandoned());
         let first = tap.take().unwrap();
         assert_eq!((first.at, first.length, first.bytes.as_slice()), (Instant::ZERO, 9, &[0; 4][..]));
         tap.give_back(first);

@@ -24,7 +24,7 @@ pub(super) struct Tapped {
 impl<D: Device> Core<D> {
     /// Begins to copy frames, or ends it. False when somebody else captures already.
     pub(super) fn set_tap(&mut self, tap: Option<Tap>) -> bool {
-        if tap.is_some() && self.tapped.is_some() {
+        if tap.is_some() && self.tapped.as_ref().is_some_and(|tapped| !tapped.tap.is_abandoned()) {
             return false;
         }
         let sent_from = self.recorder.written();
@@ -65,12 +65,13 @@ impl<D: Device> Core<D> {
     #[cold]
     #[inline(never)]
     pub(super) fn tap_sent(&mut self, at: Lane, bytes: &[u8]) {
-        let Some(tapped) = &self.tapped else { return };
+        let Some(tapped) = &mut self.tapped else { return };
+        // Also past one that nobody wants: what is looked through for the next stays short, and is of nothing that left before.
+        let from = std::mem::replace(&mut tapped.sent_from, self.recorder.written());
         let Some(mut captured) = tapped.tap.copy(bytes, self.now, true) else { return };
         (captured.interface, captured.queue) = (at.interface, self.ports[at.port()].queue);
-        captured.record = self.recorded(tapped.sent_from, &[Kind::Sent, Kind::SentAgain], bytes);
-        if let Some(tapped) = &mut self.tapped {
-            tapped.sent_from = self.recorder.written();
+        captured.record = self.recorded(from, &[Kind::Sent, Kind::SentAgain], bytes);
+        if let Some(tapped) = &self.tapped {
             tapped.tap.put(captured);
         }
     }

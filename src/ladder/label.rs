@@ -99,23 +99,10 @@ impl Labels {
 
 /// The names of the flags that are set, with blanks between them: `SYN ACK`. A segment without any is `-`.
 pub fn flags(flags: Flags) -> String {
-    let names: Vec<&str> = FLAGS.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| *name).collect();
-    if names.is_empty() { "-".to_owned() } else { names.join(" ") }
+    flags.to_string().replace(',', " ")
 }
 
 /// A span of time in at most seven characters: `10.0ms`.
 pub fn span(ns: u64) -> String {
     if ns == 0 { "0".to_owned() } else { units::duration(ns as f64).replace(' ', "") }
 }
-
-/// In the order in which textbooks name them.
-pub const FLAGS: [(Flags, &str); 8] = [
-    (Flags::SYN, "SYN"),
-    (Flags::FIN, "FIN"),
-    (Flags::RST, "RST"),
-    (Flags::PSH, "PSH"),
-    (Flags::ACK, "ACK"),
-    (Flags::URG, "URG"),
-    (Flags::ECE, "ECE"),
-    (Flags::CWR, "CWR"),
-];

@@ -43,16 +43,8 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// Both sets of bits.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl std::fmt::Display for Flags {
-    /// The names of the bits that are set, as the RFC writes them, the way of the handshake first: `SYN,ACK`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// The names of the bits that are set, as the RFC writes them, in the order in which textbooks name them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
         const NAMES: [(Flags, &str); 8] = [
             (Flags::SYN, "SYN"),
             (Flags::FIN, "FIN"),
@@ -63,14 +55,22 @@ impl std::fmt::Display for Flags {
             (Flags::ECE, "ECE"),
             (Flags::CWR, "CWR"),
         ];
-        let mut separator = "";
-        for (flag, name) in NAMES {
-            if self.contains(flag) {
-                write!(f, "{separator}{name}")?;
-                separator = ",";
-            }
-        }
-        if separator.is_empty() { f.write_str("-") } else { Ok(()) }
+        NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)
+    }
+
+    /// Both sets of bits.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl std::fmt::Display for Flags {
+    /// The names of the bits that are set: `SYN,ACK`; `-` when none is.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.names().collect();
+        f.write_str(if names.is_empty() { "-" } else { "" })?;
+        f.write_str(&names.join(","))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Steps as JSON objects. Pure; cannot panic.
 
-use ringway::ladder::label::{FLAGS, Labels};
+use ringway::ladder::label::Labels;
 use ringway::ladder::{Exchange, Fate, What};
 use ringway::tcp::State;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ pub(super) fn step(nth: usize, exchange: &Exchange, at: usize, labels: &Labels) 
         "what": labels.kind(step),
         "of": if let What::Arrival { of } = step.what { Some(of) } else { None },
         "fate": fate,
-        "flags": segment.map(|segment| FLAGS.iter().filter(|(flag, _)| segment.has(*flag)).map(|(_, name)| *name).collect::<Vec<_>>()),
+        "flags": segment.map(|segment| segment.flags.names().collect::<Vec<_>>()),
         "seq": segment.map(|segment| labels.relative(segment.seq, from)),
         "ack": has_ack.map(|segment| labels.relative(segment.ack, 1 - from)),
         "length_bytes": length,

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::rng::Rng;
 
 /// Turns both engines in step until neither finds work for a while, or the time is up.
-fn play<A: Service, B: Service>(
+pub(super) fn play<A: Service, B: Service>(
     clock: &ManualClock,
     a: &mut Engine<MemoryDevice, A>,
     b: &mut Engine<MemoryDevice, B>,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::pair::play;
 use super::*;
 use crate::device::memory;
 use crate::recorder::{Kind, Record, Settings};
@@ -35,20 +36,6 @@ fn journal<S: Service>(engine: &Engine<MemoryDevice, S>) -> String {
         let _ = writeln!(lines, "{}", record.cause().name().map_or_else(String::new, |cause| format!("  ({cause})")));
     }
     lines
-}
-
-fn play<A: Service, B: Service>(
-    clock: &ManualClock,
-    a: &mut Engine<MemoryDevice, A>,
-    b: &mut Engine<MemoryDevice, B>,
-    span: Duration,
-) {
-    let end = clock.now() + span;
-    while clock.now() < end {
-        a.turn(clock);
-        b.turn(clock);
-        clock.advance(Duration::from_micros(10));
-    }
 }
 
 #[test]
