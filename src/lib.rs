@@ -66,6 +66,7 @@
 //! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
 //! - [`counted`]: counts that say what they count
 //! - `arch`: hints to the processor and the kernel about memory
+//! - [`beside`]: threads beside the workers, off their cores
 //! - [`cpu`]: the CPU time of a thread, and the core it keeps to
 //! - [`rights`]: the capabilities of a thread, given up when its set-up is over
 
@@ -110,6 +111,7 @@ pub mod show;
 mod sim;
 
 mod arch;
+pub mod beside;
 pub mod counted;
 pub mod cpu;
 pub mod error;

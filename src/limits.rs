@@ -79,6 +79,8 @@ pub const SCRAPE_REQUEST: usize = 8192;
 pub const SCRAPE_APART: Duration = Duration::from_millis(20);
 /// Entries of the folder of control sockets that are looked at for those of killed processes.
 pub const SOCKETS_SWEPT: usize = 1024;
+/// Entries of the folder of dumps that are looked at for those of earlier processes.
+pub const DUMPS_FOUND: usize = 4096;
 /// Wishes of an engine that wait for the control thread; a lost one is wished again.
 pub const WISHES: usize = 256;
 /// Separate blocks of out-of-order data kept for one connection.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringway::beside::Place;
 use ringway::cpu;
 use ringway::engine::Inquirer;
 use ringway::metrics::conditions::Conditions;
@@ -35,11 +36,12 @@ pub(crate) struct Scraper {
 
 impl Scraper {
     pub(crate) fn new(inquirer: Inquirer, core: usize) -> Self {
-        let mut place = CpuSet::new();
-        place.set(core);
+        let mut allowed = CpuSet::new();
+        allowed.set(core);
+        let place = Place { allowed, busy: Vec::new() };
         let figures = Figures::new(vec![inquirer], vec!["cable".to_owned()], Conditions::of_this_machine());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Scrape::start(any, figures, Some((place, Vec::new()))).expect("a free port");
+        let server = Scrape::start(any, figures, Some(place)).expect("a free port");
         let (pace, ends, scrapes) = (Arc::new(AtomicU8::new(Pace::Not as u8)), Arc::default(), Arc::default());
         let shared: (_, Arc<AtomicBool>, Arc<AtomicU64>) = (Arc::clone(&pace), Arc::clone(&ends), Arc::clone(&scrapes));
         let address = server.address();

@@ -194,7 +194,9 @@ impl EngineArgs {
     /// An option is missing, or two do not fit together.
     pub(crate) fn launch(&self) -> Result<Launch, SetupError> {
         self.check_interfaces()?;
-        let mut launch = Launch::new().settings(self.settings()?).mode(self.mode.into()).zero_copy(self.zerocopy.into());
+        let settings = self.settings()?;
+        let records = settings.recorder.records;
+        let mut launch = Launch::new().settings(settings).mode(self.mode.into()).zero_copy(self.zerocopy.into());
         launch = launch.idle(self.idle.into()).partial(self.partial).claims(&self.claims);
         launch = launch.router_advertisements(self.accept_ra);
         launch = launch.confined(match self.seccomp {
@@ -223,6 +225,10 @@ impl EngineArgs {
         }
         match &self.dump {
             Some(folder) => {
+                if records == 0 {
+                    let why = "nothing is recorded that could be written (recorder.records = 0)";
+                    return Err(SetupError::usage("cannot use --dump", why).mend("--set recorder.records=8192"));
+                }
                 let on = if self.dump_on.is_empty() { Reason::ALL.to_vec() } else { self.dump_on.clone() };
                 launch = launch.dump(Dump { folder: folder.clone(), on });
             }

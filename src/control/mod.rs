@@ -22,12 +22,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use rustix::thread::CpuSet;
 
 use self::confirm::Confirmer;
 use self::decode::{LinkState, Said};
@@ -35,11 +34,11 @@ use self::mirror::{LinkNews, Mirror};
 use self::netlink::{Asker, Changes, Heard};
 pub use self::routers::Following;
 use self::routers::Routing;
-use crate::cpu;
+use crate::beside::{self, Place};
 use crate::engine::{Clock as _, Feed, MonotonicClock, News, Wish};
 use crate::error::SetupError;
 use crate::link::interface::{Cidr, Claim};
-use crate::rights::{self, CapabilitySet};
+use crate::rights::CapabilitySet;
 use crate::steer::addresses::{self, AddressState, KernelAddress};
 use crate::xsk::Copies;
 use crate::xsk::nic::Nic;
@@ -73,15 +72,6 @@ pub struct Watched<'a> {
     pub on_addresses: Option<OnAddresses>,
     /// In an address claim: how router advertisements are followed, if they are.
     pub routers: Option<Following>,
-}
-
-/// Where the thread may run: not on an engine's core, if there is another.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The cores of the process.
-    pub allowed: CpuSet,
-    /// The engines'.
-    pub busy: Vec<u32>,
 }
 
 /// The engines that are told, one for each worker, and that wish. The thread is the only one that tells them.
@@ -203,14 +193,7 @@ impl Prepared {
             .read_all()
             .map_err(|error| SetupError::environment("cannot read what the kernel knows of the network", error.to_string()))?;
         follower.tell();
-        let run = move || {
-            if let Some(Place { allowed, busy }) = place {
-                cpu::keep_off(&allowed, &busy);
-            }
-            rights::keep_only_or_say(keeps);
-            follower.run();
-        };
-        let thread = thread::Builder::new().name("ringway-control".to_owned()).spawn(run);
+        let thread = beside::spawn("ringway-control", place, keeps, move || follower.run());
         let thread = thread.map_err(|error| SetupError::environment("cannot start the control thread", error.to_string()))?;
         Ok(Control { stop, waker, thread: Some(thread) })
     }

@@ -58,6 +58,7 @@ impl<D: Device, S: Service> Engine<D, S> {
 
     /// Aborts what has not ended, and tells the services; the resets leave.
     pub(super) fn abort_for_stop(&mut self, clock: &impl Clock) {
+        self.core.recorder.expect_resets();
         for from in (0..self.core.flows.slots() as u32).step_by(AT_ONCE as usize) {
             for slot in from..from.saturating_add(AT_ONCE) {
                 let glance = self.core.flows.id_at(slot).and_then(|id| self.core.flows.glance(id));

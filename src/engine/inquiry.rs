@@ -167,10 +167,11 @@ impl Inquirer {
         self.ask(|answer| Question::Tap { tap, answer })
     }
 
-    /// The time of day of an engine's time, as far as the clocks agree now: since 1970, UTC.
-    pub fn unix_time(&self, at: Instant) -> Duration {
+    /// The time of day at which the engine's time began, as far as the clocks agree now: since 1970, UTC. To be asked once for times that are compared with each
+    /// other: it reads two clocks one after the other, and is each time another by as long as lies between the two.
+    pub fn epoch(&self) -> Duration {
         let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        today.saturating_sub(self.clock.now().since(at))
+        today.saturating_sub(self.clock.now().since(Instant::ZERO))
     }
 
     /// Has the engine go on with another configuration, between two packets. When this returns it does.
@@ -232,6 +233,13 @@ impl Inquiries {
     }
 }
 
+impl Drop for Inquiries {
+    /// Also when the engine's thread has panicked, or never began.
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl<D: Device, S: Service> Engine<D, S> {
     /// For other threads: who asks this engine, also while it runs. To be made once it has been joined to its siblings.
     pub fn inquirer(&mut self) -> Inquirer {
@@ -283,7 +291,9 @@ impl<D: Device, S: Service> Engine<D, S> {
             buffered_bytes: self.core.pool.in_use(),
             buffer_bytes: self.core.pool.allocated(),
         };
-        Report { cpu_ns: cpu::thread_ns(), ..self.report_with(tcp) }
+        // Before the service begins, the thread that sets up turns all engines: its time is nobody's.
+        let cpu_ns = if self.core.serving { cpu::thread_ns() } else { 0 };
+        Report { cpu_ns, ..self.report_with(tcp) }
     }
 }
 

@@ -51,7 +51,7 @@ mod udp_path;
 pub mod wheel;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use addresses::Duplicate;
 pub use clock::{Clock, MonotonicClock};

@@ -15,10 +15,20 @@ use crate::recorder::{Kind, Record};
 #[derive(Debug)]
 pub(super) struct Tapped {
     tap: Tap,
-    /// The frame in work, and the number of the first record that can be about it.
-    pending: Option<(Captured, u64)>,
+    /// The frame in work.
+    pending: Option<Pending>,
     /// The first record that can be about the next frame that leaves.
     sent_from: u64,
+}
+
+/// A copy of a frame of which it is not known yet what becomes of it.
+#[derive(Debug)]
+struct Pending {
+    captured: Captured,
+    /// The number of the first record that can be about it.
+    from: u64,
+    /// Of the whole frame: the copy may be cut.
+    ends: Option<Ends>,
 }
 
 impl<D: Device> Core<D> {
@@ -36,12 +46,13 @@ impl<D: Device> Core<D> {
     #[cold]
     #[inline(never)]
     pub(super) fn tap_received(&mut self, at: Lane, bytes: &[u8]) {
+        self.drop_abandoned_tap();
         let Some(tapped) = &mut self.tapped else { return };
         let from = self.recorder.written();
         let place = &self.ports[at.port()];
         tapped.pending = tapped.tap.copy(bytes, self.now, false).map(|mut captured| {
             (captured.interface, captured.queue) = (at.interface, place.queue);
-            (captured, from)
+            Pending { captured, from, ends: Ends::of(bytes) }
         });
     }
 
@@ -49,8 +60,9 @@ impl<D: Device> Core<D> {
     #[cold]
     #[inline(never)]
     pub(super) fn tap_settled<F>(&mut self, verdict: &Verdict<F>) {
-        let Some((mut captured, from)) = self.tapped.as_mut().and_then(|tapped| tapped.pending.take()) else { return };
-        captured.record = self.recorded(from, &[Kind::Received], &captured.bytes);
+        let Some(pending) = self.tapped.as_mut().and_then(|tapped| tapped.pending.take()) else { return };
+        let Pending { mut captured, from, ends } = pending;
+        captured.record = self.recorded(from, &[Kind::Received], ends.as_ref());
         captured.drop = match verdict {
             Verdict::Drop(_, why) => Some(*why),
             // A reset in its place says why in the record.
@@ -65,12 +77,13 @@ impl<D: Device> Core<D> {
     #[cold]
     #[inline(never)]
     pub(super) fn tap_sent(&mut self, at: Lane, bytes: &[u8]) {
+        self.drop_abandoned_tap();
         let Some(tapped) = &mut self.tapped else { return };
         // Also past one that nobody wants: what is looked through for the next stays short, and is of nothing that left before.
         let from = std::mem::replace(&mut tapped.sent_from, self.recorder.written());
         let Some(mut captured) = tapped.tap.copy(bytes, self.now, true) else { return };
         (captured.interface, captured.queue) = (at.interface, self.ports[at.port()].queue);
-        captured.record = self.recorded(from, &[Kind::Sent, Kind::SentAgain], bytes);
+        captured.record = self.recorded(from, &[Kind::Sent, Kind::SentAgain], Ends::of(bytes).as_ref());
         if let Some(tapped) = &self.tapped {
             tapped.tap.put(captured);
         }
@@ -84,6 +97,13 @@ impl<D: Device> Core<D> {
         (captured.interface, captured.queue) = (at.interface, self.ports[at.port()].queue);
         captured.drop = Some(Drop::TransmitRingFull);
         tapped.tap.put(captured);
+    }
+
+    /// Ends a capture whose other side has gone without a word that arrived.
+    fn drop_abandoned_tap(&mut self) {
+        if self.tapped.as_ref().is_some_and(|tapped| tapped.tap.is_abandoned()) {
+            self.tapped = None;
+        }
     }
 
     /// Records a datagram, if datagrams are recorded and this is one.
@@ -100,8 +120,8 @@ impl<D: Device> Core<D> {
     }
 
     /// The record of a frame among those from a number on.
-    fn recorded(&self, from: u64, kinds: &[Kind], bytes: &[u8]) -> Option<Record> {
-        let ends = Ends::of(bytes)?;
+    fn recorded(&self, from: u64, kinds: &[Kind], ends: Option<&Ends>) -> Option<Record> {
+        let ends = ends?;
         let is_it = |record: &Record| {
             let (own, peer) = ((record.local, record.local_port), (record.remote, record.remote_port));
             let (from, to) = if record.kind() == Kind::Received { (peer, own) } else { (own, peer) };

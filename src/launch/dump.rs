@@ -1,26 +1,26 @@
 //! Files of what the recorders hold, written by themselves when something goes wrong.
 //!
 //! A thread looks at the alarms of all cores; when one has rung it asks each core for its records and writes them into one pcapng file, which
-//! `ringway ladder` and Wireshark open. A core that panicked has left its records with its alarm. Bounded: one file in ten seconds, but for a panic, and the newest
-//! ten files of a process stay. Errors are said in the log; nothing here panics.
+//! `ringway ladder` and Wireshark open. A core that has ended, or panicked, has left its records with its alarm. Bounded: one file in ten seconds, but for a panic and
+//! at the end, and the newest ten files of the folder stay, those of earlier processes among them. The files are their owner's alone. Errors are said in the log; nothing here panics.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::thread::CpuSet;
-
+use crate::beside::{self, Place};
 use crate::capture::file::Recorded;
 use crate::capture::{Event, Writer};
-use crate::cpu;
 use crate::engine::Inquirer;
 use crate::error::SetupError;
+use crate::limits;
 use crate::recorder::{Alarm, Reason, Record};
-use crate::rights::{self, CapabilitySet};
+use crate::rights::CapabilitySet;
 use crate::time::span_ns;
 
 /// Where dumps go, and what is worth one.
@@ -41,37 +41,41 @@ pub(super) struct Dumper {
 }
 
 impl Dumper {
-    /// Begins to look at the alarms of these cores, in the order of their numbers; `interfaces` are the names of theirs. The thread keeps off the cores that are
-    /// busy, of those that are allowed, if that is known.
+    /// Begins to look at the alarms of these cores, in the order of their numbers; `interfaces` are the names of theirs.
     ///
     /// # Errors
-    /// The folder is none, or cannot be written; the thread cannot be started.
+    /// The folder is none, or cannot be written without any rights but those of the user; the thread cannot be started.
     pub(super) fn start(
         dump: Dump,
         cores: Vec<(Inquirer, Alarm)>,
         interfaces: Vec<String>,
-        place: Option<(CpuSet, Vec<u32>)>,
+        place: Option<Place>,
     ) -> Result<Self, SetupError> {
-        let what = || format!("cannot write dumps into {}", dump.folder.display());
-        let try_out = dump.folder.join(format!(".ringway-{}", std::process::id()));
-        File::create(&try_out).and_then(|_| fs::remove_file(&try_out)).map_err(|error| {
-            SetupError::environment(what(), error.to_string()).mend(format!("mkdir -p {}", dump.folder.display()))
-        })?;
+        let folder = dump.folder.display().to_string();
+        let refused = |error: io::Error| {
+            SetupError::environment(format!("cannot write dumps into {folder}"), error.to_string())
+                .mend(format!("mkdir -p {folder} && chown $(id -u) {folder}"))
+        };
         let (end, ended) = mpsc::channel();
-        let mut writer = Writers { dump, cores, interfaces, seen: Vec::new(), last: None, number: 0, files: VecDeque::new() };
+        let (trying, tried) = mpsc::channel();
+        let mut writer = Writers::new(dump, cores, interfaces);
         let run = move || {
-            rights::keep_only_or_say(CapabilitySet::empty());
-            if let Some((allowed, busy)) = place {
-                cpu::keep_off(&allowed, &busy);
+            // By this thread, which has no rights any more but those of its user.
+            let outcome = writer.try_out();
+            let can_write = outcome.is_ok();
+            if trying.send(outcome).is_err() || !can_write {
+                return;
             }
             while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 writer.look(false);
             }
             writer.look(true);
         };
-        let thread = thread::Builder::new().name("ringway-dump".to_owned()).spawn(run);
+        let thread = beside::spawn("ringway-dump", place, CapabilitySet::empty(), run);
         let thread = thread.map_err(|error| SetupError::environment("cannot start a thread", error.to_string()))?;
-        Ok(Self { end: Some(end), thread: Some(thread) })
+        let dumper = Self { end: Some(end), thread: Some(thread) };
+        let outcome = tried.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that tries it has ended")));
+        outcome.map(|()| dumper).map_err(refused)
     }
 }
 
@@ -94,10 +98,31 @@ struct Writers {
     /// When the last file was written.
     last: Option<Instant>,
     number: u64,
+    /// The files that are there, the oldest first.
     files: VecDeque<PathBuf>,
 }
 
 impl Writers {
+    fn new(mut dump: Dump, cores: Vec<(Inquirer, Alarm)>, interfaces: Vec<String>) -> Self {
+        // The last that has rung names the file.
+        dump.on.sort_by_key(|reason| *reason as usize);
+        dump.on.dedup();
+        Self { dump, cores, interfaces, seen: Vec::new(), last: None, number: 0, files: VecDeque::new() }
+    }
+
+    /// Tries whether files can be made in the folder, and finds those that earlier processes have left.
+    fn try_out(&mut self) -> io::Result<()> {
+        let folder = &self.dump.folder;
+        let path = folder.join(format!(".ringway-{}-{}", today(), std::process::id()));
+        create(&path)?;
+        fs::remove_file(path)?;
+        let entries = folder.read_dir()?.take(limits::DUMPS_FOUND).flatten();
+        let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(|path| is_dump(path)).collect();
+        files.sort();
+        self.files = files.into();
+        Ok(())
+    }
+
     /// Writes a file if an alarm has rung since the last one and it is time; the last look does not wait.
     fn look(&mut self, is_last: bool) {
         let count = |reason: &Reason| self.cores.iter().map(|(_, alarm)| alarm.count(*reason)).sum::<u64>();
@@ -111,16 +136,23 @@ impl Writers {
         }
         (self.seen, self.last) = (counts, Some(Instant::now()));
         self.number += 1;
-        let name = format!("ringway-{}-{}-{}.pcapng", std::process::id(), self.number, reason.name());
+        let name = format!("ringway-{}-{}-{}-{}.pcapng", today(), std::process::id(), self.number, reason.name());
         let path = self.dump.folder.join(name);
-        match self.write(&path) {
+        let file = match create(&path) {
+            Ok(file) => file,
+            Err(error) => return tracing::warn!("cannot write {}: {error}", path.display()),
+        };
+        match self.write(file) {
             Ok(0) => drop(fs::remove_file(&path)),
             Ok(packets) => {
                 let file = path.display();
                 tracing::warn!(target: "ringway::setup", reason = reason.name(), packets, %file, "dumped");
                 self.files.push_back(path);
             }
-            Err(error) => tracing::warn!("cannot write {}: {error}", path.display()),
+            Err(error) => {
+                tracing::warn!("cannot write {}: {error}", path.display());
+                let _ = fs::remove_file(&path);
+            }
         }
         while self.files.len() > FILES {
             if let Some(oldest) = self.files.pop_front() {
@@ -130,9 +162,10 @@ impl Writers {
     }
 
     /// The records of all cores, by their times; how many packets they are of.
-    fn write(&self, path: &Path) -> io::Result<u64> {
+    fn write(&self, file: File) -> io::Result<u64> {
         let mut all: Vec<Group> = Vec::new();
         for (worker, (core, alarm)) in self.cores.iter().enumerate() {
+            let epoch_ns = span_ns(core.epoch());
             let mut records = alarm.take_left();
             let mut from = 0;
             // One that has ended, or does not answer, has no more; one that goes on recording is not followed.
@@ -144,24 +177,26 @@ impl Writers {
                 records.extend(told.records);
             }
             for (number, record) in records {
-                match all.last_mut().filter(|_| record.is_of_the_one_before()) {
+                let its = |group: &&mut Group| group.worker == worker && group.ends_before(number);
+                match all.last_mut().filter(|_| record.is_of_the_one_before()).filter(its) {
                     Some(group) => group.records.push((number, record)),
                     None => {
-                        let unix_ns = span_ns(core.unix_time(record.at));
+                        let unix_ns = epoch_ns.saturating_add(record.at.as_ns());
                         all.push(Group { unix_ns, worker, records: vec![(number, record)] });
                     }
                 }
             }
         }
         all.sort_by_key(|group| group.unix_ns);
-        let mut writer = Writer::new(BufWriter::new(File::create(path)?))?;
+        let mut writer = Writer::new(BufWriter::new(file))?;
         let mut packets = 0;
         for Group { unix_ns, worker, records } in &all {
             let [(number, record), rest @ ..] = &records[..] else { continue };
             if record.is_of_the_one_before() {
+                // What it belonged to has been written over.
                 continue;
             }
-            let interface = self.interfaces.get(usize::from(record.key().link.interface)).map_or("?", String::as_str);
+            let interface = record.interface_name(&self.interfaces);
             let event = Event::Record(Recorded::of((*number, record), rest, *worker, interface, *unix_ns));
             packets += u64::from(writer.write(&event)?);
         }
@@ -177,8 +212,126 @@ struct Group {
     records: Vec<(u64, Record)>,
 }
 
+impl Group {
+    /// True when a record of this number is the next.
+    fn ends_before(&self, number: u64) -> bool {
+        self.records.last().is_some_and(|(last, _)| last.checked_add(1) == Some(number))
+    }
+}
+
+/// Makes a file that was not there, whatever lies at its path, and that nobody else can read.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Seconds since 1970: names are sorted by it.
+fn today() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Whether a file has a name as it is given here: ringway-SECONDS-PROCESS-NUMBER-REASON.pcapng.
+fn is_dump(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let parts = name.strip_prefix("ringway-").and_then(|name| name.strip_suffix(".pcapng"));
+    let parts: Vec<&str> = parts.map(|parts| parts.split('-').collect()).unwrap_or_default();
+    let [numbers @ .., reason] = &parts[..] else { return false };
+    numbers.len() == 3
+        && numbers.iter().all(|number| number.parse::<u64>().is_ok())
+        && Reason::ALL.iter().any(|known| known.name() == *reason)
+}
+
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Between two files.
 const BETWEEN: Duration = Duration::from_secs(10);
 /// Files that stay.
 const FILES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::memory::MemoryDevice;
+    use crate::engine::Engine;
+    use crate::engine::tests::{Silent, parked};
+    use crate::service::{Context, Service};
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn dumper<S: Service>(folder: &Path, engine: &mut Engine<MemoryDevice, S>) -> Result<Dumper, SetupError> {
+        let alarm = Alarm::default();
+        engine.set_alarm(alarm.clone());
+        let dump = Dump { folder: folder.to_owned(), on: vec![Reason::Panic, Reason::Timeout, Reason::Reset] };
+        Dumper::start(dump, vec![(engine.inquirer(), alarm)], vec!["cable".to_owned()], None)
+    }
+
+    /// Connects, and panics when that takes too long.
+    struct Fragile;
+
+    impl Service for Fragile {
+        type Message = ();
+
+        fn start(&mut self, cx: &mut impl Context) {
+            cx.connect("10.0.0.2:7".parse().unwrap(), crate::service::Connect::default()).unwrap();
+            cx.set_timer(cx.now().after_ns(20_000_000), 1).unwrap();
+        }
+
+        fn timer(&mut self, _: &mut impl Context, _: u64) {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn what_a_panic_leaves_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut engine = parked(Fragile);
+        let dumper = dumper(folder.path(), &mut engine).unwrap();
+        assert!(std::thread::spawn(move || engine.run()).join().is_err());
+        drop(dumper);
+        let [name] = &files(folder.path())[..] else { panic!("{:?}", files(folder.path())) };
+        assert!(name.ends_with("-1-panic.pcapng") && is_dump(Path::new(name)), "{name}");
+        let file = folder.path().join(name);
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let found = crate::ladder::capture::Found::read(File::open(&file).unwrap(), Default::default()).unwrap();
+        assert_eq!(found.flows.len(), 1, "that of its SYN: {found:?}");
+    }
+
+    #[test]
+    fn nothing_is_written_of_an_end_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut engine = parked(Silent);
+        let dumper = dumper(folder.path(), &mut engine).unwrap();
+        engine.stop().ask();
+        engine.run().unwrap();
+        drop((engine, dumper));
+        assert_eq!(files(folder.path()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn ten_files_stay_and_those_of_others_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = (0..12).map(|second| format!("ringway-17000000{second:02}-1-1-panic.pcapng"));
+        let others = ["ringway-1-2-3-mine.pcapng", "ringway-a-2-3-rto.pcapng", "web.pcapng", "ringway-1-2-3-rto.pcap"];
+        names.chain(others.map(str::to_owned)).for_each(|name| drop(File::create(folder.path().join(name)).unwrap()));
+        let mut engine = parked(Fragile);
+        let dumper = dumper(folder.path(), &mut engine).unwrap();
+        assert!(std::thread::spawn(move || engine.run()).join().is_err());
+        drop(dumper);
+        let left = files(folder.path());
+        assert_eq!(left.iter().filter(|name| is_dump(Path::new(name))).count(), FILES, "{left:?}");
+        assert!(others.iter().all(|other| left.contains(&(*other).to_owned())), "{left:?}");
+        assert!(!left.contains(&"ringway-1700000002-1-1-panic.pcapng".to_owned()), "the oldest have gone: {left:?}");
+    }
+
+    #[test]
+    fn a_folder_that_is_none_is_refused() {
+        let mut engine = parked(Silent);
+        let error = dumper(Path::new("/nowhere/at/all"), &mut engine).unwrap_err();
+        assert_eq!((error.what(), error.exit_code()), ("cannot write dumps into /nowhere/at/all", 3));
+        assert!(error.remedy().is_some_and(|mend| mend.contains("mkdir -p /nowhere/at/all")), "{error}");
+    }
+}

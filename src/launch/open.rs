@@ -11,7 +11,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::control::{Control, Place, Prepared, Watched};
+use crate::beside::Place;
+use crate::control::{Control, Prepared, Watched};
 use crate::demux::admission::Prefixes;
 use crate::device::Device as _;
 use crate::engine::{Config, Duplicate, Engine, Idle, Inquirer, Port, Report, Secrets, Stop};
@@ -158,9 +159,8 @@ pub(super) fn open<S: Service + Send>(
     let inquirers: Vec<_> = engines.iter_mut().map(Engine::inquirer).collect();
     let names: Vec<String> =
         interfaces.iter().map(|interface| format!("{}{}", interface.name, interface.vlan.suffix())).collect();
-    let off = allowed.map(|allowed| (allowed, cores.clone()));
     if let Some(path) = &launch.control {
-        held.show = Some(Show::start(path, inquirers.clone(), names.clone(), off.clone(), launch.reload.clone())?);
+        held.show = Some(Show::start(path, inquirers.clone(), names.clone(), place.clone(), launch.reload.clone())?);
     }
     if let Some(dump) = &launch.dump {
         let alarms = engines.iter_mut().map(|engine| {
@@ -169,12 +169,12 @@ pub(super) fn open<S: Service + Send>(
             alarm
         });
         let alarms = inquirers.iter().cloned().zip(alarms).collect();
-        held.dumper = Some(Dumper::start(dump.clone(), alarms, names.clone(), off.clone())?);
+        held.dumper = Some(Dumper::start(dump.clone(), alarms, names.clone(), place.clone())?);
     }
     if let Some(address) = launch.metrics {
         let of_nics = nics.iter().map(|(nic, _)| nic.name().to_owned()).zip(held.steerings.iter().cloned()).collect();
         let figures = Figures::new(inquirers.clone(), names, conditions(launch, &ready)).with_steering(steering_of(of_nics));
-        let scrape = Scrape::start(address, figures, off)?;
+        let scrape = Scrape::start(address, figures, place.clone())?;
         ready.iter_mut().for_each(|ready| ready.metrics = Some(scrape.address()));
         held.scrape = Some(scrape);
     }

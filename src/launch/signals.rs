@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::beside;
 use crate::engine::Stop;
 use crate::error::SetupError;
-use crate::rights::{self, CapabilitySet};
+use crate::rights::CapabilitySet;
 
 /// Signals that come closer together than this are one: `timeout` signals its child and then the group that the child is in, and a terminal
 /// signals a command as well as the one that runs it and passes signals on.
@@ -82,31 +83,19 @@ impl Signals {
     /// The kernel refuses the handler or the thread.
     pub fn on_hangup(&self, act: impl Fn() + Send + 'static) -> Result<(), SetupError> {
         let mut signals = signal_hook::iterator::Signals::new([SIGHUP]).map_err(refused)?;
-        std::thread::Builder::new()
-            .name("hangup".to_owned())
-            .spawn(move || {
-                rights::keep_only_or_say(CapabilitySet::empty());
-                signals.forever().for_each(|_| act());
-            })
-            .map_err(|error| SetupError::environment("cannot start a thread", error.to_string()))?;
-        Ok(())
+        begin("hangup", move || signals.forever().for_each(|_| act()))
     }
 
     /// Does something on a thread of its own once the first signal came, which may have been before this call.
     fn once_asked(&self, thread: &str, act: impl FnOnce() + Send + 'static) -> Result<(), SetupError> {
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(refused)?;
         let asked = self.flag();
-        std::thread::Builder::new()
-            .name(thread.to_owned())
-            .spawn(move || {
-                rights::keep_only_or_say(CapabilitySet::empty());
-                // A signal that came before the first line set the flag and is not told again; one that came after it is told here.
-                if asked.load(Ordering::Relaxed) || signals.forever().next().is_some() {
-                    act();
-                }
-            })
-            .map_err(|error| SetupError::environment("cannot start a thread", error.to_string()))?;
-        Ok(())
+        begin(thread, move || {
+            // A signal that came before the first line set the flag and is not told again; one that came after it is told here.
+            if asked.load(Ordering::Relaxed) || signals.forever().next().is_some() {
+                act();
+            }
+        })
     }
 
     /// True once a signal came.
@@ -117,6 +106,12 @@ impl Signals {
 
 fn refused(error: std::io::Error) -> SetupError {
     SetupError::environment("cannot take signals over", error.to_string())
+}
+
+/// Starts a thread that waits for signals.
+fn begin(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), SetupError> {
+    let thread = beside::spawn(name, None, CapabilitySet::empty(), work);
+    thread.map(drop).map_err(|error| SetupError::environment("cannot start a thread", error.to_string()))
 }
 
 /// Whether the process was started with this signal ignored; what cannot be read counts as not.
@@ -136,18 +131,11 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::engine::{Config, Engine, Secrets};
-    use crate::service::Service;
-
-    struct Silent;
-    impl Service for Silent {
-        type Message = ();
-    }
+    use crate::engine::tests::{Silent, parked};
 
     #[test]
     fn a_signal_that_came_during_the_set_up_stops_the_engine_too() {
-        let engine: Engine<crate::device::memory::MemoryDevice, _> =
-            Engine::new(Config::new(Secrets::fixed()), Vec::new(), Vec::new(), Silent).unwrap();
+        let engine = parked(Silent);
         // As if its handler had run: a real one would reach every test of this process.
         let signals = Signals { asked: Arc::new(AtomicBool::new(true)) };
         signals.stop_engine(engine.stop()).unwrap();

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::confined::Filters;
-use crate::control::Place;
+use crate::beside::Place;
 use crate::cpu;
 use crate::engine::{Engine, Report, Stop};
 use crate::error::SetupError;
@@ -71,7 +71,7 @@ pub(super) fn run<S: Service + Send>(
     mut every: Duration,
     mut watch: impl FnMut(&Report),
 ) -> Result<Vec<Ended<S>>, SetupError> {
-    let shown: Vec<Mutex<(u64, Option<Report>)>> = workers.iter().map(|_| Mutex::new((0, None))).collect();
+    let shown: Vec<Mutex<Shown>> = workers.iter().map(|_| Mutex::new((0, None))).collect();
     let stop = workers.first().map(|worker| worker.engine.stop());
     thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -82,8 +82,12 @@ pub(super) fn run<S: Service + Send>(
                 // Dropped last, also when the worker panics.
                 let _guard = guard;
                 run_one(worker, every, |report| {
+                    // Made, and the last one dropped, where nobody waits for the lock.
+                    let mut report = Some(Arc::new(report.clone()));
                     let mut shown = lock(shown);
-                    *shown = (shown.0 + 1, Some(report.clone()));
+                    shown.0 += 1;
+                    std::mem::swap(&mut shown.1, &mut report);
+                    drop(shown);
                 })
             };
             match thread::Builder::new().name(format!("ringway-{number}")).spawn_scoped(scope, run) {
@@ -97,9 +101,9 @@ pub(super) fn run<S: Service + Send>(
                 }
             }
         }
-        if let Some(Place { allowed, busy }) = &place {
+        if let Some(place) = &place {
             // The set-up of one worker ran on its core, for the sake of its memory.
-            cpu::keep_off(allowed, busy);
+            place.take();
         }
         let mut running = threads.len();
         let mut next = Instant::now().checked_add(every);
@@ -120,7 +124,8 @@ pub(super) fn run<S: Service + Send>(
                     next = next.and_then(|next| next.checked_add(every));
                     intervals += 1;
                     wait_for(&shown, intervals);
-                    let reports: Vec<Report> = shown.iter().filter_map(|shown| lock(shown).1.clone()).collect();
+                    let reports: Vec<Arc<Report>> = shown.iter().filter_map(|shown| lock(shown).1.clone()).collect();
+                    let reports: Vec<Report> = reports.iter().map(|report| Report::clone(report)).collect();
                     if let Some(all) = Report::of_all(&reports) {
                         watch(&all);
                     }
@@ -139,8 +144,11 @@ pub(super) fn run<S: Service + Send>(
     })
 }
 
+/// How many intervals a worker has told of, and the report of the last: both sides hold the lock for a pointer, since a worker must not wait.
+type Shown = (u64, Option<Arc<Report>>);
+
 /// Waits until each worker has told of an interval: one that sleeps tells up to a tenth of a second late.
-fn wait_for(shown: &[Mutex<(u64, Option<Report>)>], interval: u64) {
+fn wait_for(shown: &[Mutex<Shown>], interval: u64) {
     let until = Instant::now() + LATE;
     while Instant::now() < until && shown.iter().any(|shown| lock(shown).0 < interval) {
         thread::sleep(LATE / 50);

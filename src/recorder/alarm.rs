@@ -1,7 +1,7 @@
 //! Tells another thread that something has happened for which the records are worth keeping.
 //!
-//! Rung by the recorder of a core, off the usual path; heard by whoever writes dumps. A core that panics leaves its records here on its way out, since nobody can
-//! ask it any more. Nothing here panics.
+//! Rung by the recorder of a core, off the usual path; heard by whoever writes dumps. A core that ends, in order or by a panic, leaves its records here on its way out,
+//! since nobody can ask it any more. Nothing here panics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,28 +47,28 @@ pub struct Alarm(Arc<Shared>);
 struct Shared {
     /// Written by the core, read by anybody; in the order of [`Reason::ALL`].
     counts: [AtomicU64; Reason::ALL.len()],
-    /// What a core had recorded when it panicked.
+    /// What a core had recorded when it ended.
     left: Mutex<Vec<(u64, Record)>>,
 }
 
 impl Alarm {
     /// How often it happened.
     pub fn count(&self, reason: Reason) -> u64 {
-        self.0.counts[reason as usize].load(Ordering::Relaxed)
+        self.0.counts[reason as usize].load(Ordering::Acquire)
     }
 
-    /// What a core that has panicked had recorded, the first time it is asked for; else nothing.
+    /// What a core that has ended had recorded, the first time it is asked for; else nothing.
     pub fn take_left(&self) -> Vec<(u64, Record)> {
         std::mem::take(&mut self.0.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn ring(&self, reason: Reason) {
-        self.0.counts[reason as usize].fetch_add(1, Ordering::Relaxed);
+        // Who sees the count sees what was left before it.
+        self.0.counts[reason as usize].fetch_add(1, Ordering::Release);
     }
 
     /// The last words of a core.
     pub(super) fn leave(&self, records: Vec<(u64, Record)>) {
         *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = records;
-        self.ring(Reason::Panic);
     }
 }

@@ -46,6 +46,8 @@ pub struct Recorder {
     udp: bool,
     /// Who is told of what is worth keeping the records for.
     alarm: Option<Alarm>,
+    /// The engine resets what is left: that is no reason.
+    ends: bool,
 }
 
 /// What a segment did to its connection.
@@ -72,12 +74,23 @@ impl Recorder {
     /// One that keeps so many records; what is no power of two counts as the next.
     pub fn new(settings: Settings) -> Self {
         let records = if settings.records == 0 { 0 } else { settings.records.next_power_of_two() };
-        Self { ring: vec![Record::EMPTY; records].into_boxed_slice(), written: 0, udp: settings.udp && records > 0, alarm: None }
+        Self {
+            ring: vec![Record::EMPTY; records].into_boxed_slice(),
+            written: 0,
+            udp: settings.udp && records > 0,
+            alarm: None,
+            ends: false,
+        }
     }
 
-    /// Has somebody told of timeouts, resets and of a panic.
+    /// Has somebody told of timeouts, resets and of a panic, and has what is recorded left there at the end.
     pub fn set_alarm(&mut self, alarm: Alarm) {
         self.alarm = Some(alarm);
+    }
+
+    /// The connections that are left are about to be reset, because the engine ends: nobody is told of that.
+    pub(crate) fn expect_resets(&mut self) {
+        self.ends = true;
     }
 
     /// True when anything is recorded.
@@ -176,6 +189,7 @@ impl Recorder {
     fn more(&mut self, options: &Options) {
         let Some(&segment) = self.last() else { return };
         if segment.flags.contains(Flags::RST)
+            && !self.ends
             && let Some(alarm) = &self.alarm
         {
             alarm.ring(Reason::Reset);
@@ -230,12 +244,13 @@ impl Recorder {
 }
 
 impl std::ops::Drop for Recorder {
-    /// Whoever panics cannot be asked any more.
+    /// Whoever has ended cannot be asked any more.
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(alarm) = &self.alarm
-        {
+        if let Some(alarm) = &self.alarm {
             alarm.leave(self.since(0).map(|(number, record)| (number, *record)).collect());
+            if std::thread::panicking() {
+                alarm.ring(Reason::Panic);
+            }
         }
     }
 }

@@ -143,10 +143,18 @@ impl Record {
         cause: Cause::NONE,
     };
 
+    /// The name of its interface among those of its engine, in the order of their positions. `?` where the record has no room for the position: as of the sixteenth,
+    /// when there are more.
+    pub fn interface_name<'a>(&self, names: &'a [String]) -> &'a str {
+        let position = usize::from(self.key().link.interface);
+        let is_known = position < LAST_INTERFACE || names.len() <= LAST_INTERFACE + 1;
+        names.get(position).filter(|_| is_known).map_or("?", String::as_str)
+    }
+
     /// Sets what is packed.
     #[inline(always)]
     pub(super) fn set(&mut self, kind: Kind, link: Link, (before, after): (State, State), cause: Cause) {
-        self.kind = kind as u8 | (link.interface.min(15) as u8) << 4;
+        self.kind = kind as u8 | (link.interface.min(LAST_INTERFACE as u16) as u8) << 4;
         self.states = before as u8 | (after as u8) << 4;
         self.cause = cause;
     }
@@ -253,6 +261,8 @@ fn state(number: u8) -> State {
 
 /// The upper half of `kind`.
 const INTERFACE: u8 = 0xf0;
+/// The last position that there is room for; all beyond it have the same.
+const LAST_INTERFACE: usize = 15;
 const HAS_MSS: u16 = 1;
 const HAS_SCALE: u16 = 2;
 const HAS_SACK: u16 = 4;

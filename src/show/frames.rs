@@ -15,9 +15,18 @@ use crate::time::span_ns;
 /// The captures of one client: one for each worker.
 #[derive(Debug, Default)]
 pub(super) struct Taps {
-    taps: Vec<(Inquirer, Tap)>,
+    taps: Vec<Tapped>,
     /// Nothing is copied any more; what was is told, and that is all.
     ended: bool,
+}
+
+/// The capture of one worker.
+#[derive(Debug)]
+struct Tapped {
+    core: Inquirer,
+    tap: Tap,
+    /// The beginning of its time, in nanoseconds since 1970: one for the whole capture, so that no time lies before that of an earlier frame.
+    epoch_ns: u64,
 }
 
 impl Taps {
@@ -30,14 +39,14 @@ impl Taps {
         rows: &mut u64,
         out: &mut Vec<u8>,
     ) -> Step {
-        if self.taps.is_empty() {
+        if self.taps.is_empty() && !self.ended {
             return if self.set(request, cores, out) { Step::More } else { Step::Done };
         }
         let mut step = Step::Later;
-        for (worker, (core, tap)) in self.taps.iter().enumerate() {
+        for (worker, Tapped { tap, epoch_ns, .. }) in self.taps.iter().enumerate() {
             for _ in 0..FRAMES_PER_STEP {
                 let Some(captured) = tap.take() else { break };
-                let unix_ns = span_ns(core.unix_time(captured.at));
+                let unix_ns = epoch_ns.saturating_add(captured.at.as_ns());
                 let frame = file::Frame::of(&captured, worker, name_of(interfaces, captured.interface), unix_ns, tap.lost());
                 Event::write("frame", frame, out);
                 tap.give_back(captured);
@@ -46,7 +55,7 @@ impl Taps {
             }
         }
         if self.ended && step == Step::Later {
-            let lost = self.taps.iter().map(|(_, tap)| tap.lost()).sum();
+            let lost = self.taps.iter().map(|tapped| tapped.tap.lost()).sum();
             Event::write("summary", Summary { rows: *rows, lost }, out);
             step = Step::Done;
         }
@@ -56,9 +65,9 @@ impl Taps {
     /// Has nothing copied any more.
     pub(super) fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            for (core, _) in &self.taps {
-                // One that has ended copies nothing any more.
-                let _ = core.tap(None);
+            for tapped in &self.taps {
+                // One that has ended copies nothing any more; one that does not hear it sees that nobody takes its copies.
+                let _ = tapped.core.tap(None);
             }
         }
     }
@@ -70,7 +79,8 @@ impl Taps {
             let tap = Tap::new(filter, request.snap_len.unwrap_or(limits::SNAP_LEN));
             let why = match core.tap(Some(tap.clone())) {
                 Ok(true) => {
-                    self.taps.push((core.clone(), tap));
+                    let epoch_ns = span_ns(core.epoch());
+                    self.taps.push(Tapped { core: core.clone(), tap, epoch_ns });
                     continue;
                 }
                 Ok(false) => "another capture of this process runs".to_owned(),

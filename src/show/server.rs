@@ -5,23 +5,22 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use rustix::thread::CpuSet;
 
 use super::reload::{Reload, ReloadRequest};
-use super::request::Request;
+use super::request::{Request, What};
 use super::rows::{Event, Refused};
 use super::socket;
 use super::walk::{Step, Walk};
-use crate::cpu;
+use crate::beside::{self, Place};
 use crate::engine::Inquirer;
 use crate::error::SetupError;
 use crate::limits;
-use crate::rights::{self, CapabilitySet};
+use crate::rights::CapabilitySet;
 
 /// The thread that answers. Dropped, it ends and its socket goes.
 #[derive(Debug)]
@@ -38,12 +37,11 @@ impl Show {
     ///
     /// # Errors
     /// The path is in use by another process, or by something that is no socket, or cannot be written.
-    /// The thread keeps off the cores that are `busy`, of those that are `allowed`, if that is known.
     pub fn start(
         path: &Path,
         cores: Vec<Inquirer>,
         interfaces: Vec<String>,
-        place: Option<(CpuSet, Vec<u32>)>,
+        place: Option<Place>,
         reload: Option<Reload>,
     ) -> Result<Self, SetupError> {
         let refused = |error: io::Error| {
@@ -56,14 +54,7 @@ impl Show {
         let stop = Arc::new(AtomicBool::new(false));
         let mut server = Server { poll, listener, clients: Vec::new(), cores, interfaces, reload, stop: Arc::clone(&stop) };
         server.poll.registry().register(&mut server.listener, LISTENER, Interest::READABLE).map_err(refused)?;
-        let thread = thread::Builder::new().name("ringway-show".to_owned()).spawn(move || {
-            if let Some((allowed, busy)) = place {
-                cpu::keep_off(&allowed, &busy);
-            }
-            rights::keep_only_or_say(CapabilitySet::empty());
-            server.run();
-        });
-        let thread = thread.map_err(refused)?;
+        let thread = beside::spawn("ringway-show", place, CapabilitySet::empty(), move || server.run()).map_err(refused)?;
         tracing::info!(target: "ringway::setup", path = %path.display(), "control socket");
         Ok(Self { path: path.to_owned(), stop, waker, thread: Some(thread) })
     }
@@ -129,12 +120,13 @@ impl Server {
         let mut events = Events::with_capacity(limits::SHOW_CLIENTS + 2);
         let mut next = FIRST_CLIENT;
         let mut busy = false;
+        let mut refused = false;
         while !self.stop.load(Ordering::Relaxed) {
             let wait = match busy {
                 true => Some(Duration::ZERO),
                 // One that does nothing is looked at again.
                 false if self.clients.iter().any(|client| client.streams) => Some(BETWEEN_FRAMES),
-                false => (!self.clients.is_empty()).then_some(PATIENCE / 10),
+                false => (refused || !self.clients.is_empty()).then_some(PATIENCE / 10),
             };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -148,25 +140,32 @@ impl Server {
                     client.writable |= event.is_writable();
                 }
             }
-            self.accept(&mut next);
+            refused = !self.accept(&mut next);
             let (cores, interfaces, reload, stop) = (&self.cores, &self.interfaces, self.reload.as_ref(), &self.stop);
             busy = false;
             self.clients.retain_mut(|client| {
                 if stop.load(Ordering::Relaxed) {
                     return false;
                 }
-                let then = client.go_on(cores, interfaces, reload);
+                let mut then = client.go_on(cores, interfaces, reload);
+                if client.moved.elapsed() >= PATIENCE {
+                    then = Then::End;
+                }
                 // Where one has gone another may take its place.
                 busy |= then != Then::Wait;
-                then != Then::End && client.moved.elapsed() < PATIENCE
+                then != Then::End
             });
         }
     }
 
-    /// Takes those who connect, as long as there is room: the others wait in the socket's own queue.
-    fn accept(&mut self, next: &mut usize) {
+    /// Takes those who connect, as long as there is room: the others wait in the socket's own queue. False when somebody waits whom the kernel does not let in now.
+    fn accept(&mut self, next: &mut usize) -> bool {
         while self.clients.len() < limits::SHOW_CLIENTS {
-            let Ok((mut stream, _)) = self.listener.accept() else { return };
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            };
             let token = Token(*next);
             *next = next.wrapping_add(1).max(FIRST_CLIENT);
             if self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
@@ -185,6 +184,7 @@ impl Server {
                 });
             }
         }
+        true
     }
 }
 
@@ -206,7 +206,7 @@ impl Client {
                 self.complete = step == Step::Done;
                 if step == Step::Later {
                     // It may wait for as long as it likes.
-                    (self.streams, self.moved) = (true, Instant::now());
+                    self.moved = Instant::now();
                 }
                 if self.streams && !self.complete && has_said_enough(&self.stream) && !walk.end() {
                     return Then::End;
@@ -269,7 +269,10 @@ impl Client {
             Err(error) => self.refuse("cannot read the request", error.to_string()),
             Ok(request) => match request.unknown_state() {
                 Some(name) => self.refuse("cannot read the request", format!("there is no state '{name}'")),
-                None => self.walk = Some(Walk::new(request)),
+                None => {
+                    self.streams = request.show == What::Frames;
+                    self.walk = Some(Walk::new(request));
+                }
             },
         }
     }
@@ -280,14 +283,14 @@ impl Client {
     }
 }
 
-/// How long a client may take nothing of its answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// True once the client has closed its sending side, or said what nobody asked for.
 fn has_said_enough(mut stream: &UnixStream) -> bool {
     let waits = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
     !stream.read(&mut [0; 16]).is_err_and(|error| waits(&error))
 }
 
+/// How long a client may take nothing of its answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether something was captured: well before the buffers are full at a hundred thousand frames a second.
 const BETWEEN_FRAMES: Duration = Duration::from_millis(5);
 const WAKER: Token = Token(0);

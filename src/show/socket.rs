@@ -9,9 +9,10 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use mio::net::{UnixListener, UnixStream};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process, umask};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, listen, socket_with};
+use rustix::process::{Pid, test_kill_process};
 
 use crate::limits;
 
@@ -41,11 +42,13 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
     } else if path.symlink_metadata().is_ok() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "what is there is no socket"));
     }
-    // So that nobody else can connect at any moment.
-    let before = umask(Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    umask(before);
-    listener
+    let (stream, flags) = (SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+    let socket = socket_with(AddressFamily::UNIX, stream, flags, None)?;
+    // Its file gets the mode of the socket: so nobody else can connect at any moment, and the umask, which is the whole process's, is left alone.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    listen(&socket, QUEUE)?;
+    Ok(UnixListener::from_std(socket.into()))
 }
 
 /// Removes the sockets of processes that are gone. Both must be so: there is no such process here (there may be in another PID namespace), and nobody
@@ -84,6 +87,9 @@ fn knock(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Clients that wait to be let in.
+const QUEUE: i32 = 128;
 
 #[cfg(test)]
 mod tests {

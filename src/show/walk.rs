@@ -32,13 +32,22 @@ pub(super) struct Walk {
     next: Vec<u64>,
     /// The captures of the workers, while there are any.
     taps: Taps,
-    /// What the worker at hand had recorded when its turn came; what it records meanwhile is of the next answer.
-    until: Option<u64>,
+    /// Of records: what holds for the worker at hand.
+    turn: Option<Turn>,
+}
+
+/// What the records of a worker are told by.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    /// What it had recorded when its turn came; what it records meanwhile is of the next answer.
+    until: u64,
+    /// The beginning of its time, in nanoseconds since 1970: one for all records, whose times are compared.
+    epoch_ns: u64,
 }
 
 impl Walk {
     pub(super) fn new(request: Request) -> Self {
-        Self { request, worker: 0, slot: 0, rows: 0, cut: false, next: Vec::new(), taps: Taps::default(), until: None }
+        Self { request, worker: 0, slot: 0, rows: 0, cut: false, next: Vec::new(), taps: Taps::default(), turn: None }
     }
 
     /// Adds the next piece to `out`, some rows or none, and says whether there is more.
@@ -135,7 +144,8 @@ impl Walk {
         }
         let Some(from) = self.next.last_mut() else { return Ok(()) };
         let told = core.records(*from)?;
-        let until = *self.until.get_or_insert(told.written);
+        let Turn { until, epoch_ns } =
+            *self.turn.get_or_insert_with(|| Turn { until: told.written, epoch_ns: span_ns(core.epoch()) });
         let oldest = self.request.last_ns.map(|span| today_ns().saturating_sub(span));
         let mut rows = 0;
         let mut records = told.records.as_slice();
@@ -146,7 +156,7 @@ impl Walk {
             let (rest, others) = behind.split_at(belonging);
             records = others;
             let key = record.key();
-            let unix_ns = span_ns(core.unix_time(record.at));
+            let unix_ns = epoch_ns.saturating_add(record.at.as_ns());
             let ends = [Some(key.local.ip()), Some(key.remote.ip())];
             // The segment that options belong to has gone: nothing can be said of them.
             let wanted = !record.is_of_the_one_before()
@@ -160,14 +170,15 @@ impl Walk {
             *from = number + 1 + belonging as u64;
             if wanted {
                 rows += 1;
-                let interface = name_of(interfaces, key.link.interface);
+                let interface = record.interface_name(interfaces);
                 Event::write("record", Recorded::of((*number, record), rest, self.worker, interface, unix_ns), out);
             }
         }
         self.rows += rows;
-        if told.records.is_empty() || *from >= until {
+        // What is left, if anything, was recorded meanwhile: it may have taken the place of all that was there before.
+        if !records.is_empty() || told.records.is_empty() || *from >= until {
             *from = (*from).max(until);
-            (self.worker, self.until) = (self.worker + 1, None);
+            (self.worker, self.turn) = (self.worker + 1, None);
         }
         Ok(())
     }
@@ -198,8 +209,9 @@ impl Walk {
             What::Counters => {
                 let waiting = core.cards_from(0).filter(|card| card.state == State::TimeWait).count();
                 let report = core.report()?;
-                may();
-                Event::write("counters", Counted::new(worker, waiting, report), out);
+                if may() {
+                    Event::write("counters", Counted::new(worker, waiting, report), out);
+                }
             }
             What::Queues => {
                 for queue in core.report()?.queues {
@@ -250,4 +262,28 @@ fn today_ns() -> u64 {
 
 pub(super) fn name_of(interfaces: &[String], position: u16) -> &str {
     interfaces.get(usize::from(position)).map_or("?", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{Silent, parked_recording, record_datagrams};
+
+    #[test]
+    fn an_answer_about_records_ends_also_when_all_of_them_are_written_over() {
+        let mut engine = parked_recording(Silent, 16);
+        let (core, stop) = (engine.inquirer(), engine.stop());
+        record_datagrams(&mut engine, 10);
+        let mut walk = Walk::new(Request::new(What::Records));
+        walk.turn = Some(Turn { until: 10, epoch_ns: 0 });
+        // As many again as there is room for: none of those ten is left.
+        record_datagrams(&mut engine, 40);
+        let running = std::thread::spawn(move || engine.run().unwrap());
+        let mut out = Vec::new();
+        let steps = (0..10).take_while(|_| walk.step(std::slice::from_ref(&core), &[], &mut out) == Step::More).count();
+        stop.ask();
+        running.join().unwrap();
+        let answer = String::from_utf8(out).unwrap();
+        assert!(steps < 10 && answer.contains("\"summary\"") && answer.contains("\"rows\":0"), "{steps} {answer}");
+    }
 }

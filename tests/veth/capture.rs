@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ fn tshark(netns: &Netns, file: &Path, filter: &str, fields: &[&str]) -> Vec<Vec<
 /// Loses every so many-th packet that the server sends.
 fn lose(client: &Netns, one_of: u32) {
     let chain = format!("{{ type filter hook ingress device {INTERFACE} priority 0; }}");
-    let rule = format!("meta l4proto tcp {NFT} length > 500 numgen inc mod {one_of} == 7 drop");
+    let rule = format!("meta l4proto tcp {NFT} length > 500 numgen inc mod {one_of} == {} drop", 7 % one_of);
     client.run("nft", &["add", "table", "netdev", "loss"]);
     client.run("nft", &["add", "chain", "netdev", "loss", "loss", &chain]);
     client.run("nft", &[&["add", "rule", "netdev", "loss", "loss"], rule.split(' ').collect::<Vec<_>>().as_slice()].concat());
@@ -226,8 +226,10 @@ fn a_row_of_files_and_a_pipe_are_read_as_well() {
     assert_eq!(files.len(), 2, "{captured}");
     assert!(!file.exists(), "the first has gone: {captured}");
     for file in files {
-        let lengths = tshark(&world.server, Path::new(file), "tcp.len == 1000", &["frame.cap_len"]);
+        let lengths = tshark(&world.server, Path::new(file), "tcp.len == 1000", &["frame.cap_len", "frame.comment"]);
         assert!(!lengths.is_empty() && lengths.iter().all(|cut| cut[0] == "96"), "{file}: {lengths:?}");
+        // What is cut was whole when the engine read it.
+        assert!(lengths.iter().all(|cut| cut[1].contains("ESTABLISHED")), "{file}: {lengths:?}");
     }
     // Nothing is copied any more once nobody captures.
     let capture = Capture::start(&world.server, &server, &["-w", name, "-c", "4"]);
@@ -260,6 +262,41 @@ fn what_cannot_be_captured_says_why() {
         assert!(log.contains(said), "{arguments:?}: {log}");
     }
     server.stop();
+}
+
+#[test]
+fn a_timeout_leaves_a_dump_behind_and_what_came_too_soon_after_it_is_written_at_the_end() {
+    let Some(world) = World::in_order() else { return };
+    let folder = TempDir::new().expect("a folder");
+    let server = Server::with(&world, &["-a", SERVER_CIDR, "--dump", folder.path().to_str().expect("UTF-8"), "echo:7"]);
+    let dumps = || -> Vec<_> {
+        let entries = folder.path().read_dir().expect("a folder").map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> = entries.filter(|path| path.extension().is_some()).collect();
+        files.sort();
+        files
+    };
+    let mut stream = world.client.inside(|| connect(7));
+    world.client.inside(|| exchange(&mut stream, b"hello"));
+    // Nothing large comes back any more.
+    lose(&world.client, 1);
+    stream.write_all(&[7; 600]).expect("the kernel takes it");
+    let until = Instant::now() + Duration::from_secs(10);
+    while dumps().is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    world.client.inside(|| {
+        let mut other = connect(7);
+        exchange(&mut other, b"hello");
+        abort(other);
+        exchange(&mut connect(7), b"the reset has been read");
+    });
+    let summary = server.stop();
+    let [first, second] = &dumps()[..] else { panic!("{:?}: {}", dumps(), summary.log) };
+    assert!(first.to_string_lossy().ends_with("-1-rto.pcapng"), "{first:?}");
+    let again = tshark(&world.server, first, "tcp.srcport == 7 && tcp.analysis.retransmission", &["tcp.len"]);
+    assert!(again.iter().any(|sent| sent[0] == "600"), "{again:?}");
+    assert!(second.to_string_lossy().ends_with("-2-reset.pcapng"), "{second:?}");
+    assert!(!tshark(&world.server, second, "tcp.flags.reset == 1", &["frame.number"]).is_empty());
 }
 
 #[test]

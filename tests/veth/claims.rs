@@ -75,7 +75,8 @@ fn claims_leave_the_kernel_its_ports_and_ping_under_full_load() {
     });
     let summary = server.stop();
     assert_eq!(summary.counter("icmp_echo_replies"), 0, "ping is the kernel's");
-    assert!(summary.counter("udp_in_frame") > 1000, "{}", summary.value());
+    // Many times what went to the kernel beside it.
+    assert!(summary.counter("udp_in_frame") > 5 * 20, "{}", summary.value());
     world.assert_untouched_but(&[&at(8080).to_string(), &at(8081).to_string()]);
 }
 

@@ -10,6 +10,7 @@ use ringway::settings::number;
 use ringway::show::{Request, What};
 use ringway::time::span_ns;
 
+use crate::cli::output::Output;
 use crate::cli::show::args::{address, pid, port};
 
 /// `ringway capture`.
@@ -62,8 +63,11 @@ pub(crate) struct CaptureArgs {
 
 impl CaptureArgs {
     /// What is asked of the process.
-    pub(crate) fn request(&self) -> Result<Request, SetupError> {
+    pub(crate) fn request(&self, output: Output) -> Result<Request, SetupError> {
         let to_stdout = self.out.as_ref().is_some_and(|out| out.as_os_str() == "-");
+        if to_stdout && output.is_json() {
+            return Err(SetupError::usage("cannot use --json with -w -", "there is one stdout").mend("--out FILE"));
+        }
         if to_stdout && self.rotate.is_some() {
             return Err(SetupError::usage("cannot use --rotate with stdout", "there is one stdout").mend("--out FILE"));
         }

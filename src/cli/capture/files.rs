@@ -43,13 +43,14 @@ impl Files {
         })
     }
 
-    /// Adds an event.
-    pub(super) fn write(&mut self, event: &Event<'_>) -> io::Result<()> {
+    /// Adds an event. False when there is no packet to it.
+    pub(super) fn write(&mut self, event: &Event<'_>) -> io::Result<bool> {
         if self.writer.written() >= self.rotate {
             self.begin_another()?;
         }
-        self.events += u64::from(self.writer.write(event)?);
-        Ok(())
+        let is_packet = self.writer.write(event)?;
+        self.events += u64::from(is_packet);
+        Ok(is_packet)
     }
 
     /// What was written so far can be read.
@@ -78,7 +79,11 @@ impl Files {
         self.written.push_back(path);
         while self.written.len() > self.keep {
             if let Some(oldest) = self.written.pop_front() {
-                fs::remove_file(oldest)?;
+                match fs::remove_file(oldest) {
+                    // Somebody has taken it away already.
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(())
@@ -106,8 +111,12 @@ mod tests {
         let out = folder.path().join("a.pcapng");
         let event: Event<'_> = serde_json::from_str(RECORD).unwrap();
         let mut files = Files::new(&out, Some(1000), Some(2)).unwrap();
-        for _ in 0..40 {
-            files.write(&event).unwrap();
+        for nth in 0..40 {
+            assert!(files.write(&event).unwrap());
+            if nth == 20 {
+                // Somebody tidies up meanwhile.
+                fs::remove_file(files.names().next().unwrap()).unwrap();
+            }
         }
         files.flush().unwrap();
         let mut there: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();

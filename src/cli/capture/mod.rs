@@ -5,6 +5,7 @@
 pub(crate) mod args;
 mod files;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::Shutdown;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use super::show;
 
 /// Captures.
 pub(crate) fn run(args: &CaptureArgs, output: Output) -> Result<(), Failure> {
-    let request = args.request()?;
+    let request = args.request(output)?;
     let signals = Signals::take(true)?;
     let asked = signals.flag();
     let (path, stream) = show::connect(args.socket.as_deref(), args.pid)?;
@@ -90,9 +91,12 @@ pub(crate) fn run(args: &CaptureArgs, output: Output) -> Result<(), Failure> {
 /// What has come so far.
 #[derive(Default)]
 struct Captured {
-    frames: u64,
-    /// Frames lost, as the process said at the end.
-    lost: u64,
+    /// Frames, or records.
+    events: u64,
+    /// Of these, packets: those that are counted.
+    packets: u64,
+    /// Frames that each worker has lost for the capture, as it said last.
+    lost: BTreeMap<usize, u64>,
 }
 
 /// Why a line was not taken.
@@ -108,13 +112,19 @@ impl Captured {
         let text = std::str::from_utf8(line).map_err(|error| Refused::Unreadable(error.to_string()))?.trim_end();
         // Nearly all are events; whatever else there is has another name.
         let Ok(event) = serde_json::from_str::<Event<'_>>(text) else { return self.take_other(text, output) };
-        if let Some(files) = files {
-            files.write(&event).map_err(Refused::Unwritable)?;
-        } else {
-            output.line(text);
+        if let Event::Frame(frame) = &event {
+            self.lost.insert(frame.worker, frame.lost);
         }
-        self.frames += 1;
-        Ok(args.count.is_none_or(|count| self.frames < count))
+        let is_packet = match files {
+            Some(files) => files.write(&event).map_err(Refused::Unwritable)?,
+            None => {
+                output.line(text);
+                true
+            }
+        };
+        self.events += 1;
+        self.packets += u64::from(is_packet);
+        Ok(args.count.is_none_or(|count| self.packets < count))
     }
 
     /// A line that is no frame and no record. False when it is the last.
@@ -122,7 +132,8 @@ impl Captured {
         let row: Value = serde_json::from_str(text).map_err(|error| Refused::Unreadable(error.to_string()))?;
         match row["event"].as_str().unwrap_or_default() {
             "summary" => {
-                self.lost = row["lost"].as_u64().unwrap_or(0);
+                // Of all workers, also of what was lost behind their last frames.
+                self.lost = row["lost"].as_u64().map(|lost| (0, lost)).into_iter().collect();
                 Ok(false)
             }
             "error" => {
@@ -139,12 +150,12 @@ impl Captured {
 
     /// The summary.
     fn say(&self, files: Option<&Files>, args: &CaptureArgs, output: Output) {
-        let lost = self.lost;
+        let lost: u64 = self.lost.values().sum();
         let names: Vec<String> = files.into_iter().flat_map(Files::names).collect();
         let bytes = files.map(Files::bytes);
         let packets = files.map(|files| files.events);
         let what = if args.last.is_some() { "records" } else { "frames" };
-        output.event("summary", &json!({ what: self.frames, "packets": packets, "lost": lost, "bytes": bytes, "files": names }));
+        output.event("summary", &json!({ what: self.events, "packets": packets, "lost": lost, "bytes": bytes, "files": names }));
         if let Some(packets) = packets
             && args.out.as_ref().is_some_and(|out| out.as_os_str() != "-")
         {

@@ -30,15 +30,16 @@ mod vlan;
 mod wire;
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Clock, Config, Engine, Port, Secrets};
-use crate::device::memory::MemoryDevice;
+use super::{Clock, Config, Engine, Idle, Port, Secrets};
+use crate::device::memory::{self, MemoryDevice};
 use crate::device::{Device, Frame as _};
 use crate::link::groups::Groups;
 use crate::link::interface::{Claim, Interface};
 use crate::link::routes::Routes;
+use crate::recorder::{Recorder, Settings};
 use crate::service::{Answer, Connect, Connection, Context, Datagram, Listen, ResetReason, Service};
 use crate::time::Instant;
 use crate::wire::vlan::Vlan;
@@ -85,6 +86,40 @@ pub(super) fn engine_with<S: Service>(
     config.tcp.connections = 4096;
     set(&mut config.tcp);
     Engine::new(config, vec![interface], vec![Port::new(device, 0, 0)], service).unwrap()
+}
+
+/// One that runs in a thread of its own for tests of what asks engines: it parks when nothing is to do. What it sends nobody reads.
+pub(crate) fn parked<S: Service>(service: S) -> Engine<MemoryDevice, S> {
+    let mut engine = engine(memory::cable(64).0, 1, service);
+    engine.core.config.idle = Idle::Park;
+    engine
+}
+
+/// The same with room for so many records, datagrams among them.
+pub(crate) fn parked_recording<S: Service>(service: S, records: usize) -> Engine<MemoryDevice, S> {
+    let mut engine = parked(service);
+    engine.core.recorder = Recorder::new(Settings { records, udp: true });
+    engine
+}
+
+/// Records so many datagrams, as if they had been sent.
+pub(crate) fn record_datagrams<S: Service>(engine: &mut Engine<MemoryDevice, S>, count: usize) {
+    let key = crate::demux::FlowKey {
+        local: IpAddr::from([10, 0, 0, 1]).into(),
+        remote: IpAddr::from([10, 0, 0, 2]).into(),
+        local_port: 7,
+        remote_port: 40_000,
+        link: crate::demux::Link { interface: 0 },
+    };
+    (0..count).for_each(|len| engine.core.recorder.datagram(Instant::ZERO, &key, true, len));
+}
+
+/// A service that does nothing.
+#[derive(Debug)]
+pub(crate) struct Silent;
+
+impl Service for Silent {
+    type Message = ();
 }
 
 /// Frames in == frames out.

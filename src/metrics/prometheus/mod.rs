@@ -111,13 +111,12 @@ pub fn glossary() -> String {
     page
 }
 
-/// All cores that answered as one; `None` when none did.
+/// All cores as one; `None` when one of them did not answer: a count that falls is taken for one that began anew, and all of it for new.
 fn sum(cores: &[Core]) -> Option<Core> {
-    let mut answered = cores.iter().filter_map(|core| Some((core, core.report.as_ref()?)));
-    let (first, report) = answered.next()?;
-    let (mut sum, mut together) = (first.clone(), report.clone());
-    for (core, report) in answered {
-        together.add(report);
+    let (first, others) = cores.split_first()?;
+    let (mut sum, mut together) = (first.clone(), first.report.clone()?);
+    for core in others {
+        together.add(core.report.as_ref()?);
         sum.states.iter_mut().zip(core.states).for_each(|(own, others)| *own += others);
         sum.smoothed_rtt.add(&core.smoothed_rtt);
     }

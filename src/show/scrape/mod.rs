@@ -18,17 +18,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
-use rustix::thread::CpuSet;
 
 pub use figures::Figures;
 use visitor::{Then, Visitor};
 
-use crate::cpu;
+use crate::beside::{self, Place};
 use crate::error::SetupError;
 use crate::limits;
 use crate::link::interface::{PortClaim, Transport};
@@ -46,12 +45,11 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Listens at `address` (with port 0, at one that is free) and answers with these figures. The thread keeps off the cores that are busy, the second of
-    /// `place`, of those that are allowed, the first.
+    /// Listens at `address` (with port 0, at one that is free) and answers with these figures.
     ///
     /// # Errors
     /// The address is in use, or none of this machine's kernel.
-    pub fn start(address: SocketAddr, figures: Figures, place: Option<(CpuSet, Vec<u32>)>) -> Result<Self, SetupError> {
+    pub fn start(address: SocketAddr, figures: Figures, place: Option<Place>) -> Result<Self, SetupError> {
         let refused = |error: io::Error| refused(address, &error);
         let mut listener = TcpListener::bind(address).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -61,14 +59,8 @@ impl Scrape {
         let stop = Arc::new(AtomicBool::new(false));
         let pages = Pages { figures, asked: None, snapshot: Snapshot::default(), rendered: [None, None] };
         let mut server = Server { poll, listener, visitors: Vec::new(), pages, stop: Arc::clone(&stop) };
-        let thread = thread::Builder::new().name("ringway-metrics".to_owned()).spawn(move || {
-            // It reads the counters of the XDP programs, as whoever ends the run does.
-            rights::keep_only_or_say(rights::for_the_end());
-            if let Some((allowed, busy)) = place {
-                cpu::keep_off(&allowed, &busy);
-            }
-            server.run();
-        });
+        // It reads the counters of the XDP programs, as whoever ends the run does.
+        let thread = beside::spawn("ringway-metrics", place, rights::for_the_end(), move || server.run());
         Ok(Self { address, stop, waker, thread: Some(thread.map_err(refused)?) })
     }
 

@@ -1,44 +1,15 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::AtomicUsize;
+use std::thread;
 
 use proptest::prelude::*;
 
 use super::request::{Refusal, Request, Wanted};
 use super::*;
-use crate::device::memory::{self, MemoryDevice};
-use crate::engine::{Config, Engine, Idle, Port, Secrets};
-use crate::link::groups::Groups;
-use crate::link::interface::{Claim, Interface as Link};
-use crate::link::routes::Routes;
+use crate::engine::tests::{Silent, parked};
 use crate::metrics::conditions::Conditions;
 use crate::metrics::prometheus::CONTENT_TYPE;
-use crate::service::Service;
-use crate::wire::ethernet::Mac;
-use crate::wire::vlan::Vlan;
-
-struct Silent;
-
-impl Service for Silent {
-    type Message = ();
-}
-
-fn engine() -> Engine<MemoryDevice, Silent> {
-    let interface = Link {
-        name: "cable".into(),
-        mac: Mac([2, 0, 0, 0, 0, 1]),
-        mtu: 1500,
-        vlan: Vlan::NONE,
-        claim: Claim::Addresses(vec!["10.0.0.1/24".parse().unwrap()]),
-        routes: Routes::default(),
-        withheld: Vec::new(),
-        groups: Groups::new(),
-    };
-    let mut config = Config::new(Secrets::fixed());
-    config.tcp.connections = 16;
-    config.idle = Idle::Park;
-    Engine::new(config, vec![interface], vec![Port::new(memory::cable(16).0, 0, 0)], Silent).unwrap()
-}
 
 /// Of no engine at all.
 fn of_nobody() -> Figures {
@@ -209,7 +180,7 @@ fn who_asks_again_at_once_gets_the_same_figures() {
 
 #[test]
 fn engines_are_asked_while_they_run_and_missed_when_they_have_ended() {
-    let mut engine = engine();
+    let mut engine = parked(Silent);
     let (inquirer, stop) = (engine.inquirer(), engine.stop());
     let scrape = start(Figures::new(vec![inquirer], vec!["cable".to_owned()], Conditions::default()));
     let running = thread::spawn(move || engine.run().unwrap());
