@@ -4,7 +4,7 @@
 #
 #   scripts/bench.sh micro [--quick] [FILTER]
 #   scripts/bench.sh memory [--quick] [--json FILE] [ROW...]
-#   scripts/bench.sh --count [--check | --write]
+#   scripts/bench.sh --count [--dev] [--check | --write]
 #   scripts/bench.sh veth [--quick] [--only ROW]... [--strict] [--rounds N] [--out DIR] [--resume] [--smoltcp PATH] [--markdown FILE]
 #   scripts/bench.sh paper [--resume] [--rounds N] [--strict] [--smoltcp PATH]
 #
@@ -28,6 +28,8 @@
 #             reports the difference with others. Fails too when a timer among 4 million costs 5 % more or less than
 #             one among 1,000, with any versions
 #   --write   puts the figures into benches/counts.json, with the versions they were made with
+#   --dev     the same of the build that the tests use, which need not be made for it: half a minute, no timers, benches/counts-dev.json. Such
+#             figures are several times as high, and rise as the others do when more is done
 #
 #   veth      makes two network namespaces joined by a veth pair, runs `ringway bench` in them, and removes them again, whatever
 #             happens. Forty minutes; wants a quiet machine with two cores, and root (sudo is used when there is one)
@@ -112,10 +114,11 @@ if [[ ${1:-} == micro || ${1:-} == memory ]]; then
     exit
 fi
 
-count='' check='' write=''
+count='' check='' write='' dev=''
 while [[ $# -gt 0 ]]; do
     case $1 in
         --count) count=1 ;;
+        --dev) dev=1 ;;
         --check) check=1 ;;
         --write) write=1 ;;
         -h | --help) usage; exit 0 ;;
@@ -124,6 +127,9 @@ while [[ $# -gt 0 ]]; do
     shift
 done
 [[ -n $count && $check$write != 11 ]] || { usage >&2; exit 2; }
+
+profile=release
+[[ -z $dev ]] || { profile=dev; committed=benches/counts-dev.json; }
 
 # instructions PATH REPETITIONS [OTHERS]
 instructions() {
@@ -138,10 +144,10 @@ value() {
     sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$committed"
 }
 
-[[ -e $committed || -n $write ]] || die "there is no $committed to compare with: scripts/bench.sh --count --write makes it"
+[[ -e $committed || -n $write ]] || die "there is no $committed to compare with: scripts/bench.sh --count${dev:+ --dev} --write makes it"
 need_rust
 need_commands valgrind=valgrind
-program=$(cargo build --release --locked --bench count --message-format=json \
+program=$(cargo build --profile "$profile" --locked --bench count --message-format=json \
     | sed -n 's/.*"kind":\["bench"\].*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 [[ -n $program ]] || die "cargo did not name the counted program"
 
@@ -189,7 +195,7 @@ worse=''
 printf '%-20s %12s %12s %9s\n' path instructions committed change
 for path in "${paths[@]}"; do
     old=$(value "$path")
-    [[ -n $old || -z $check ]] || die "there is no count of $path in $committed: scripts/bench.sh --count --write puts it there"
+    [[ -n $old || -z $check ]] || die "there is no count of $path in $committed: scripts/bench.sh --count${dev:+ --dev} --write puts it there"
     change=$(awk -v new="${counts[$path]}" -v old="$old" 'BEGIN { printf "%+.2f", (old > 0 ? (new - old) * 100 / old : 0) }')
     printf '%-20s %12d %12s %8s%%\n' "$path" "${counts[$path]}" "$old" "$change"
     if awk -v change="$change" -v limit="$limit_percent" 'BEGIN { exit !(change > limit) }'; then
@@ -199,8 +205,6 @@ done
 
 # Timers: the two sizes are compared with each other, so versions do not matter.
 uneven=''
-nothing=$(instructions timer_life 0)
-printf '\n%-20s %12s %12s %9s\n' timer "of $few_timers" "of $many_timers" change
 # compare_timers PATH FEW MANY LEAST: the change must lie between LEAST and the limit, in per cent.
 compare_timers() {
     change=$(awk -v many="$3" -v few="$2" 'BEGIN { printf "%+.2f", (few > 0 ? (many - few) * 100 / few : 1000) }')
@@ -209,19 +213,26 @@ compare_timers() {
         uneven+=" $1"
     fi
 }
-for path in "${timer_paths[@]}"; do
-    for others in "$few_timers" "$many_timers"; do
-        difference "$path" "$others"
-        counts[$others]=$counted
+count_timers() {
+    local nothing path others timers
+    nothing=$(instructions timer_life 0)
+    printf '\n%-20s %12s %12s %9s\n' timer "of $few_timers" "of $many_timers" change
+    for path in "${timer_paths[@]}"; do
+        for others in "$few_timers" "$many_timers"; do
+            difference "$path" "$others"
+            counts[$others]=$counted
+        done
+        compare_timers "$path" "${counts[$few_timers]}" "${counts[$many_timers]}" "-$timer_limit_percent"
     done
-    compare_timers "$path" "${counts[$few_timers]}" "${counts[$many_timers]}" "-$timer_limit_percent"
-done
-# A whole life, armed among each other until all have expired, may cost less: neighbours share the looks at their slot.
-for timers in "$few_timers" "$many_timers"; do
-    counted=$(instructions timer_life "$timers")
-    counts[$timers]=$(((counted - nothing) / timers))
-done
-compare_timers timer_life "${counts[$few_timers]}" "${counts[$many_timers]}" -100
+    # A whole life, armed among each other until all have expired, may cost less: neighbours share the looks at their slot.
+    for timers in "$few_timers" "$many_timers"; do
+        counted=$(instructions timer_life "$timers")
+        counts[$timers]=$(((counted - nothing) / timers))
+    done
+    compare_timers timer_life "${counts[$few_timers]}" "${counts[$many_timers]}" -100
+}
+# Four million of them take minutes in the build of the tests.
+[[ -n $dev ]] || count_timers
 
 if [[ -n $check && -n $uneven ]]; then
     say "a timer does not cost the same among $few_timers and among $many_timers:$uneven"
@@ -230,7 +241,7 @@ fi
 [[ -n $check && -n $worse ]] || exit 0
 if [[ -n $same ]]; then
     say "more than $limit_percent % above the committed counts:$worse"
-    say "  try: make it cheaper; or, when the cost is wanted, scripts/bench.sh --count --write, and say why in the commit"
+    say "  try: make it cheaper; or, when the cost is wanted, scripts/bench.sh --count${dev:+ --dev} --write, and say why in the commit"
     exit 4
 fi
 say "more than $limit_percent % above the committed counts, with other versions, so this is a report only:$worse"

@@ -4,7 +4,7 @@
 #   scripts/test.sh
 #
 # Installs what is missing; then format, lints, unit tests, documentation tests, the tests in network namespaces (as root),
-# the tests without AF_XDP, the loom models and the scripts themselves. Ends with the ten slowest tests and the totals.
+# the tests without AF_XDP, the loom models, the counts of instructions and the scripts themselves. Ends with the ten slowest tests and the totals.
 # At most 25 minutes from nothing on 2 cores; longer runs are in scripts/soak.sh.
 
 source "$(dirname "$0")/common.sh"
@@ -18,6 +18,8 @@ step_limit=20m
 export INSTA_UPDATE=no
 # The same cases every time: a commit passes or fails by what it is. scripts/soak.sh searches among others, and many more.
 export PROPTEST_RNG_SEED=9293
+# A build from nothing only loses by what makes the next one quick.
+[[ -d ${CARGO_TARGET_DIR:-target} ]] || export CARGO_INCREMENTAL=0
 passed=0
 failed=0
 failures=()
@@ -104,7 +106,7 @@ need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils-ping nc=netcat-openbsd socat=socat \
     curl=curl wrk=wrk dig=bind9-dnsutils nft=nftables python3=python3 shellcheck=shellcheck setpriv=util-linux \
-    tcpdump=tcpdump chrt=util-linux prlimit=util-linux setcap=libcap2-bin tshark=tshark
+    tcpdump=tcpdump chrt=util-linux prlimit=util-linux setcap=libcap2-bin tshark=tshark valgrind=valgrind
 need_modules prometheus_client=python3-prometheus-client
 cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
 cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup component add clippy"
@@ -120,6 +122,7 @@ pure=(cargo test --locked --no-default-features --lib --bins --tests --no-fail-f
 loom=(env "RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/loom-rustc.sh" cargo test --locked --lib --no-fail-fast)
 build_behind
 tests tests cargo test --locked --no-fail-fast -- --test-threads=1
+check counts scripts/bench.sh --count --dev --check
 wait "$behind" || true
 tests "without afxdp" "${pure[@]}" -- --test-threads=1
 tests loom "${loom[@]}" -- --test-threads=1 xsk::cursor demux::directory::models engine::parked
