@@ -23,6 +23,7 @@ mod listen;
 mod load;
 mod log;
 mod output;
+mod process;
 mod reload;
 mod rights;
 mod serve;
