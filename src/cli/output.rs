@@ -52,6 +52,11 @@ impl Output {
         }
     }
 
+    /// True when results are objects.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// True when results may be coloured: text, on a terminal, and NO_COLOR is not set.
     pub(crate) fn colours(self) -> bool {
         !self.json && colour(std::io::stdout().is_terminal())

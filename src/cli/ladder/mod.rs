@@ -114,7 +114,7 @@ fn run_live(args: &LadderArgs, output: Output) -> Result<(), Failure> {
 }
 
 /// The record in a line; `None` of every other line.
-fn record(line: &str) -> Option<Recorded<'_>> {
+pub(super) fn record(line: &str) -> Option<Recorded<'_>> {
     match serde_json::from_str(line) {
         Ok(Event::Record(record)) => Some(record),
         _ => None,
