@@ -141,10 +141,12 @@ fn a_screen_shows_rates_states_and_flows_and_takes_keys() {
     let (heavy, light) = (talk.heavy, talk.light);
     let terminal = Terminal::run(&format!("{RINGWAY} top --pid {} --interval 200ms", server.id()));
     // Both are told of twice: the heavy one first, with a rate.
-    let seen = terminal.wait_for("flows with rates", |seen| peers(seen) == [heavy, light] && !seen.contains(" -  "));
+    let known =
+        |seen: &str| seen.lines().filter(|line| line.starts_with("ESTABLISHED  10.") && !line.contains(" - ")).count() == 2;
+    let seen = terminal.wait_for("flows with rates", |seen| peers(seen) == [heavy, light] && known(seen));
     assert!(seen.contains(&format!("ringway top  pid {}  every 200ms", server.id())), "{seen}");
     let has = |words: &[&str]| seen.lines().any(|line| words.iter().all(|word| line.contains(word)));
-    assert!(has(&["core", "busy", "rx/s"]) && has(&["ESTABLISHED        2"]) && has(&["tcp_port_closed"]), "{seen}");
+    assert!(has(&["core", "busy", "rx/s"]) && has(&["ESTABLISHED       2 "]) && has(&["tcp_port_closed"]), "{seen}");
     assert!(has(&["turn ", "<="]) && has(&["srtt "]) && has(&["flows by bytes: 2, "]), "{seen}");
     let row = seen.lines().find(|line| line.contains(&format!(":{heavy} "))).expect("the heavy flow");
     let carried: Vec<_> = row.split_whitespace().skip(3).take(2).collect();
@@ -166,8 +168,10 @@ fn a_screen_shows_rates_states_and_flows_and_takes_keys() {
         "{ladder}"
     );
     assert!(!ladder.contains(&heavy.to_string()), "{ladder}");
-    terminal.press(&["G"]);
-    terminal.wait_for("end of the ladder", |seen| !seen.contains("SYN seq=0") && seen.contains("segments, "));
+    terminal.press(&["Down", "j", "j", "Down"]);
+    terminal.wait_for("later part", |seen| {
+        seen.contains("  line 5 of ") && !seen.contains("SYN seq=0") && seen.contains("segments, ")
+    });
     terminal.press(&["Escape"]);
     terminal.wait_for("flows again", |seen| peers(seen) == [light]);
     terminal.press(&["Escape"]);
@@ -180,6 +184,8 @@ fn a_screen_shows_rates_states_and_flows_and_takes_keys() {
     terminal.tmux(&["resize-window", "-x", "50", "-y", "12"]);
     terminal
         .wait_for("smaller picture", |seen| seen.lines().count() <= 12 && seen.contains("q quit") && seen.contains("flows by"));
+    terminal.tmux(&["resize-window", "-x", "110", "-y", "40"]);
+    terminal.wait_for("larger picture", |seen| seen.lines().count() == 40 && seen.contains("p pause"));
     terminal.press(&["q"]);
     terminal.expect_end(0);
     talk.end();

@@ -182,7 +182,10 @@ pub(super) fn count(value: f64) -> String {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.0}%", share * 100.0)
+    match share * 100.0 {
+        percent if percent > 0.0 && percent < 9.95 => format!("{percent:.1}%"),
+        percent => format!("{percent:.0}%"),
+    }
 }
 
 /// The columns that fit into a width, with the width of each, in their order. The first in rank is there however narrow it is.
