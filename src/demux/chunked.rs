@@ -252,8 +252,8 @@ mod tests {
         let mut table = Small::new();
         let places: Vec<u32> = (0..20).map(|n| table.insert(n).unwrap()).collect();
         table.remove(places[1]).unwrap();
-        let found: Vec<_> = table.places_from(places[6]).collect();
-        assert_eq!(found, (6..20).map(|n| (places[n as usize], Some(&n))).collect::<Vec<_>>());
+        let found: Vec<_> = table.places_from(places[6]).map(|(place, value)| (place, value.copied())).collect();
+        assert_eq!(found, (6..20).map(|n| (places[n as usize], Some(n))).collect::<Vec<_>>());
         assert_eq!(table.places_from(0).nth(1), Some((places[1], None)));
         for &place in &places[8..16] {
             table.remove(place).unwrap();
