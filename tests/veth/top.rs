@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::client::{connect, exchange, server as address};
 use crate::common::{enter, run};
 use crate::server::{RINGWAY, Server, ringway, run_to_end};
-use crate::world::{SERVER_CIDR, World};
+use crate::world::{SERVER_CIDR, World, usual_queues};
 
 /// Two clients, of which one sends and receives a lot, and one a little.
 struct Talk {
@@ -252,6 +252,39 @@ fn without_a_terminal_samples_are_lines_or_objects() {
         assert_eq!(text.matches(part).count(), 2, "{part} in\n{text}");
     }
     talk.end();
+    server.stop();
+}
+
+#[test]
+fn of_many_flows_some_are_told_of_each_time_and_those_at_rest_never() {
+    let Some(world) = World::new() else { return };
+    let server = Server::with(&world, &["-a", SERVER_CIDR, "echo:7"]);
+    let (busy, idle): (Vec<_>, Vec<_>) =
+        world.client.inside(|| (0..13).map(|_| connect(7)).enumerate().partition(|(nth, _)| *nth < 8));
+    let done = AtomicBool::new(false);
+    let samples: Vec<Value> = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut streams: Vec<_> = busy.iter().map(|(_, stream)| stream.try_clone().expect("a descriptor")).collect();
+            while !done.load(Ordering::Relaxed) {
+                streams.iter_mut().for_each(|stream| exchange(stream, &[7; 100]));
+            }
+        });
+        let pid = server.id().to_string();
+        let top = ["top", "--json", "--pid", &pid, "--flows", "3", "--heaviest", "99", "--interval", "200ms", "--count", "9"];
+        let (code, out, log) = ringway(&world.server, &top);
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(code, Some(0), "{out}{log}");
+        out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    });
+    let known = |sample: &Value| sample["flows_known"].as_u64().expect("a count");
+    let most = u64::from(2 * 3 * usual_queues());
+    assert!(known(&samples[0]) <= most, "three of each worker in each of the first two readings: {}", samples[0]);
+    let last = &samples[8];
+    assert_eq!((known(last), &last["connections"], &last["resting"]), (8, &13.into(), &5.into()), "{last}");
+    let flows = last["flows"].as_array().expect("flows");
+    let carries = |flow: &&Value| flow["acknowledged_bytes_per_second"].as_f64().is_some_and(|rate| rate > 100.0);
+    assert_eq!(flows.iter().filter(carries).count(), 8, "{last}");
+    drop((busy, idle));
     server.stop();
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct TopArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) count: Option<u64>,
 
-    /// Flows by bytes|in|out|rtt|again|queue|age|state|local|remote
+    /// Sort flows by bytes|in|out|rtt|again|queue|age|state|local|remote
     #[arg(long, value_name = "COLUMN", value_parser = key, default_value = "bytes")]
     pub(super) sort: Key,
 
@@ -29,11 +29,11 @@ pub(crate) struct TopArgs {
     #[arg(long, value_name = "WORDS", value_parser = filter, default_value = "", hide_default_value = true)]
     pub(super) filter: Filter,
 
-    /// Connections that each worker is asked about for a sample, at most
+    /// Connections that each worker is asked about in a sample
     #[arg(long, value_name = "N", value_parser = flows, default_value = "1024")]
     pub(super) flows: u64,
 
-    /// Flows in a sample that is printed
+    /// Flows of a sample that are printed
     #[arg(long, value_name = "N", value_parser = heaviest, default_value = "10")]
     pub(super) heaviest: usize,
 
@@ -108,17 +108,18 @@ const FLOWS_MAX: u64 = 65_536;
 
 /// Behind the options of `--help`.
 pub(crate) const AFTER: &str = "\
-On a terminal it is a screen; elsewhere, and with --json, each sample is printed.
-Rates, shares and percentiles are of the time since the sample before. busy is the
-share of the loop's turns that found work, cpu that of a core's time. Percentiles
-come from the engine's histograms, so they are bounds (<=50us); those of srtt
-are exact, of the connections asked about. Bytes of a flow are those that came
-in order (in) and that the peer has acknowledged (out). Connections at rest, over
-which nothing goes, are counted and not listed. Of more than --flows others at a
-worker some are asked each time, in turns.
+On a terminal it is a screen; elsewhere, and with --json, samples are printed.
+Rates, shares and percentiles are of the time since the sample before. busy is
+the share of the loop's turns that found work, cpu that of a core's time.
+Percentiles come from the engine's histograms, so they are bounds (<=50us);
+those of srtt are exact, of the flows that are listed. Bytes of a flow are those
+that came in order (in) and that the peer has acknowledged (out). Connections at
+rest, over which nothing goes, are counted and not listed. Of more than --flows
+others at a worker some are asked about each time, in turns.
 
-Keys: q quit, ? help, Tab or 1-4 views, arrows choose a flow, < > or s the column to
-sort by, r reverse, / filter, Enter or l the flow's ladder, p pause, + - interval.
+Keys: q quit, ? help, Tab or 1-4 views, up and down choose a flow, s or < > the
+column to sort by, r reverse, / filter, Enter the flow's ladder, p pause, and
++ and - a longer and a shorter interval.
 
 Examples:
   sudo ringway top
