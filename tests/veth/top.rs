@@ -210,6 +210,25 @@ fn a_signal_and_the_end_of_the_server_give_the_terminal_back() {
     assert!(terminal.seen().contains("cannot look at pid"), "{}", terminal.seen());
 }
 
+/// Whoever reads from such a terminal finds its end again and again, without waiting.
+#[test]
+fn a_terminal_that_goes_away_ends_it() {
+    let Some(world) = World::new() else { return };
+    let server = Server::with(&world, &["-a", SERVER_CIDR, "echo:7"]);
+    // Not even told of it by the signal that comes with it.
+    let terminal = Terminal::run(&format!("trap '' HUP; {RINGWAY} top --pid {} --interval 100ms", server.id()));
+    terminal.wait_for("picture", |seen| seen.contains("ringway top  pid"));
+    let process = format!("/proc/{}", terminal.child());
+    assert!(fs::exists(&process).expect("/proc is there"));
+    drop(terminal);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while fs::exists(&process).expect("/proc is there") {
+        assert!(Instant::now() < deadline, "it goes on without a terminal");
+        thread::sleep(Duration::from_millis(20));
+    }
+    server.stop();
+}
+
 #[test]
 fn without_a_terminal_samples_are_lines_or_objects() {
     let Some(world) = World::with_queues(2) else { return };
