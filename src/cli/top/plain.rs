@@ -45,7 +45,8 @@ pub(super) fn text(sample: &Sample, chosen: &Chosen) -> String {
         lines.push(table::line(&table::CORES, &columns, &cells));
     }
     let states = sample.states.iter().map(|entry| format!("{} {}", entry.state, entry.connections));
-    lines.extend(wrapped("states", states));
+    let age = Some(sample.states_age_seconds).filter(|&age| age > 0.0).map(|age| format!("counted {age:.1} s ago"));
+    lines.extend(wrapped("states", states.chain(age)));
     let drops = sample.drops.iter().map(|lost| {
         let total = units::count(lost.total as f64);
         format!("{} {}/s ({total} in all)", lost.cause, table::count(lost.per_second))
@@ -98,6 +99,13 @@ mod tests {
         let text = text(&sample(), &chosen(3, ""));
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn states_of_a_while_ago_are_said_to_be() {
+        let late = Sample { states_age_seconds: 1.52, ..sample() };
+        let said = text(&late, &chosen(0, ""));
+        assert!(said.contains("\nstates  ESTABLISHED 6, FIN-WAIT-2 1, TIME-WAIT 1, counted 1.5 s ago\n"), "{said}");
     }
 
     #[test]

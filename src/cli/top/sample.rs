@@ -217,7 +217,7 @@ pub(super) struct Lost {
 /// A distribution.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Timing {
-    /// What of, with the unit; `None` for a number of frames.
+    /// What of, with the unit of time as its end where it is one.
     pub(super) name: &'static str,
     pub(super) count: u64,
     pub(super) p50: Quantile,

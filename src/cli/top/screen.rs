@@ -4,6 +4,7 @@
 //! the terminal is as it was: after an error, after a signal, after a panic. A terminal that has gone away ends it, too.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,22 +26,21 @@ use crate::cli::output;
 /// What the asking thread tells.
 enum News {
     Sample(Box<Sample>),
-    Ladder(Result<Vec<Exchange>, String>),
+    /// The records of the flow with these ends.
+    Ladder(Ends, Result<Vec<Exchange>, String>),
     /// There will be no more.
     Gone(Failure),
 }
 
+/// The local and the remote end of a flow.
+type Ends = (SocketAddr, SocketAddr);
+
 /// Shows samples until somebody wishes it to end, or the process has ended.
 pub(super) fn run(args: &TopArgs, asker: Asker, first: Sample, signals: &Signals) -> Result<(), Failure> {
-    let mut state = State::new(args, asker.name.clone(), first);
-    let (wishes, to_do) = mpsc::channel();
-    let (tell, news) = mpsc::channel();
-    let every = args.interval;
     let refused = |error: io::Error| Failure::run("cannot use the terminal", error);
-    thread::Builder::new().name("ringway-top".to_owned()).spawn(move || ask(asker, every, &to_do, &tell)).map_err(refused)?;
+    let mut state = State::new(args, asker.name.clone(), first);
+    let mut asking = Asking::begin(asker, args.interval).map_err(refused)?;
     let mut screen = Screen::open().map_err(refused)?;
-    let mut left = args.count;
-    let mut gone = None;
     let (columns, rows) = screen.size().map_err(refused)?;
     state.resize(columns, rows);
     let mut is_new = true;
@@ -48,61 +48,95 @@ pub(super) fn run(args: &TopArgs, asker: Asker, first: Sample, signals: &Signals
         if is_new {
             screen.draw(&state).map_err(refused)?;
         }
-        is_new = false;
         if !terminal_waits(LOOK_EVERY).map_err(refused)? {
             return Err(Failure::run("cannot use the terminal", "it has gone"));
         }
+        is_new = false;
         while event::poll(Duration::ZERO).map_err(refused)? {
             is_new = true;
-            let wish = match event::read().map_err(refused)? {
-                Event::Key(key) => state.key(key),
-                Event::Resize(columns, rows) => {
-                    state.resize(columns, rows);
-                    Wish::Nothing
-                }
-                _ => Wish::Nothing,
-            };
-            match wish {
-                Wish::Quit => return gone.map_or(Ok(()), Err),
-                Wish::Nothing => continue,
-                Wish::Every(every) => state.every = every,
-                Wish::Pause(_) | Wish::Ladder { .. } => {}
+            match event::read().map_err(refused)? {
+                Event::Key(key) => match state.key(key) {
+                    Wish::Quit => return asking.end(),
+                    wish => asking.wish(wish, &mut state),
+                },
+                Event::Resize(columns, rows) => state.resize(columns, rows),
+                _ => {}
             }
-            // Where nobody listens any more, that has been said.
-            let _ = wishes.send(wish);
         }
-        loop {
-            match news.try_recv() {
-                Ok(News::Sample(sample)) => {
-                    state.take(*sample);
-                    left = left.map(|left| left.saturating_sub(1));
-                }
-                Ok(News::Ladder(found)) => {
-                    let columns = state.columns();
-                    if let Some(pane) = &mut state.ladder {
-                        pane.take(found, columns);
-                    }
-                }
-                Ok(News::Gone(failure)) => {
-                    state.gone = Some(failure.why().to_owned());
-                    gone = Some(failure);
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) if gone.is_some() => break,
-                Err(TryRecvError::Disconnected) => {
-                    return Err(Failure::run("cannot look any longer", "the thread that asks has ended"));
-                }
-            }
-            is_new = true;
-        }
-        if left == Some(0) {
-            break;
-        }
-        if gone.is_some() && args.count.is_some() {
+        is_new |= asking.hear(&mut state);
+        let is_over = args.count.is_some_and(|count| asking.samples >= count || asking.gone.is_some());
+        if is_over {
             break;
         }
     }
-    gone.map_or(Ok(()), Err)
+    asking.end()
+}
+
+/// This end of the thread that asks.
+struct Asking {
+    wishes: Sender<Wish>,
+    news: Receiver<News>,
+    /// Samples that have come.
+    samples: u64,
+    /// Why there are no more.
+    gone: Option<Failure>,
+}
+
+impl Asking {
+    fn begin(asker: Asker, every: Duration) -> io::Result<Self> {
+        let (wishes, to_do) = mpsc::channel();
+        let (tell, news) = mpsc::channel();
+        thread::Builder::new().name("ringway-top".to_owned()).spawn(move || ask(asker, every, &to_do, &tell))?;
+        Ok(Self { wishes, news, samples: 0, gone: None })
+    }
+
+    /// Passes a wish on.
+    fn wish(&self, wish: Wish, state: &mut State) {
+        match wish {
+            Wish::Nothing => return,
+            Wish::Every(every) => state.every = every,
+            Wish::Quit | Wish::Pause(_) | Wish::Ladder { .. } => {}
+        }
+        let columns = state.columns();
+        if self.wishes.send(wish).is_err()
+            && let Some(pane) = &mut state.ladder
+        {
+            pane.take(Err("the process has ended".to_owned()), columns);
+        }
+    }
+
+    /// Takes what has been told meanwhile. True when there was something.
+    fn hear(&mut self, state: &mut State) -> bool {
+        let mut heard = false;
+        while self.gone.is_none() {
+            match self.news.try_recv() {
+                Ok(News::Sample(sample)) => {
+                    state.take(*sample);
+                    self.samples += 1;
+                }
+                Ok(News::Ladder(ends, found)) => {
+                    let columns = state.columns();
+                    // Another one may have been wished for since.
+                    if let Some(pane) = state.ladder.as_mut().filter(|pane| (pane.local, pane.remote) == ends) {
+                        pane.take(found, columns);
+                    }
+                }
+                Ok(News::Gone(failure)) => self.gone = Some(failure),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.gone = Some(Failure::run("cannot look any longer", "the thread that asks has ended"));
+                }
+            }
+            state.gone = self.gone.as_ref().map(|failure| failure.why().to_owned());
+            heard = true;
+        }
+        heard
+    }
+
+    /// How it has ended.
+    fn end(self) -> Result<(), Failure> {
+        self.gone.map_or(Ok(()), Err)
+    }
 }
 
 /// Asks at intervals and when it is wished, until nobody listens or nobody answers.
@@ -121,7 +155,8 @@ fn ask(mut asker: Asker, mut every: Duration, wishes: &Receiver<Wish>, tell: &Se
                 continue;
             }
             Ok(Wish::Ladder { local, remote }) => {
-                tell.send(News::Ladder(asker.ladder(local, remote).map_err(|failure| failure.why().to_owned())))
+                let found = asker.ladder(local, remote).map_err(|failure| failure.why().to_owned());
+                tell.send(News::Ladder((local, remote), found))
             }
             Ok(Wish::Nothing | Wish::Quit) => continue,
             Err(RecvTimeoutError::Timeout) if paused => continue,
