@@ -20,7 +20,7 @@ for argument in "$@"; do
     esac
 done
 
-commands=(serve load compare bench cable listen show steer)
+commands=(serve load compare bench cable listen show top capture doctor reload ladder steer)
 out=target/package
 built=${CARGO_TARGET_DIR:-target}/release/ringway
 fails=0

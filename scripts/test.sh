@@ -106,7 +106,7 @@ need_root
 need_rust
 need_commands ip=iproute2 ethtool=ethtool ss=iproute2 sysctl=procps ping=iputils-ping nc=netcat-openbsd socat=socat \
     curl=curl wrk=wrk dig=bind9-dnsutils nft=nftables python3=python3 shellcheck=shellcheck setpriv=util-linux \
-    tcpdump=tcpdump chrt=util-linux prlimit=util-linux setcap=libcap2-bin tshark=tshark valgrind=valgrind
+    tcpdump=tcpdump chrt=util-linux prlimit=util-linux setcap=libcap2-bin tshark=tshark valgrind=valgrind tmux=tmux pgrep=procps
 need_modules prometheus_client=python3-prometheus-client
 cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
 cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup component add clippy"

@@ -59,6 +59,8 @@ pub const NEWS: usize = 1024;
 pub const INQUIRIES: usize = 16;
 /// Connections whose figures an engine tells in one turn: each is a cache miss or two.
 pub const INQUIRED_PER_TURN: usize = 64;
+/// Places of connections that are looked at in one turn for such as are in use.
+pub const PLACES_PER_TURN: usize = 256;
 /// Copies of frames of one core that wait for whoever captures: four milliseconds of a million a second.
 pub const CAPTURED: usize = 4096;
 /// Bytes of the longest copy of a frame: the longest IP packet in the longest Ethernet header.

@@ -100,6 +100,10 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "serve --config Cargo.toml echo:7",
         "serve -i veth0 -a 10.0.0.2/24 --log loud echo:7",
         "reload --pid 0",
+        "ladder --demo handshake --pid 1",
+        "top veth0",
+        "top --interval 10ms",
+        "top --sort weight",
         "reload veth0",
         "serve -i veth0 -a 10.0.0.2/24 stream:5004,file=/nonesuch=239.1.2.3",
         "steer",
@@ -236,6 +240,7 @@ fn help_fits_80_columns_and_has_examples() {
         "cable --help",
         "listen --help",
         "show --help",
+        "top --help",
         "doctor --help",
         "reload --help",
         "ladder --help",
@@ -539,6 +544,19 @@ fn no_such_interface_is_an_error_of_the_environment() {
     let output = ringway("serve -i rw-none0 -a 10.0.0.2/24 echo:7");
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("try: "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn who_looks_at_a_process_that_does_not_run_hears_how_to_find_one() {
+    for line in ["top --socket /nonesuch/x.sock", "top --count 1 --socket /nonesuch/x.sock"] {
+        let output = ringway(line);
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(3), true), "{line}");
+        let said = text(&output.stderr);
+        assert!(
+            said.starts_with("error: cannot open /nonesuch/x.sock: ") && said.ends_with("\n  try: ls /run/ringway\n"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ use super::log;
 use super::reload::{self, ReloadArgs};
 use super::service_spec::ServiceSpec;
 use super::show::args::{self as show, ShowArgs};
+#[cfg(feature = "top")]
+use super::top::args::{self as top, TopArgs};
 
 /// A user-space TCP and UDP engine for Linux on AF_XDP.
 #[derive(Parser, Debug)]
@@ -74,6 +76,10 @@ pub(crate) enum Command {
     /// Show what a running process is doing: connections, listeners, counters and more
     #[command(after_help = show::AFTER)]
     Show(ShowArgs),
+    /// Watch what a running process is doing: rates, drops, times, states, flows
+    #[cfg(feature = "top")]
+    #[command(after_help = top::AFTER)]
+    Top(TopArgs),
     /// Capture the frames of a running process, or what its recorder holds, as pcapng
     #[command(after_help = capture::AFTER)]
     Capture(CaptureArgs),

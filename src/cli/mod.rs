@@ -23,6 +23,7 @@ mod listen;
 mod load;
 mod log;
 mod output;
+mod process;
 mod reload;
 mod rights;
 mod serve;
@@ -30,6 +31,8 @@ mod service_spec;
 mod show;
 mod steer;
 mod summary;
+#[cfg(feature = "top")]
+mod top;
 mod usage;
 
 use std::ffi::OsString;
@@ -90,6 +93,8 @@ fn run(command: Command, effective: Effective, output: Output) -> Result<(), Fai
         Command::Cable(args) => cable::run(&args, output),
         Command::Listen(args) => listen::run(&args, output),
         Command::Show(args) => show::run(&args, output),
+        #[cfg(feature = "top")]
+        Command::Top(args) => top::run(&args, output),
         Command::Doctor(args) => doctor::run(&args, output),
         Command::Reload(args) => reload::run(&args, output),
         Command::Ladder(args) => ladder::run(&args, output),

@@ -57,6 +57,12 @@ impl Output {
         }
     }
 
+    /// True when results are objects.
+    #[cfg(feature = "top")]
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// True when results may be coloured: text, on a terminal, and NO_COLOR is not set.
     pub(crate) fn colours(self) -> bool {
         !self.json && colour(std::io::stdout().is_terminal())

@@ -1,7 +1,6 @@
 //! `ringway reload`: asks a running server to read its configuration again, and prints what that came to.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,23 +10,18 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::output::Output;
-use super::show;
+use super::process::Process;
 
 /// `ringway reload`.
 #[derive(Args, Debug)]
 pub(crate) struct ReloadArgs {
-    /// The process [default: the only one that runs]
-    #[arg(long, value_name = "PID", value_parser = show::args::pid, conflicts_with = "socket")]
-    pid: Option<u32>,
-
-    /// Its control socket
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    process: Process,
 }
 
 /// Asks, and prints the answer.
 pub(crate) fn run(args: &ReloadArgs, output: Output) -> Result<(), Failure> {
-    let (path, stream) = show::connect(args.socket.as_deref(), args.pid)?;
+    let (path, stream) = args.process.connect()?;
     let lost = |error: &dyn std::fmt::Display| Failure::run(format!("cannot ask {}", path.display()), error);
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| lost(&error))?;
     let request = serde_json::to_string(&ReloadRequest { reload: true }).map_err(|error| lost(&error))?;

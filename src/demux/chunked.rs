@@ -149,6 +149,16 @@ impl<T, const BYTES: usize> Chunked<T, BYTES> {
         self.chunks.get_mut(number)?.at_mut(slot).map(|(_, value)| value)
     }
 
+    /// The places from one on that were ever used and have memory, with their values, if they have some.
+    pub fn places_from(&self, at: u32) -> impl Iterator<Item = (u32, Option<&T>)> {
+        let (first, slot) = Self::split(at);
+        self.chunks.iter().enumerate().skip(first).flat_map(move |(number, chunk)| {
+            let begin = if number == first { slot } else { 0 };
+            (begin..chunk.slots() as u32)
+                .map(move |slot| ((number << Self::INDEX_BITS) as u32 | slot, chunk.at(slot).map(|(_, value)| value)))
+        })
+    }
+
     /// Fetches the first `bytes` of a place, and does not wait for them.
     #[inline]
     pub(crate) fn fetch(&self, at: u32, bytes: usize) {
@@ -235,6 +245,21 @@ mod tests {
         assert!(places.iter().all(|&place| table.is_close(place)));
         places[..5].iter().for_each(|&place| assert!(table.discard(place)));
         assert_eq!(places[5..].iter().filter(|&&place| table.is_close(place)).count(), 11, "fifteen would take two chunks");
+    }
+
+    #[test]
+    fn a_walk_tells_each_place_that_has_memory() {
+        let mut table = Small::new();
+        let places: Vec<u32> = (0..20).map(|n| table.insert(n).unwrap()).collect();
+        table.remove(places[1]).unwrap();
+        let found: Vec<_> = table.places_from(places[6]).map(|(place, value)| (place, value.copied())).collect();
+        assert_eq!(found, (6..20).map(|n| (places[n as usize], Some(n))).collect::<Vec<_>>());
+        assert_eq!(table.places_from(0).nth(1), Some((places[1], None)));
+        for &place in &places[8..16] {
+            table.remove(place).unwrap();
+        }
+        assert_eq!(table.places_from(places[7]).map(|(place, _)| place).collect::<Vec<_>>()[..2], [places[7], places[16]]);
+        assert_eq!(table.places_from(places[19] + 1).count() + table.places_from(u32::MAX).count(), 0);
     }
 
     /// In any order, over several chunks.

@@ -386,6 +386,17 @@ impl Flows {
         }
     }
 
+    /// The places of whole flows from one on. Each with its flow, unless it is nobody's; `find` says which flow has a key.
+    pub(super) fn whole_from(
+        &self,
+        place: u32,
+        find: impl Fn(&FlowKey) -> Option<SlotId>,
+    ) -> impl Iterator<Item = (u32, Option<(SlotId, &Flow)>)> {
+        // What lies in a spare place has a key that is another one's, or nobody's.
+        let named = move |place, flow: &Flow| find(&flow.key).filter(|&id| self.place_of(id) == Some(place));
+        self.whole.places_from(place).map(move |(place, flow)| (place, flow.and_then(|flow| Some((named(place, flow)?, flow)))))
+    }
+
     /// Looks at a flow as if it were whole, and leaves it as it is.
     pub(super) fn with<T>(&self, id: SlotId, look: impl FnOnce(&Flow) -> T) -> Option<T> {
         match self.slots.find(id)? {

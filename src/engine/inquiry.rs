@@ -44,6 +44,7 @@ pub struct Inquirer {
 #[derive(Debug)]
 enum Question {
     Figures { of: Vec<SlotId>, answer: SyncSender<Vec<(SlotId, Figures)>> },
+    Awake { from: u32, most: usize, answer: SyncSender<Awake> },
     Report(SyncSender<Report>),
     Listeners(SyncSender<Vec<ListenerFigures>>),
     Neighbors(SyncSender<Vec<NeighborFigures>>),
@@ -61,6 +62,15 @@ pub struct Records {
     pub records: Vec<(u64, Record)>,
     /// The number that the next record of the engine will get.
     pub written: u64,
+}
+
+/// Some of the connections that are not at rest.
+#[derive(Clone, Debug)]
+pub struct Awake {
+    /// Each with its figures.
+    pub connections: Vec<(SlotId, Figures)>,
+    /// Where to go on; `None` behind the last one.
+    pub next: Option<u32>,
 }
 
 /// The engine did not answer: it has ended, or is busy with something for longer than anybody waits.
@@ -115,6 +125,20 @@ impl Inquirer {
     /// The engine does not answer.
     pub fn figures(&self, of: Vec<SlotId>) -> Result<Vec<(SlotId, Figures)>, Silent> {
         self.ask(|answer| Question::Figures { of, answer })
+    }
+
+    /// The next ones of the connections that are not at rest, from a place on, 0 at first: at most `most`, and [`limits::INQUIRED_PER_TURN`]. Those at rest, which
+    /// carry nothing, cost nothing here, however many there are. A walk tells each one that stays awake once; one that gets up meanwhile may come.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub fn awake(&self, from: u32, most: usize) -> Result<Awake, Silent> {
+        self.ask(|answer| Question::Awake { from, most, answer })
+    }
+
+    /// The card of a connection, without asking the engine; `None` when it has ended.
+    pub fn card(&self, id: SlotId) -> Option<Card> {
+        self.cards.card_of(id)
     }
 
     /// What the engine has counted so far. How many connections are in TIME-WAIT it does not count for this: all count as open. The CPU time is that of its
@@ -264,6 +288,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         // Nobody may be waiting any more.
         let _ = match question {
             Question::Figures { of, answer } => answer.try_send(self.core.figures(&of)).is_ok(),
+            Question::Awake { from, most, answer } => answer.try_send(self.core.awake(from, most)).is_ok(),
             Question::Report(answer) => answer.try_send(self.light_report()).is_ok(),
             Question::Listeners(answer) => answer.try_send(self.core.listener_figures()).is_ok(),
             Question::Neighbors(answer) => answer.try_send(self.core.neighbor_figures()).is_ok(),
@@ -301,6 +326,19 @@ impl<D: Device> Core<D> {
     fn figures(&self, of: &[SlotId]) -> Vec<(SlotId, Figures)> {
         let some = of.iter().take(limits::INQUIRED_PER_TURN);
         some.filter_map(|&id| Some((id, self.flows.with(id, |flow| flow.tcb.figures(&self.config.tcp))?))).collect()
+    }
+
+    pub(super) fn awake(&self, from: u32, most: usize) -> Awake {
+        let most = most.min(limits::INQUIRED_PER_TURN);
+        let mut connections = Vec::new();
+        let mut places = self.flows.whole_from(from, |key| self.find_flow(key));
+        for (looked_at, (place, flow)) in places.by_ref().enumerate() {
+            if connections.len() == most || looked_at == limits::PLACES_PER_TURN {
+                return Awake { connections, next: Some(place) };
+            }
+            connections.extend(flow.map(|(id, flow)| (id, flow.tcb.figures(&self.config.tcp))));
+        }
+        Awake { connections, next: None }
     }
 
     fn records(&self, from: u64) -> Records {

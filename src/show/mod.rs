@@ -6,6 +6,9 @@
 //!
 //! Or it asks that the configuration be read again ([`ReloadRequest`]), which is answered in the same way.
 //!
+//! Whoever asks again and again (`ringway top`) asks for figures, which each worker tells in one answer, and for connections that are not at rest, some each time.
+//! What was told before is remembered by whoever asks, not here.
+//!
 //! `request` is what may be asked, `rows` what an answer consists of, `walk` makes it piece by piece, `frames` those of a capture, `socket` is the place that `server` answers at.
 //! `scrape` tells scrapers of Prometheus figures by HTTP, where that is asked for.
 //! Started by `launch`; nothing here panics on what a client sends.

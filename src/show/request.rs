@@ -27,6 +27,10 @@ pub enum What {
     Records,
     /// Frames as they come and go, until whoever asks goes away: `ringway capture`.
     Frames,
+    /// What every worker has counted and timed, and its connections by state: `ringway top`.
+    Figures,
+    /// TCP connections that are not at rest, with their numbers: `ringway top`.
+    Awake,
 }
 
 impl What {
@@ -55,7 +59,7 @@ impl What {
 pub struct Request {
     /// What.
     pub show: What,
-    /// The most rows.
+    /// The most rows; of [`What::Awake`] as many of each worker.
     #[serde(default)]
     pub limit: Option<u64>,
     /// Only what has this address at either end.
@@ -67,13 +71,13 @@ pub struct Request {
     /// Only connections in one of these states, by their names in RFC 9293; all without any.
     #[serde(default)]
     pub state: Vec<String>,
-    /// Only what the cards say: the engines are not asked.
+    /// Of connections, only what the cards say: the engines are not asked. Of figures, all but the states, for which every card is looked at.
     #[serde(default)]
     pub brief: bool,
     /// Only records that are not older, in nanoseconds.
     #[serde(default)]
     pub last_ns: Option<u64>,
-    /// Only records from these numbers on, one for each worker: those that the summary of the answer before has named.
+    /// Where to go on, one number for each worker: those that the summary of the answer before has named. Of records and of [`What::Awake`].
     #[serde(default)]
     pub from: Vec<u64>,
     /// The most bytes of a frame; all of it without.

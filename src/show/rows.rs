@@ -6,11 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 use crate::demux::directory::Card;
+use crate::device::DeviceStats;
+use crate::engine::buckets::{Buckets, Histograms};
 use crate::engine::counters::Counters;
 use crate::engine::inquiry::{ListenerFigures, NeighborFigures};
 use crate::engine::report::{QueueReport, Report, TcpReport};
 use crate::link::routes::Route;
 use crate::metrics::row::SCHEMA;
+use crate::tcp::State;
 use crate::tcp::figures::Figures;
 
 /// A row, with what every event begins with.
@@ -60,6 +63,8 @@ struct Inside {
     rto_ns: u64,
     mss: u16,
     retransmitted: u64,
+    snd_una: u32,
+    rcv_nxt: u32,
 }
 
 impl<'a> Connection<'a> {
@@ -81,8 +86,26 @@ impl<'a> Connection<'a> {
                 rto_ns: figures.rto_ns,
                 mss: figures.mss,
                 retransmitted: figures.retransmitted,
+                snd_una: figures.snd_una.0,
+                rcv_nxt: figures.rcv_nxt.0,
             }),
         }
+    }
+}
+
+/// A connection that is not at rest.
+#[derive(Serialize)]
+pub(super) struct Awake<'a> {
+    /// Its slot and how often that was used: no other connection of the worker has both.
+    id: [u32; 2],
+    #[serde(flatten)]
+    connection: Connection<'a>,
+}
+
+impl<'a> Awake<'a> {
+    pub(super) fn new(card: &Card, age_ns: u64, interface: &'a str, figures: &Figures) -> Self {
+        let id = [card.id.slot, card.id.generation];
+        Self { id, connection: Connection::new(card, age_ns, interface, Some(figures)) }
     }
 }
 
@@ -131,6 +154,75 @@ impl Counted {
         let Report { counters, drops, tcp_events, tcp, neighbors, kept, timers, busy_share, .. } = report;
         let tcp = TcpReport { open: tcp.open.saturating_sub(waiting), time_wait: waiting, ..tcp };
         Self { worker, counters, drops, tcp_events, tcp, neighbors, kept, timers, busy_share }
+    }
+}
+
+/// Everything that one worker has counted and timed since its start.
+#[derive(Serialize)]
+pub(super) struct Figured {
+    worker: usize,
+    /// False when it did not answer: then the rest is missing.
+    answers: bool,
+    /// Connections by state, those that there are.
+    states: Option<BTreeMap<&'static str, u64>>,
+    /// How long it took to count these.
+    counted_ns: u64,
+    #[serde(flatten)]
+    report: Option<Told>,
+}
+
+/// What the worker itself tells.
+#[derive(Serialize)]
+struct Told {
+    counters: Counters,
+    drops: BTreeMap<&'static str, u64>,
+    /// Of all its queues.
+    device: DeviceStats,
+    tcp: TcpReport,
+    turn_ns: Cumulative,
+    turn_frames: Cumulative,
+    accepted_ns: Cumulative,
+    opened_ns: Cumulative,
+    wall_ns: u64,
+    cpu_ns: u64,
+}
+
+/// A histogram: each bound, with how many values were not above it.
+#[derive(Serialize)]
+struct Cumulative {
+    at_most: Vec<(u64, u64)>,
+    count: u64,
+}
+
+impl<const BOUNDS: usize> From<&Buckets<BOUNDS>> for Cumulative {
+    fn from(of: &Buckets<BOUNDS>) -> Self {
+        Self { at_most: of.cumulative().collect(), count: of.len() }
+    }
+}
+
+impl Figured {
+    pub(super) fn new(worker: usize, states: Option<[u64; State::ALL.len()]>, counted_ns: u64, report: Option<Report>) -> Self {
+        let named = |states| State::ALL.iter().map(|state| state.name()).zip(states).filter(|&(_, count)| count > 0).collect();
+        let report = report.map(|report| {
+            let Report { counters, histograms, drops, tcp, queues, wall_ns, cpu_ns, .. } = report;
+            let mut device = DeviceStats::default();
+            queues.iter().for_each(|queue| device.add(&queue.stats));
+            let Histograms { turn_ns, turn_frames, accepted_ns, opened_ns } = &histograms;
+            let [turn_ns, accepted_ns, opened_ns] = [turn_ns, accepted_ns, opened_ns].map(Cumulative::from);
+            Told {
+                counters,
+                drops,
+                device,
+                tcp,
+                turn_ns,
+                turn_frames: turn_frames.into(),
+                accepted_ns,
+                opened_ns,
+                wall_ns,
+                cpu_ns,
+            }
+        });
+        Self { worker, answers: report.is_some(), states: states.map(named), counted_ns, report }
     }
 }
 
@@ -186,7 +278,7 @@ pub(super) struct Summary {
     pub(super) rows: u64,
     /// There are more than were asked for.
     pub(super) more: bool,
-    /// The numbers from which on nothing of the recorders has been told, of each worker.
+    /// Where to go on, of each worker: the numbers from which on nothing of the recorders has been told; of those awake the next place, 0 behind the last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) next: Vec<u64>,
 }

@@ -1,15 +1,15 @@
 //! One answer, made piece by piece: so that a client that takes a million rows costs no memory, and others have their turn.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::frames::Taps;
 use super::request::{Request, What};
-use super::rows::{Connection, Counted, Event, Hop, Listener, Neighbor, Queue, Refused, Summary};
+use super::rows::{self, Connection, Counted, Event, Figured, Hop, Listener, Neighbor, Queue, Refused, Summary};
 use crate::capture::file::Recorded;
 use crate::demux::directory::Card;
 use crate::engine::Inquirer;
-use crate::engine::inquiry::Silent;
+use crate::engine::inquiry::{Awake, Silent};
 use crate::limits;
 use crate::tcp::State;
 use crate::time::span_ns;
@@ -30,6 +30,11 @@ pub(super) struct Walk {
     cut: bool,
     /// Of each worker, the number of the next record.
     next: Vec<u64>,
+    /// Rows that the worker at hand has told.
+    told: u64,
+    /// Its connections by state, as far as they are counted, and how long that took.
+    states: [u64; State::ALL.len()],
+    counting: Duration,
     /// The captures of the workers, while there are any.
     taps: Taps,
     /// Of records: what holds for the worker at hand.
@@ -47,7 +52,19 @@ struct Turn {
 
 impl Walk {
     pub(super) fn new(request: Request) -> Self {
-        Self { request, worker: 0, slot: 0, rows: 0, cut: false, next: Vec::new(), taps: Taps::default(), turn: None }
+        Self {
+            request,
+            worker: 0,
+            slot: 0,
+            rows: 0,
+            cut: false,
+            next: Vec::new(),
+            told: 0,
+            states: [0; State::ALL.len()],
+            counting: Duration::ZERO,
+            taps: Taps::default(),
+            turn: None,
+        }
     }
 
     /// Adds the next piece to `out`, some rows or none, and says whether there is more.
@@ -66,7 +83,8 @@ impl Walk {
 
     /// True when there is more.
     fn made(&mut self, cores: &[Inquirer], interfaces: &[String], out: &mut Vec<u8>) -> bool {
-        let left = self.request.limit.unwrap_or(u64::MAX).saturating_sub(self.rows);
+        let most = self.request.limit.unwrap_or(u64::MAX);
+        let left = if self.request.show == What::Awake { most } else { most.saturating_sub(self.rows) };
         let Some(core) = cores.get(self.worker) else {
             Event::write("summary", Summary { rows: self.rows, more: self.cut, next: std::mem::take(&mut self.next) }, out);
             return false;
@@ -79,6 +97,11 @@ impl Walk {
             What::Connections if left == 0 => Ok(()),
             What::Connections => self.connections(core, interfaces, left, out),
             What::Records => self.records(core, interfaces, left, out),
+            What::Awake => self.awake(core, interfaces, out),
+            What::Figures => {
+                self.figures(core, left, out);
+                Ok(())
+            }
             _ => self.worker(core, interfaces, left, out),
         };
         match made {
@@ -183,6 +206,62 @@ impl Walk {
         Ok(())
     }
 
+    /// The next connections of a worker that are not at rest.
+    fn awake(&mut self, core: &Inquirer, interfaces: &[String], out: &mut Vec<u8>) -> Result<(), Silent> {
+        if self.next.len() == self.worker {
+            self.next.push(self.request.from.get(self.worker).copied().unwrap_or(0));
+        }
+        let Some(place) = self.next.last_mut() else { return Ok(()) };
+        let left = self.request.limit.unwrap_or(u64::MAX).saturating_sub(self.told);
+        if left > 0 {
+            let Awake { connections, next } =
+                core.awake(u32::try_from(*place).unwrap_or(0), usize::try_from(left).unwrap_or(usize::MAX))?;
+            for (id, figures) in &connections {
+                // One whose card has gone has ended meanwhile.
+                let Some(card) = core.card(*id).filter(|card| self.request.wants(card)) else { continue };
+                let interface = name_of(interfaces, card.key.link.interface);
+                Event::write("connection", rows::Awake::new(&card, span_ns(core.age(&card)), interface, figures), out);
+                self.rows += 1;
+            }
+            self.told += connections.len() as u64;
+            *place = next.unwrap_or(0).into();
+            if next.is_some() {
+                return Ok(());
+            }
+        }
+        self.cut |= *place > 0;
+        (self.worker, self.told) = (self.worker + 1, 0);
+        Ok(())
+    }
+
+    /// What a worker has counted; its connections by state before that, some with each call.
+    fn figures(&mut self, core: &Inquirer, left: u64, out: &mut Vec<u8>) {
+        if left == 0 {
+            self.cut = true;
+            return;
+        }
+        let began = Instant::now();
+        if !self.request.brief {
+            let mut last = None;
+            for card in core.cards_from(self.slot).take(LOOKED_AT) {
+                last = Some(card.id.slot);
+                if let Some(at) = State::ALL.iter().position(|&state| state == card.state) {
+                    self.states[at] += 1;
+                }
+            }
+            self.counting += began.elapsed();
+            if let Some(last) = last {
+                self.slot = last.saturating_add(1);
+                return;
+            }
+        }
+        let states = std::mem::replace(&mut self.states, [0; State::ALL.len()]);
+        let counted_ns = span_ns(std::mem::take(&mut self.counting));
+        let states = (!self.request.brief).then_some(states);
+        Event::write("figures", Figured::new(self.worker, states, counted_ns, core.report().ok()), out);
+        (self.worker, self.slot, self.rows) = (self.worker + 1, 0, self.rows + 1);
+    }
+
     /// Everything of a worker that is not long.
     fn worker(&mut self, core: &Inquirer, interfaces: &[String], left: u64, out: &mut Vec<u8>) -> Result<(), Silent> {
         let (worker, before) = (self.worker, self.rows);
@@ -194,7 +273,7 @@ impl Walk {
             rows <= left
         };
         match request.show {
-            What::Connections | What::Records | What::Frames => {}
+            What::Connections | What::Records | What::Frames | What::Figures | What::Awake => {}
             What::Listeners => {
                 for listener in core.listeners()? {
                     let (addresses, ports) = match listener.peer {

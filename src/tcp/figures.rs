@@ -5,6 +5,7 @@
 use super::State;
 use super::config::Config;
 use super::congestion::{Algorithm, Congestion as _};
+use super::seq::SeqNum;
 use super::tcb::Tcb;
 
 /// The figures of a connection, of one moment.
@@ -12,6 +13,10 @@ use super::tcb::Tcb;
 pub struct Figures {
     /// The state.
     pub state: State,
+    /// SND.UNA: the difference of two is what the peer has acknowledged meanwhile, modulo 2^32.
+    pub snd_una: SeqNum,
+    /// RCV.NXT: the difference of two is what has come in order meanwhile, modulo 2^32.
+    pub rcv_nxt: SeqNum,
     /// Bytes received that the service has not taken.
     pub unread: usize,
     /// Bytes that are queued or sent, and not acknowledged.
@@ -38,6 +43,8 @@ impl Tcb {
         let threshold = self.congestion.threshold();
         Figures {
             state: self.state(),
+            snd_una: self.snd.una,
+            rcv_nxt: self.rcv.nxt,
             unread: self.unread_len() + self.unoffered(),
             unacknowledged: self.unacknowledged(),
             congestion: self.algorithm(),

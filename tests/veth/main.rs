@@ -57,6 +57,8 @@ mod source_ports;
 mod states;
 mod stream;
 mod tools;
+#[cfg(feature = "top")]
+mod top;
 mod vlan;
 mod workers;
 mod world;

@@ -11,7 +11,8 @@ use ringway::show::{Request, What};
 use ringway::time::span_ns;
 
 use crate::cli::output::Output;
-use crate::cli::show::args::{address, pid, port};
+use crate::cli::process::Process;
+use crate::cli::show::args::{address, port};
 
 /// `ringway capture`.
 #[derive(Args, Debug)]
@@ -52,13 +53,8 @@ pub(crate) struct CaptureArgs {
     #[arg(long, value_name = "N", value_parser = number::count, requires = "rotate")]
     pub(crate) files: Option<u64>,
 
-    /// The process [default: the only one that runs]
-    #[arg(long, value_name = "PID", value_parser = pid, conflicts_with = "socket")]
-    pub(crate) pid: Option<u32>,
-
-    /// Its control socket
-    #[arg(long, value_name = "PATH")]
-    pub(crate) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) process: Process,
 }
 
 impl CaptureArgs {

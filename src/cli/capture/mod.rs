@@ -21,14 +21,13 @@ use self::args::CaptureArgs;
 use self::files::Files;
 use super::failure::Failure;
 use super::output::Output;
-use super::show;
 
 /// Captures.
 pub(crate) fn run(args: &CaptureArgs, output: Output) -> Result<(), Failure> {
     let request = args.request(output)?;
     let signals = Signals::take(true)?;
     let asked = signals.flag();
-    let (path, stream) = show::connect(args.socket.as_deref(), args.pid)?;
+    let (path, stream) = args.process.connect()?;
     let lost = |error: &dyn std::fmt::Display| Failure::run(format!("cannot capture from {}", path.display()), error);
     let mut request = serde_json::to_string(&request).map_err(|error| lost(&error))?;
     request.push('\n');

@@ -13,7 +13,8 @@ use ringway::ladder::label::Numbers;
 use ringway::ladder::text::WIDTH_MIN;
 use ringway::settings::number;
 
-use crate::cli::show::args::{pid, port};
+use crate::cli::process::Process;
+use crate::cli::show::args::port;
 
 /// `ringway ladder`.
 #[derive(Args, Debug)]
@@ -34,13 +35,8 @@ pub(crate) struct LadderArgs {
     #[arg(long, value_name = "TIME", value_parser = number::duration, requires = "live")]
     pub(crate) last: Option<Duration>,
 
-    /// The process [default: the only one that runs]
-    #[arg(long, value_name = "PID", value_parser = pid, requires = "live", conflicts_with = "socket")]
-    pub(crate) pid: Option<u32>,
-
-    /// Its control socket
-    #[arg(long, value_name = "PATH", requires = "live")]
-    pub(crate) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) process: Process,
 
     /// List the connections of the file, and draw none
     #[arg(long, conflicts_with = "demo")]
@@ -102,6 +98,18 @@ impl From<FoldWord> for Fold {
 }
 
 impl LadderArgs {
+    /// Refuses to name a process where none is asked.
+    pub(super) fn check(&self) -> Result<(), SetupError> {
+        let option = match &self.process {
+            _ if self.live => return Ok(()),
+            Process { pid: Some(_), .. } => "--pid",
+            Process { socket: Some(_), .. } => "--socket",
+            Process { pid: None, socket: None } => return Ok(()),
+        };
+        Err(SetupError::usage(format!("cannot use {option} here"), "only --live asks a process")
+            .mend(format!("--live {option} ...")))
+    }
+
     pub(super) const fn choice(&self) -> Choice {
         match (self.port, self.flow) {
             (Some(port), _) => Choice::Port(port),

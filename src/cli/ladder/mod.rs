@@ -26,10 +26,10 @@ use args::LadderArgs;
 
 use super::failure::Failure;
 use super::output::{self, Output};
-use super::show;
 
 /// Draws.
 pub(crate) fn run(args: &LadderArgs, output: Output) -> Result<(), Failure> {
+    args.check()?;
     match (&args.demo, &args.file) {
         (Some(name), _) => run_demo(args, name, output),
         (None, Some(file)) => run_file(args, file, output),
@@ -104,7 +104,7 @@ fn run_file(args: &LadderArgs, path: &Path, output: Output) -> Result<(), Failur
 fn run_live(args: &LadderArgs, output: Output) -> Result<(), Failure> {
     let request = Request { last_ns: args.last.map(span_ns), port: args.port, ..Request::new(What::Records) };
     let mut lines = Vec::new();
-    show::ask(args.socket.as_deref(), args.pid, &request, |line| lines.push(line.to_owned()))?;
+    args.process.ask(&request, |line| lines.push(line.to_owned()))?;
     let found = Found::of_records(lines.iter().filter_map(|line| record(line)), args.choice());
     if found.flows.is_empty() {
         let why = "its recorder holds nothing of a connection that is asked for";
@@ -114,7 +114,7 @@ fn run_live(args: &LadderArgs, output: Output) -> Result<(), Failure> {
 }
 
 /// The record in a line; `None` of every other line.
-fn record(line: &str) -> Option<Recorded<'_>> {
+pub(super) fn record(line: &str) -> Option<Recorded<'_>> {
     match serde_json::from_str(line) {
         Ok(Event::Record(record)) => Some(record),
         _ => None,

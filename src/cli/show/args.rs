@@ -1,7 +1,6 @@
 //! The arguments of `ringway show`. Parsed by clap. Holds words, bounds and help.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +9,8 @@ use ringway::settings::number;
 use ringway::show::{Request, What};
 use ringway::tcp::State;
 use ringway::time::span_ns;
+
+use crate::cli::process::Process;
 
 /// `ringway show`.
 #[derive(Args, Debug)]
@@ -42,13 +43,8 @@ pub(crate) struct ShowArgs {
     #[arg(long, value_name = "TIME", value_parser = number::duration)]
     pub(crate) last: Option<Duration>,
 
-    /// The process [default: the only one that runs]
-    #[arg(long, value_name = "PID", value_parser = pid, conflicts_with = "socket")]
-    pub(crate) pid: Option<u32>,
-
-    /// Its control socket
-    #[arg(long, value_name = "PATH")]
-    pub(crate) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) process: Process,
 }
 
 impl ShowArgs {
@@ -97,14 +93,6 @@ pub(crate) fn port(text: &str) -> Result<u16, SetupError> {
     let refused =
         || SetupError::usage(format!("cannot read the port '{text}'"), "a port is a number from 1 to 65535").mend("--port 80");
     text.parse().ok().filter(|&port| port > 0).ok_or_else(refused)
-}
-
-/// Reads the number of a process.
-pub(crate) fn pid(text: &str) -> Result<u32, SetupError> {
-    let why = "a process is named by its number";
-    let refused =
-        || SetupError::usage(format!("cannot read the process '{text}'"), why).mend("--pid 4711, as pidof ringway says");
-    text.parse().ok().filter(|&pid| pid > 0).ok_or_else(refused)
 }
 
 /// What is to be shown, by its name.

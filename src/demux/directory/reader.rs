@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::card::Card;
 use super::index::{Confirm, Look};
-use crate::demux::FlowKey;
+use crate::demux::{FlowKey, SlotId};
 use crate::limits;
 
 /// Another core's view of a directory.
@@ -76,6 +76,11 @@ impl Reader {
     /// The same from a slot on: so that a walk can rest and go on.
     pub fn cards_from(&self, slot: u32) -> impl Iterator<Item = Card> {
         (slot..self.shared.cards.used()).filter_map(|slot| self.card(slot))
+    }
+
+    /// The card of a TCB; `None` when it has gone.
+    pub fn card_of(&self, id: SlotId) -> Option<Card> {
+        self.card(id.slot).filter(|card| card.id == id)
     }
 
     /// The card in a slot, if there is a TCB. One that is being written again and again belongs to none that stays.

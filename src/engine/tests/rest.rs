@@ -112,6 +112,30 @@ fn a_half_open_connection_rests_until_its_acknowledgment_comes() {
     assert_eq!(engine.core.listeners.at(0).map(|listener| listener.half_open), Some(0));
 }
 
+#[test]
+fn who_asks_for_those_awake_hears_of_each_once_and_of_none_at_rest() {
+    let (mut engine, mut peer, clock) = serve_with(Echo::default(), |_| {});
+    for port in 5000..5003 {
+        peer.segment_from(port, Flags::SYN, IRS, SeqNum(0), all_options(1), &[]);
+    }
+    engine.turn(&clock);
+    let ours: Vec<_> = peer.segments().iter().map(|&(_, seq, _)| seq).collect();
+    let first = engine.core.awake(0, 2);
+    let second = engine.core.awake(first.next.expect("there is one more"), 64);
+    assert_eq!((first.connections.len(), second.connections.len(), second.next), (2, 1, None));
+    let told = [first.connections, second.connections].concat();
+    let mut slots: Vec<_> = told.iter().map(|(id, _)| id.slot).collect();
+    slots.sort_unstable();
+    assert_eq!(slots, [0, 1, 2]);
+    assert!(told.iter().all(|(_, figures)| figures.rcv_nxt == IRS + 1 && ours.contains(&figures.snd_una)), "{told:?}");
+    pass(&mut engine, &clock, 205);
+    assert!(engine.core.awake(0, 64).connections.is_empty(), "they have been laid down, and their places are spare");
+    peer.segment_from(5001, Flags::SYN, IRS, SeqNum(0), all_options(1), &[]);
+    engine.turn(&clock);
+    let awake = engine.core.awake(0, 64).connections;
+    assert_eq!(awake.iter().map(|(id, _)| id.slot).collect::<Vec<_>>(), [1], "the one that was woken");
+}
+
 /// A connection at rest, our number of what it sends next, and what it is called.
 fn at_rest(engine: &mut Engine<MemoryDevice, Echo>, peer: &mut Peer, clock: &ManualClock) -> (SeqNum, SlotId) {
     peer.segment_from(5000, Flags::SYN, IRS, SeqNum(0), all_options(1), &[]);
