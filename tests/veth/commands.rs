@@ -114,6 +114,10 @@ fn compare_writes_rows_histograms_and_a_page_that_stands_alone() {
     }
     let page = fs::read_to_string(out.path().join("report.html")).expect("report.html");
     assert!(page.contains("<svg") && !page.contains("src=\"http") && !page.contains("href=\"http"), "the page stands alone");
+    for (what, times) in [("class=\"ladder broad\"", 2), ("class=\"ladder narrow\"", 2), ("<caption>What it took", 1)] {
+        assert_eq!(page.matches(what).count(), times, "{what}: {}", page.split("One request").nth(1).unwrap_or("no section"));
+    }
+    assert!(page.contains("SYN-RECEIVED") && page.contains("FIN-WAIT-1"), "of the server, and inferred of the client");
     let histograms = fs::read_dir(out.path())
         .expect("the folder")
         .filter(|file| file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|extension| extension == "hlog")));
