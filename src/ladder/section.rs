@@ -9,6 +9,7 @@ use super::capture::Found;
 use super::cost::Cost;
 use super::exchange::{Exchange, Transport};
 use super::page::{self, LEGEND, LEGEND_STYLE};
+use super::step::End;
 use super::svg::{self, Look};
 use crate::engine::Footprint;
 use crate::metrics::cost::{Kind, Line, NOTHING, Table};
@@ -27,7 +28,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// The first of each that is whole.
+    /// The first of each that is whole; of datagrams the last request with its answer, since what goes before may have been sent to find the way.
     ///
     /// # Errors
     /// There is none; says of what.
@@ -43,7 +44,12 @@ impl Pair {
             let exchange = of_it.find(|exchange| is_whole(exchange)).cloned();
             exchange.ok_or_else(|| format!("there is no whole exchange over {}", wanted.name()))
         };
-        Ok(Self { tcp: whole(Transport::Tcp)?, udp: whole(Transport::Udp)? })
+        let mut udp = whole(Transport::Udp)?;
+        let answered = |at: &usize| udp.steps[*at].from == End::Left && udp.steps[at + 1].from == End::Right;
+        if let Some(last) = (0..udp.steps.len().saturating_sub(1)).rfind(answered) {
+            udp.steps.drain(..last);
+        }
+        Ok(Self { tcp: whole(Transport::Tcp)?, udp })
     }
 
     /// What each took of the wire: over TCP, and over UDP.

@@ -210,7 +210,7 @@ mod tests {
         let tables = tables(&report().entries);
         let [table] = &tables[..] else { panic!("{tables:?}") };
         assert_eq!(table.headings, ["ringway", "kernel", "kernel-spin"]);
-        assert_eq!(cells(table, "message over TCP, p50")[0][0], "7.10us");
+        assert_eq!(cells(table, "message over TCP, p50")[0][0], "7.13us");
         // Median, and CPU: a quarter and a fifth of it at the two ends, in the samples.
         assert_eq!(cells(table, "TCP / UDP"), [["1.29", "1.12", "1.46"], ["1.29", "1.13", "1.46"]]);
         assert_eq!(cells(table, "connect and one message")[0][0], "21.3us");

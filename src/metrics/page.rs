@@ -227,7 +227,7 @@ and p99.9.</p>\n</section>\n";
 
 /// The style sheet of every page. Colours by Okabe and Ito, which colour-blind readers can tell apart.
 pub const STYLE: &str = "
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--faint:#eef1f4;--tcp:#0072b2;--udp:#c24e00;--raw:#767d85;--warn:#b3261e}
+:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--faint:#eef1f4;--tcp:#0072b2;--udp:#c24e00;--raw:#6a717a;--warn:#b3261e}
 @media (prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e9ec;--soft:#9aa4ae;--line:#39414a;--faint:#22272c;--tcp:#56b4e9;--udp:#f0a030;--raw:#98a1aa;--warn:#ff8a80}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}
@@ -267,7 +267,7 @@ tbody th.tcp{color:var(--tcp)}tbody th.udp{color:var(--udp)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px;margin:0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 @media (max-width:600px){main{padding:16px 12px 32px}h1{font-size:1.35rem}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}figure{padding:8px 2px 0}.tick{font-size:14px}.axis,.label{font-size:15px}}
-@media print{:root{--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--faint:#eee;--tcp:#0072b2;--udp:#c24e00;--raw:#767d85}@page{size:A4 landscape;margin:12mm}body{font-size:11.5px}main{max-width:none;padding:0}h2{margin:16px 0 6px;break-after:avoid}figure,li,tr{break-inside:avoid}.panels{grid-template-columns:1fr 1fr 1fr;gap:8px}.costs{grid-template-columns:1fr 1fr 1fr;gap:8px 14px}.claims{gap:5px}.claims li{padding:4px 9px}.wide{overflow:visible}table{font-size:7.2pt}th,td{padding:2px 4px}td.load{min-width:8em}}
+@media print{:root{--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--faint:#eee;--tcp:#0072b2;--udp:#c24e00;--raw:#6a717a}@page{size:A4 landscape;margin:12mm}body{font-size:11.5px}main{max-width:none;padding:0}h2{margin:16px 0 6px;break-after:avoid}figure,li,tr{break-inside:avoid}.panels{grid-template-columns:1fr 1fr 1fr;gap:8px}.costs{grid-template-columns:1fr 1fr 1fr;gap:8px 14px}.claims{gap:5px}.claims li{padding:4px 9px}.wide{overflow:visible}table{font-size:7.2pt}th,td{padding:2px 4px}td.load{min-width:8em}}
 ";
 
 #[cfg(test)]
