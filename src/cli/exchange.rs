@@ -132,7 +132,7 @@ const SIZE: usize = 64;
 
 const ORIGIN: &str = "Real traffic of this run: behind the measured rows, ringway load sent one request of {size} bytes to the echo service of ringway serve \
 over the same two interfaces, once on a connection that it opened and closed for it, and once as a datagram. Drawn from what the flight recorder of the server \
-kept, with the times there, each counted from the row before; the datagram with which load first looks whether anybody is there is left out. Caches \
+kept, with the times there, each counted from the row before; what one turn of its loop takes in and sends has one time. The datagram with which load first looks whether anybody is there is left out. Caches \
 are cold, and the pauses are those of a client that has just started: what messages take is in the tables.";
 
 /// How long it takes, about: three children that start and end.

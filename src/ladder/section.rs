@@ -132,7 +132,7 @@ const STYLE: &str = "
 .column{display:grid;gap:16px;grid-template-columns:minmax(0,1fr)}
 .exchange figure{overflow-x:auto}.exchange figcaption{font-size:.9rem;font-weight:400;color:var(--soft)}
 @media (max-width:600px){.beside>*{flex-basis:100%}}
-@media print{.exchange{break-inside:avoid}.exchange>p{margin:4px 0}}
+@media print{.exchange{break-inside:avoid}.exchange>p{margin:4px 0}.exchange figcaption{font-size:11px}}
 ";
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::engine::Inquirer;
 use crate::engine::inquiry::Silent;
 use crate::limits;
 use crate::tcp::State;
-use crate::time::span_ns;
+use crate::time::{Instant, span_ns};
 
 /// Cards that one piece looks at, at most.
 const LOOKED_AT: usize = 16_384;
@@ -138,6 +138,8 @@ impl Walk {
         let until = *self.until.get_or_insert(told.written);
         let oldest = self.request.last_ns.map(|span| today_ns().saturating_sub(span));
         let mut rows = 0;
+        // Once for all of them: two readings of two clocks would set records apart that are of one turn.
+        let origin = core.unix_time(Instant::ZERO);
         let mut records = told.records.as_slice();
         while let [(number, record), behind @ ..] = records
             && *number < until
@@ -146,7 +148,7 @@ impl Walk {
             let (rest, others) = behind.split_at(belonging);
             records = others;
             let key = record.key();
-            let unix_ns = span_ns(core.unix_time(record.at));
+            let unix_ns = span_ns(origin + record.at.since(Instant::ZERO));
             let ends = [Some(key.local.ip()), Some(key.remote.ip())];
             // The segment that options belong to has gone: nothing can be said of them.
             let wanted = !record.is_of_the_one_before()

@@ -111,6 +111,7 @@ fn compare_writes_rows_histograms_and_a_page_that_stands_alone() {
         let row = rows.iter().find(|row| row["transport"] == transport && row["server_stack"] == stack);
         let row = row.unwrap_or_else(|| panic!("no row {transport} over {stack}"));
         assert!(row["received"].as_u64().is_some_and(|n| n > 100), "{row}");
+        assert!(row["packets_per_message"].as_f64().is_some_and(|packets| packets > 1.5), "{row}");
     }
     let page = fs::read_to_string(out.path().join("report.html")).expect("report.html");
     assert!(page.contains("<svg") && !page.contains("src=\"http") && !page.contains("href=\"http"), "the page stands alone");
