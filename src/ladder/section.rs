@@ -44,12 +44,12 @@ impl Pair {
             let exchange = of_it.find(|exchange| is_whole(exchange)).cloned();
             exchange.ok_or_else(|| format!("there is no whole exchange over {}", wanted.name()))
         };
-        let mut udp = whole(Transport::Udp)?;
+        let (tcp, mut udp) = (whole(Transport::Tcp)?, whole(Transport::Udp)?);
         let answered = |at: &usize| udp.steps[*at].from == End::Left && udp.steps[at + 1].from == End::Right;
         if let Some(last) = (0..udp.steps.len().saturating_sub(1)).rfind(answered) {
             udp.steps.drain(..last);
         }
-        Ok(Self { tcp: whole(Transport::Tcp)?, udp })
+        Ok(Self { tcp, udp })
     }
 
     /// What each took of the wire: over TCP, and over UDP.
@@ -66,7 +66,7 @@ impl Pair {
         Inset {
             style: [svg::COLOURS, svg::STYLE, LEGEND_STYLE, STYLE].concat(),
             html: format!(
-                "<section class=\"exchange\">\n<h2>{TITLE}</h2>\n<p>{origin}</p>\n<p class=\"legend\">{LEGEND}</p>\n\
+                "<section class=\"exchange whole\">\n<h2>{TITLE}</h2>\n<p>{origin}</p>\n<p class=\"legend\">{LEGEND}</p>\n\
                  <div class=\"beside\">\n{tcp}\n<div class=\"column\">\n{udp}\n{table}</div>\n</div>\n</section>\n"
             ),
         }
@@ -132,7 +132,7 @@ const STYLE: &str = "
 .column{display:grid;gap:16px;grid-template-columns:minmax(0,1fr)}
 .exchange figure{overflow-x:auto}.exchange figcaption{font-size:.9rem;font-weight:400;color:var(--soft)}
 @media (max-width:600px){.beside>*{flex-basis:100%}}
-@media print{.exchange{break-inside:avoid}.exchange>p{margin:4px 0}.exchange figcaption{font-size:11px}}
+@media print{.exchange>p{margin:4px 0}.exchange figcaption{font-size:11px}}
 ";
 
 #[cfg(test)]

@@ -154,7 +154,8 @@ pub fn section(tables: &[Table]) -> String {
     if tables.is_empty() {
         return String::new();
     }
-    let mut html = format!("<section>\n<h2>What the connection costs</h2>\n<p>{READING}</p>\n<div class=\"costs\">\n");
+    let mut html =
+        format!("<section class=\"whole\">\n<h2>What the connection costs</h2>\n<p>{READING}</p>\n<div class=\"costs\">\n");
     tables.iter().for_each(|table| html.push_str(&table.html()));
     html + "</div>\n</section>\n"
 }
@@ -212,7 +213,7 @@ mod tests {
         assert_eq!(table.headings, ["ringway", "kernel", "kernel-spin"]);
         assert_eq!(cells(table, "message over TCP, p50")[0][0], "7.13us");
         // Median, and CPU: a quarter and a fifth of it at the two ends, in the samples.
-        assert_eq!(cells(table, "TCP / UDP"), [["1.29", "1.12", "1.46"], ["1.29", "1.13", "1.46"]]);
+        assert_eq!(cells(table, "TCP / UDP"), [["1.29", "1.12", "1.46"]; 2]);
         assert_eq!(cells(table, "connect and one message")[0][0], "21.3us");
         assert_eq!(cells(table, "that / message over UDP")[0][0], "3.87");
         assert_eq!(cells(table, "packets a message over UDP")[0], ["2.00"; 3]);

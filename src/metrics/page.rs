@@ -258,7 +258,7 @@ th,td{padding:5px 7px;border-bottom:1px solid var(--line);text-align:right}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 tbody th,thead th:nth-child(-n+2),td.load{text-align:left}
 td.load{color:var(--soft);white-space:normal;min-width:11em}
-.costs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:18px 32px;align-items:start}
+.costs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr));gap:18px 32px;align-items:start}
 table.cost{width:100%;white-space:normal}table.cost td{white-space:nowrap}
 table.cost caption{text-align:left;font-weight:600;padding:0 7px 2px}
 table.cost thead th:nth-child(2){text-align:right}
@@ -267,7 +267,7 @@ tbody th.tcp{color:var(--tcp)}tbody th.udp{color:var(--udp)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px;margin:0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 @media (max-width:600px){main{padding:16px 12px 32px}h1{font-size:1.35rem}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}figure{padding:8px 2px 0}.tick{font-size:14px}.axis,.label{font-size:15px}}
-@media print{:root{--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--faint:#eee;--tcp:#0072b2;--udp:#c24e00;--raw:#6a717a}@page{size:A4 landscape;margin:12mm}body{font-size:11.5px}main{max-width:none;padding:0}h2{margin:16px 0 6px;break-after:avoid}figure,li,tr{break-inside:avoid}.panels{grid-template-columns:1fr 1fr 1fr;gap:8px}.costs{grid-template-columns:1fr 1fr 1fr;gap:8px 14px}table.cost{break-inside:avoid}.claims{gap:5px}.claims li{padding:4px 9px}.wide{overflow:visible}table{font-size:7.2pt}th,td{padding:2px 4px}td.load{min-width:8em}}
+@media print{:root{--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--faint:#eee;--tcp:#0072b2;--udp:#c24e00;--raw:#6a717a}@page{size:A4 landscape;margin:12mm}body{font-size:11.5px}main{max-width:none;padding:0}h2{margin:16px 0 6px;break-after:avoid}figure,li,tr{break-inside:avoid}.panels{grid-template-columns:1fr 1fr 1fr;gap:8px}.costs{grid-template-columns:1fr 1fr 1fr;gap:8px 14px}table.cost,.whole{break-inside:avoid}.claims{gap:5px}.claims li{padding:4px 9px}.wide{overflow:visible}table{font-size:7.2pt}th,td{padding:2px 4px}td.load{min-width:8em}}
 ";
 
 #[cfg(test)]
