@@ -215,7 +215,7 @@ mod tests {
         // Median, and CPU: a quarter and a fifth of it at the two ends, in the samples.
         assert_eq!(cells(table, "TCP / UDP"), [["1.29", "1.12", "1.46"]; 2]);
         assert_eq!(cells(table, "connect and one message")[0][0], "21.3us");
-        assert_eq!(cells(table, "that / message over UDP")[0][0], "3.87");
+        assert_eq!(cells(table, "that / message over UDP")[0][0], "3.86");
         assert_eq!(cells(table, "packets a message over UDP")[0], ["2.00"; 3]);
     }
 
