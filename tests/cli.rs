@@ -295,7 +295,9 @@ fn a_dry_run_prints_both_lines_of_every_row_and_needs_nothing() {
     let servers = stdout.lines().filter(|line| line.starts_with("ip netns exec rw-none-s ") && line.contains(" serve ")).count();
     let clients = stdout.lines().filter(|line| line.starts_with("ip netns exec rw-none-c ") && line.contains(" load ")).count();
     assert!(rows >= 10, "{stdout}");
-    assert_eq!((servers, clients), (rows, rows));
+    // Behind the rows stands the exchange that the page draws, with two clients of one server.
+    assert!(stdout.contains("# exchange\n"), "{stdout}");
+    assert_eq!((servers, clients), (rows, rows + 1));
     for stack in ["--stack raw", "--stack kernel ", "--stack kernel-spin"] {
         assert!(stdout.contains(stack), "{stack}");
     }

@@ -16,6 +16,7 @@ mod config;
 mod doctor;
 mod ends;
 mod engine_args;
+mod exchange;
 mod failure;
 mod kernel_address;
 mod ladder;

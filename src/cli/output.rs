@@ -23,11 +23,6 @@ impl Output {
         Self { json }
     }
 
-    /// True with `--json`.
-    pub(crate) const fn is_json(self) -> bool {
-        self.json
-    }
-
     /// One line of text; nothing with `--json`.
     pub(crate) fn text(self, line: impl AsRef<str>) {
         if !self.json {

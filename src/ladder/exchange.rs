@@ -90,11 +90,6 @@ impl Exchange {
             _ => [0, 0],
         }
     }
-
-    /// True when nothing was inferred.
-    pub const fn is_true(&self) -> bool {
-        self.known[0] && self.known[1]
-    }
 }
 
 /// The window that a segment offers, in bytes; that of a SYN is never shifted (RFC 7323 2.2).

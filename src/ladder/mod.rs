@@ -3,14 +3,15 @@
 //! The input is a plain list: an [`Exchange`] of [`Step`]s, each with its time, its sender and what it was. Whoever knows more says more: the
 //! [`demo`] knows the states of both ends, a recorder those of one, a [`capture`] of packets none. [`Exchange::complete`] adds the rest: states from
 //! the segments alone ([`infer`]), and what a reader would otherwise have to reckon ([`marks`]). The drawings ([`text`], [`svg`], [`page`]) only
-//! draw. Called by `ringway ladder`.
+//! draw. Called by `ringway ladder`, and by `ringway compare` and `ringway bench` for the ladders of their pages.
 //!
 //! ```text
 //! what is drawn    step.rs a step and what it carried; exchange.rs the list and its ends
 //! where from       demo/ two engines over a cable in memory; capture/ pcap and pcapng files and records of an engine, the connections in them
 //! what is added    infer.rs the states of both ends; marks.rs retransmissions, duplicate ACKs, windows
 //! what is left out fold.rs runs of data
-//! how it is drawn  label.rs words and numbers; text.rs a terminal; svg.rs a drawing; page.rs a page of drawings
+//! what it took     cost.rs packets by what they are for, headers, round trips, states
+//! how it is drawn  label.rs words and numbers; text.rs a terminal; svg.rs a drawing; page.rs a page of drawings; section.rs the part of a report
 //! ```
 //!
 //! Nothing here has a clock, a socket or a right. Files of strangers are read: nothing panics on what they hold, and what is kept of them is
@@ -37,6 +38,7 @@
 //! ```
 
 pub mod capture;
+pub mod cost;
 pub mod demo;
 mod exchange;
 pub mod fold;
@@ -44,6 +46,7 @@ mod infer;
 pub mod label;
 mod marks;
 pub mod page;
+pub mod section;
 mod step;
 pub mod svg;
 pub mod text;

@@ -266,7 +266,8 @@ fn drawings_stand_alone() {
     let drawing = svg::file(&[&tcp, &udp], svg::Look::default());
     let section = Section { title: "<script>".into(), about: "a & b".into(), exchanges: vec![&tcp, &udp] };
     let page = page::render("a \"page\"", &[section], svg::Look::default());
-    assert_eq!(page.matches("<svg").count(), 2);
+    // Each for a wide screen and for a narrow one.
+    assert_eq!((page.matches("class=\"ladder broad\"").count(), page.matches("class=\"ladder narrow\"").count()), (2, 2));
     for (name, text) in [("drawing", &drawing), ("page", &page)] {
         for outside in ["https:", "src=", "href=", "@import", "url(", "<script", "<link", "NaN", "inf"] {
             assert!(!text.contains(outside) || outside == "inf" && name == "page", "{name}: {outside}");

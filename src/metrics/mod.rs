@@ -4,6 +4,7 @@
 //! [`histogram::Recorder::record`], which neither allocates nor fails. Nothing here panics on a report it is given.
 
 pub mod conditions;
+pub mod cost;
 pub mod histogram;
 pub mod page;
 pub mod plot;

@@ -4,22 +4,35 @@
 
 use std::fmt::Write;
 
+use super::cost::{self, NOTHING};
 use super::plot::{self, Axes, Curve, escape};
 use super::report::{Entry, Report};
 use super::table::{self, cell, compact};
 use super::units;
 use super::words::{self, Topic, XDP_TX};
 
+/// A section that another part has made, behind the curves: markup, and what its classes look like. Whoever makes one escapes what comes from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inset {
+    /// Rules for the style sheet.
+    pub style: String,
+    /// The section.
+    pub html: String,
+}
+
 /// Renders the page.
-pub fn render(report: &Report) -> String {
+pub fn render(report: &Report, inset: &Inset) -> String {
     let mut page = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.push_str(
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Ringway: latency report</title>\n",
     );
-    let _ = write!(page, "<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Ringway: latency of TCP and UDP</h1>\n");
+    let style = &inset.style;
+    let _ = write!(page, "<style>{STYLE}{style}</style>\n</head>\n<body>\n<main>\n<h1>Ringway: latency of TCP and UDP</h1>\n");
     let _ = writeln!(page, "<p class=\"lead\">{}</p>", escape(&lead(report)));
     page.push_str(&claims(report));
     page.push_str(&panels(report));
+    page.push_str(&inset.html);
+    page.push_str(&cost::section(&cost::tables(&report.entries)));
     page.push_str(&rows(report));
     page.push_str(&drops(report));
     page.push_str(&conditions(report));
@@ -176,9 +189,6 @@ fn cells(entry: &Entry) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What stands in a cell without a figure.
-const NOTHING: &str = "–";
-
 fn dash(cell: String) -> String {
     if cell == "-" { NOTHING.into() } else { cell }
 }
@@ -217,7 +227,7 @@ and p99.9.</p>\n</section>\n";
 
 /// The style sheet of every page. Colours by Okabe and Ito, which colour-blind readers can tell apart.
 pub const STYLE: &str = "
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--faint:#eef1f4;--tcp:#0072b2;--udp:#c24e00;--raw:#767d85;--warn:#b3261e}
+:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--faint:#eef1f4;--tcp:#0072b2;--udp:#c24e00;--raw:#6a717a;--warn:#b3261e}
 @media (prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e9ec;--soft:#9aa4ae;--line:#39414a;--faint:#22272c;--tcp:#56b4e9;--udp:#f0a030;--raw:#98a1aa;--warn:#ff8a80}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}
@@ -248,11 +258,16 @@ th,td{padding:5px 7px;border-bottom:1px solid var(--line);text-align:right}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 tbody th,thead th:nth-child(-n+2),td.load{text-align:left}
 td.load{color:var(--soft);white-space:normal;min-width:11em}
+.costs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr));gap:18px 32px;align-items:start}
+table.cost{width:100%;white-space:normal}table.cost td{white-space:nowrap}
+table.cost caption{text-align:left;font-weight:600;padding:0 7px 2px}
+table.cost thead th:nth-child(2){text-align:right}
+table.cost tbody th{font-weight:400}table.cost tr.part th{padding-left:22px;color:var(--soft)}table.cost tr.ratio>*{font-weight:600}
 tbody th.tcp{color:var(--tcp)}tbody th.udp{color:var(--udp)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px;margin:0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 @media (max-width:600px){main{padding:16px 12px 32px}h1{font-size:1.35rem}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}figure{padding:8px 2px 0}.tick{font-size:14px}.axis,.label{font-size:15px}}
-@media print{:root{--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--faint:#eee;--tcp:#0072b2;--udp:#c24e00;--raw:#767d85}@page{size:A4 landscape;margin:12mm}body{font-size:11.5px}main{max-width:none;padding:0}h2{margin:16px 0 6px;break-after:avoid}figure,li,tr{break-inside:avoid}.panels{grid-template-columns:1fr 1fr 1fr;gap:8px}.claims{gap:5px}.claims li{padding:4px 9px}.wide{overflow:visible}table{font-size:7.2pt}th,td{padding:2px 4px}td.load{min-width:8em}}
+@media print{:root{--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--faint:#eee;--tcp:#0072b2;--udp:#c24e00;--raw:#6a717a}@page{size:A4 landscape;margin:12mm}body{font-size:11.5px}main{max-width:none;padding:0}h2{margin:16px 0 6px;break-after:avoid}figure,li,tr{break-inside:avoid}.panels{grid-template-columns:1fr 1fr 1fr;gap:8px}.costs{grid-template-columns:1fr 1fr 1fr;gap:8px 14px}table.cost,.whole{break-inside:avoid}.claims{gap:5px}.claims li{padding:4px 9px}.wide{overflow:visible}table{font-size:7.2pt}th,td{padding:2px 4px}td.load{min-width:8em}}
 ";
 
 #[cfg(test)]
@@ -262,11 +277,11 @@ mod tests {
 
     #[test]
     fn the_page_stands_alone() {
-        let page = render(&report());
+        let page = render(&report(), &Inset::default());
         for outside in ["http:", "https:", "src=", "href=", "@import", "url(", "<script", "<link"] {
             assert!(!page.contains(outside), "{outside}");
         }
-        for tag in ["main", "section", "table", "figure", "svg", "ul", "dl", "style", "body", "html"] {
+        for tag in ["main", "section", "table", "caption", "tr", "figure", "svg", "ul", "dl", "style", "body", "html"] {
             let (open, close) = (
                 page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count(),
                 page.matches(&format!("</{tag}>")).count(),
@@ -278,7 +293,7 @@ mod tests {
 
     #[test]
     fn each_stack_has_a_drawing_with_both_transports_and_the_limit() {
-        let page = render(&report());
+        let page = render(&report(), &Inset::default());
         let figures: Vec<_> = page.split("<figure>").skip(1).collect();
         assert_eq!(figures.len(), 3);
         for (figure, stack) in figures.iter().zip(["ringway", "kernel", "kernel-spin"]) {
@@ -293,6 +308,16 @@ mod tests {
     }
 
     #[test]
+    fn a_section_of_another_part_stands_behind_the_curves_with_its_style() {
+        let inset = Inset { style: ".mine{color:red}".into(), html: "<section class=\"mine\">here</section>".into() };
+        let page = render(&report(), &inset);
+        let at = |what: &str| page.find(what).unwrap_or_else(|| panic!("no {what}"));
+        assert!(at(".mine{color:red}") < at("</style>"));
+        let order = ["<h2>Latency by percentile", "class=\"mine\"", "<h2>What the connection costs", "<h2>All figures"];
+        assert!(order.map(at).is_sorted(), "{page}");
+    }
+
+    #[test]
     fn names_from_outside_cannot_break_the_page() {
         let mut report = Report::default();
         let mut hostile = entry("udp", "<script>alert(1)</script>", "\"'&", 5000);
@@ -300,7 +325,7 @@ mod tests {
         hostile.row.mode = "</style><b>".into();
         report.conditions.notes.push("<i>note".into());
         report.add(hostile);
-        let page = render(&report);
+        let page = render(&report, &Inset::default());
         for markup in ["<script", "<img", "</style><b>", "<i>"] {
             assert!(!page.contains(markup), "{markup}");
         }
@@ -309,10 +334,10 @@ mod tests {
 
     #[test]
     fn an_empty_report_and_raw_alone_are_pages_too() {
-        let page = render(&Report::default());
+        let page = render(&Report::default(), &Inset::default());
         assert!(page.contains("<h2>All figures</h2>") && !page.contains("<figure>"));
         let mut report = Report::default();
         report.add(entry("raw", "raw", "raw", 4800));
-        assert_eq!(render(&report).matches("<figure>").count(), 1);
+        assert_eq!(render(&report, &Inset::default()).matches("<figure>").count(), 1);
     }
 }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::conditions::Conditions;
 use super::histogram::{Recorder, read_hlog, write_hlog};
+use super::page::{self, Inset};
 use super::row::{Percentiles, Row, SCHEMA, Sides};
-use super::{page, table, words};
+use super::{table, words};
 
 /// A row and its distributions.
 #[derive(Clone, Debug, Default)]
@@ -195,11 +196,11 @@ impl Report {
         text
     }
 
-    /// Writes `result.json`, the logs and `report.html` into a folder, which is made when it is not there.
+    /// Writes `result.json`, the logs and `report.html`, with a section of somebody else's, into a folder, which is made when it is not there.
     ///
     /// # Errors
     /// The folder or a file cannot be written.
-    pub fn write(&self, folder: &Path, start: SystemTime) -> io::Result<()> {
+    pub fn write(&self, folder: &Path, start: SystemTime, inset: &Inset) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         let mut json = serde_json::to_string_pretty(&self.document()).map_err(io::Error::other)?;
         json.push('\n');
@@ -209,7 +210,7 @@ impl Report {
             entry.write_hlog(&mut file, start)?;
             file.flush()?;
         }
-        fs::write(folder.join("report.html"), page::render(self))
+        fs::write(folder.join("report.html"), page::render(self, inset))
     }
 }
 
@@ -324,7 +325,7 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path().join("made/by/write");
         let report = report();
-        report.write(&out, SystemTime::now()).expect("files");
+        report.write(&out, SystemTime::now(), &Inset::default()).expect("files");
         let json: serde_json::Value = serde_json::from_slice(&fs::read(out.join("result.json")).expect("a file")).expect("JSON");
         let object = json.as_object().expect("one object");
         assert_eq!(object.keys().collect::<Vec<_>>(), ["schema", "conditions", "rows"]);

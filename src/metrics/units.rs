@@ -51,7 +51,8 @@ fn parse_plain(text: &str) -> Option<f64> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
-fn three_digits(value: f64) -> String {
+/// Three significant digits, without a unit: `2.57`, `12.3`, `870`.
+pub fn three_digits(value: f64) -> String {
     match value {
         _ if value < 9.995 => format!("{value:.2}"),
         _ if value < 99.95 => format!("{value:.1}"),

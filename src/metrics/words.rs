@@ -87,9 +87,8 @@ fn calibration(entries: &[Entry]) -> Option<Claim> {
 fn compare(start: &str, first: (&str, &Entry), second: (&str, &Entry)) -> String {
     let ((a_name, a), (b_name, b)) = (first, second);
     for (name, entry) in [first, second] {
-        let due = entry.row.sent.max(entry.row.received + entry.row.lost);
-        if due == 0 || entry.row.lost as f64 > TOLERATED_LOSS * due as f64 {
-            return format!("{start}: not compared, {name} lost {} of {due} messages", entry.row.lost);
+        if lost_too_much(entry) {
+            return format!("{start}: not compared, {name} lost {} of {} messages", entry.row.lost, due(entry));
         }
     }
     let (Some(a_ns), Some(b_ns)) = (p50(a), p50(b)) else {
@@ -124,6 +123,16 @@ fn compare(start: &str, first: (&str, &Entry), second: (&str, &Entry)) -> String
         text.push_str(&part);
     }
     text
+}
+
+/// True when so many messages of a row were lost that it is not compared; also without any message.
+pub(super) fn lost_too_much(entry: &Entry) -> bool {
+    let due = due(entry);
+    due == 0 || entry.row.lost as f64 > TOLERATED_LOSS * due as f64
+}
+
+fn due(entry: &Entry) -> u64 {
+    entry.row.sent.max(entry.row.received + entry.row.lost)
 }
 
 fn p50(entry: &Entry) -> Option<u64> {

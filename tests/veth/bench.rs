@@ -25,8 +25,10 @@ fn a_benchmark_writes_its_cells_and_goes_on_with_them() {
     let cells = fs::read_to_string(out.path().join("cells.jsonl")).expect("cells.jsonl");
     let lines: Vec<Value> = cells.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!((&lines[0]["event"], &lines[0]["schema"]), (&"header".into(), &1.into()));
-    // Three cells of the gate three times, and two.
-    assert_eq!(lines.len(), 1 + 9 + 2, "{cells}");
+    // Three cells of the gate three times, two, and the exchange that the page draws.
+    assert_eq!(lines.len(), 1 + 9 + 2 + 1, "{cells}");
+    let records = lines.iter().find(|line| line["event"] == "exchange").and_then(|line| line["records"].as_array());
+    assert!(records.is_some_and(|records| records.len() >= 7 + 2), "{cells}");
     for id in ["udp-latency/64B/ringway", "tcp-rr/1c/kernel"] {
         let cell = lines.iter().find(|line| line["id"] == id).unwrap_or_else(|| panic!("no {id}: {cells}"));
         let figures = &cell["figures"];
@@ -41,6 +43,8 @@ fn a_benchmark_writes_its_cells_and_goes_on_with_them() {
     for file in ["bench.json", "bench.html", "bench.md"] {
         assert!(fs::read_to_string(out.path().join(file)).expect(file).contains("udp-latency"), "{file}");
     }
+    let page = fs::read_to_string(out.path().join("bench.html")).expect("bench.html");
+    assert_eq!(page.matches("class=\"ladder broad\"").count(), 2);
 
     let (code, text, log) = ringway(&world.client, &[&line[..], &["--resume"]].concat());
     assert_eq!(code, Some(0), "{text}{log}");

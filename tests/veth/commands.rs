@@ -111,9 +111,14 @@ fn compare_writes_rows_histograms_and_a_page_that_stands_alone() {
         let row = rows.iter().find(|row| row["transport"] == transport && row["server_stack"] == stack);
         let row = row.unwrap_or_else(|| panic!("no row {transport} over {stack}"));
         assert!(row["received"].as_u64().is_some_and(|n| n > 100), "{row}");
+        assert!(row["packets_per_message"].as_f64().is_some_and(|packets| packets > 1.5), "{row}");
     }
     let page = fs::read_to_string(out.path().join("report.html")).expect("report.html");
     assert!(page.contains("<svg") && !page.contains("src=\"http") && !page.contains("href=\"http"), "the page stands alone");
+    for (what, times) in [("class=\"ladder broad\"", 2), ("class=\"ladder narrow\"", 2), ("<caption>What it took", 1)] {
+        assert_eq!(page.matches(what).count(), times, "{what}: {}", page.split("One request").nth(1).unwrap_or("no section"));
+    }
+    assert!(page.contains("SYN-RECEIVED") && page.contains("FIN-WAIT-1"), "of the server, and inferred of the client");
     let histograms = fs::read_dir(out.path())
         .expect("the folder")
         .filter(|file| file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|extension| extension == "hlog")));

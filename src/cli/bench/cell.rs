@@ -5,6 +5,7 @@
 //! success, failure and signals.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringway::launch::Signals;
@@ -18,6 +19,7 @@ use super::rows::{Cell, Effort, FEW, Lines, PAGE, Stack, Way, Work};
 use super::wrk;
 use crate::cli::child::{ANSWER_LIMIT, END_LIMIT, Running, START_LIMIT, cpu_ns, pause};
 use crate::cli::ends::Ends;
+use crate::cli::exchange;
 use crate::cli::failure::Failure;
 
 /// What every run of a cell needs.
@@ -59,6 +61,15 @@ impl Stand<'_> {
         }
         add_server(&mut figures, cell, &summary);
         Ok(figures)
+    }
+
+    /// The exchange that the page draws; gives what its server has recorded.
+    ///
+    /// # Errors
+    /// As [`Stand::measure`].
+    pub(super) fn exchange(&mut self, program: &Path, folder: &Path) -> Result<Vec<Value>, Failure> {
+        self.links.bare()?;
+        exchange::take(self.ends, program, folder, self.signals)
     }
 
     fn under_load(&self, cell: &Cell, lines: &[Vec<String>], server: &mut Running, effort: Effort) -> Result<Figures, Failure> {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use ringway::error::SetupError;
 
-use super::rows::{Cell, Link};
+use super::rows::{BARE, Cell, Link};
 use crate::cli::ends::Ends;
 use crate::cli::kernel_address::KernelAddress;
 
@@ -29,14 +29,7 @@ impl<'a> Links<'a> {
     /// # Errors
     /// `ip` or `ethtool` refuses.
     pub(super) fn set(&mut self, cell: &Cell) -> Result<Vec<KernelAddress>, SetupError> {
-        if self.now != Some(cell.link) {
-            // Until both ends are as they should be, nothing is known.
-            let before = self.now.take();
-            for line in set_up(self.ends, cell.link, before) {
-                run(&line)?;
-            }
-            self.now = Some(cell.link);
-        }
+        self.change(cell.link)?;
         let ends = self.ends;
         let mut addresses = Vec::new();
         if cell.server.is_kernel() {
@@ -47,13 +40,32 @@ impl<'a> Links<'a> {
         }
         Ok(addresses)
     }
+
+    /// Sets both interfaces as AF_XDP has them, with no address of the kernel's.
+    ///
+    /// # Errors
+    /// As [`Links::set`].
+    pub(super) fn bare(&mut self) -> Result<(), SetupError> {
+        self.change(BARE)
+    }
+
+    fn change(&mut self, wanted: Link) -> Result<(), SetupError> {
+        if self.now != Some(wanted) {
+            // Until both ends are as they should be, nothing is known.
+            let before = self.now.take();
+            for line in set_up(self.ends, wanted, before) {
+                run(&line)?;
+            }
+            self.now = Some(wanted);
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Links<'_> {
     fn drop(&mut self) {
-        let found = Link { mtu: 1500, offloads: false };
-        if self.now.is_some_and(|now| now != found) {
-            for line in set_up(self.ends, found, self.now) {
+        if self.now.is_some_and(|now| now != BARE) {
+            for line in set_up(self.ends, BARE, self.now) {
                 if let Err(error) = run(&line) {
                     tracing::warn!("{error}");
                 }

@@ -34,6 +34,7 @@ use self::record::{Book, Header, Line};
 use self::report::Report;
 use self::rows::{Cell, Effort, Pace, Programs, Row, Work};
 use super::child::shell;
+use super::exchange;
 use super::failure::Failure;
 use super::output::Output;
 
@@ -117,6 +118,24 @@ impl Bench<'_> {
                 self.once(cell, round, effort, false)?;
             }
         }
+        self.exchange()
+    }
+
+    /// The exchange that the page draws, unless it is there; a failure of it is written down as that of a cell is.
+    fn exchange(&mut self) -> Result<(), Failure> {
+        if self.book.record.exchange.is_some() {
+            return Ok(());
+        }
+        self.output.progress("one exchange over TCP and one over UDP, to be drawn");
+        match self.stand.exchange(&self.program, &self.files.0) {
+            Ok(records) => self.book.write(Line::Exchange { records })?,
+            Err(failure) if self.stand.signals.asked() => return Err(failure),
+            Err(failure) => {
+                let why = format!("{}: {}", failure.what(), failure.why());
+                tracing::warn!("no exchange is drawn: {why}");
+                self.book.write(Line::Failed { id: record::EXCHANGE.to_owned(), round: 1, why })?;
+            }
+        }
         Ok(())
     }
 
@@ -194,7 +213,13 @@ impl Bench<'_> {
         let (conditions, targets) = (&report.record.header.conditions, &report.targets);
         self.output.event(
             "summary",
-            &json!({ "conditions": conditions, "commit": report.record.header.commit, "targets": targets, "out": self.args.out }),
+            &json!({
+                "conditions": conditions,
+                "commit": report.record.header.commit,
+                "targets": targets,
+                "exchange": exchange::costs(&report.pair),
+                "out": self.args.out,
+            }),
         );
         self.output.text(report.text().trim_end());
         self.output.text(format!("\nwritten to {}: {}, bench.json, bench.html, bench.md", self.args.out.display(), record::FILE));
@@ -288,6 +313,7 @@ fn dry_run(args: &BenchArgs, program: &Path, cells: &[Cell], output: Output) {
         output.text(format!("# {}", cell.id()));
         before.iter().chain([&server]).chain(&clients).for_each(|line| output.text(line));
     }
+    exchange::dry_run(&args.ends, program, output);
 }
 
 fn minutes(span: Duration) -> String {

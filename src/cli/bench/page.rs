@@ -1,10 +1,11 @@
 //! The report as one page: no script, nothing fetched.
 //!
-//! Called by [`super::report::write`]: percentiles by stack as curves, the cost of a message by connections, and the tables. All text
-//! is escaped. Pure; cannot panic.
+//! Called by [`super::report::write`]: percentiles by stack as curves, one exchange over TCP and over UDP as ladders, what the connection costs, the cost of a
+//! message by connections, and the tables. All text is escaped. Pure; cannot panic.
 
 use std::fmt::Write;
 
+use ringway::metrics::cost::{self, Column};
 use ringway::metrics::page::STYLE;
 use ringway::metrics::plot::{self, Axes, Curve, escape};
 use ringway::metrics::units;
@@ -12,6 +13,7 @@ use ringway::metrics::units;
 use super::report::{Report, Table};
 use super::rows::{self, Cell, Pace, Row, Stack, Work};
 use super::summary::{Spread, Summary};
+use crate::cli::exchange;
 
 /// Renders the page.
 pub(super) fn render(report: &Report<'_>) -> String {
@@ -19,7 +21,9 @@ pub(super) fn render(report: &Report<'_>) -> String {
     page.push_str(
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Ringway: benchmarks</title>\n",
     );
-    let _ = write!(page, "<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Ringway: benchmarks</h1>\n");
+    let inset = exchange::section(&report.pair);
+    let style = &inset.style;
+    let _ = write!(page, "<style>{STYLE}{style}</style>\n</head>\n<body>\n<main>\n<h1>Ringway: benchmarks</h1>\n");
     let commit = escape(&report.record.header.commit);
     let _ =
         writeln!(page, "<p class=\"lead\">Commit {commit}. Medians of the rounds, the lowest and the highest in brackets.</p>");
@@ -27,6 +31,8 @@ pub(super) fn render(report: &Report<'_>) -> String {
         page.push_str(&section("Targets", &table));
     }
     page.push_str(&percentiles(report));
+    page.push_str(&inset.html);
+    page.push_str(&cost::section(&costs(report)));
     page.push_str(&growth(report));
     for table in report.tables() {
         page.push_str(&section(&table.name, &table));
@@ -108,6 +114,41 @@ const fn class(stack: Stack) -> &'static str {
         Stack::Kernel | Stack::KernelSpin => "udp",
         Stack::Raw | Stack::XdpTx | Stack::Smoltcp => "raw",
     }
+}
+
+/// TCP beside UDP of the same stacks: one message in flight, and 64.
+fn costs(report: &Report<'_>) -> Vec<cost::Table> {
+    let summary = |id: String| report.cells.get(&id).filter(|summary| summary.lost * 100 <= summary.received + summary.lost);
+    let tables = [("1c", Row::UdpLatency), ("64c", Row::UdpRate)].map(|(load, row)| {
+        let is_one = row == Row::UdpLatency;
+        let column = |stack: Stack| {
+            let name = stack.name();
+            let tcp = summary(format!("{}/{load}/{name}", Row::TcpRr.name()))?;
+            let udp = summary(format!("{}/64B/{name}", row.name()))?;
+            let churn = if is_one { summary(format!("{}/pair/{name}", Row::Crr.name())) } else { None };
+            let connect_ns = churn.and_then(|churn| median(churn.p50_ns));
+            let tcp = cost::Figures { connect_ns, ..figures(tcp) };
+            Some(Column { stack: name.to_owned(), tcp, udp: figures(udp) })
+        };
+        let stacks = [Stack::Ringway, Stack::Smoltcp, Stack::Kernel, Stack::KernelSpin];
+        let connect = if is_one { "; connect is the handshake of crr/pair, 16 at once" } else { "" };
+        let caption = format!("{}/{load} beside {}/64B{connect}", Row::TcpRr.name(), row.name());
+        cost::table(&caption, &stacks.into_iter().filter_map(column).collect::<Vec<_>>())
+    });
+    tables.into_iter().flatten().collect()
+}
+
+fn figures(summary: &Summary) -> cost::Figures {
+    cost::Figures {
+        message_ns: median(summary.p50_ns),
+        cpu_ns: median(summary.client_cpu_ns).zip(median(summary.server_cpu_ns)).map(|(client, server)| client + server),
+        packets: median(summary.packets_per_message),
+        ..cost::Figures::default()
+    }
+}
+
+fn median(spread: Option<Spread>) -> Option<f64> {
+    spread.map(|spread| spread.median)
 }
 
 /// What a message costs among 1 to 10,000 connections: bars of the server's core, by stack.

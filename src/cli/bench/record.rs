@@ -10,10 +10,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ringway::error::SetupError;
+use ringway::ladder::section::Pair;
 use ringway::metrics::conditions::Conditions;
 use ringway::metrics::row::SCHEMA;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::cli::exchange;
 
 /// Under what conditions the lines behind it were measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,6 +85,8 @@ pub(super) enum Line {
     Failed { id: String, round: u32, why: String },
     /// The highest rate that a stack carries without loss was found.
     Limit { stack: String, rate_per_s: f64 },
+    /// What a server has recorded of the exchange that is drawn ([`crate::cli::exchange`]).
+    Exchange { records: Vec<Value> },
 }
 
 /// All that a file holds.
@@ -94,6 +99,8 @@ pub(super) struct Record {
     pub(super) failed: BTreeMap<String, String>,
     /// The highest rates without loss, by stack.
     pub(super) limits: BTreeMap<String, f64>,
+    /// The records of the exchange that is drawn; `None` before it took place.
+    pub(super) exchange: Option<Vec<Value>>,
 }
 
 impl Record {
@@ -113,6 +120,18 @@ impl Record {
             Line::Limit { stack, rate_per_s } => {
                 self.limits.insert(stack, rate_per_s);
             }
+            Line::Exchange { records } => {
+                self.failed.remove(EXCHANGE);
+                self.exchange = Some(records);
+            }
+        }
+    }
+
+    /// What is drawn, or why nothing is.
+    pub(super) fn pair(&self) -> Result<Pair, String> {
+        match &self.exchange {
+            Some(records) => exchange::pair(records),
+            None => Err(self.failed.get(EXCHANGE).cloned().unwrap_or_else(|| "the run has not come to it".to_owned())),
         }
     }
 
@@ -234,6 +253,9 @@ fn difference(there: &Header, wanted: &Header) -> Option<String> {
     different.map(|(name, there, wanted)| format!("its {name} is {there}, and this would be {wanted}"))
 }
 
+/// What the exchange is called where it failed; no cell has this name.
+pub(super) const EXCHANGE: &str = "exchange";
+
 /// The file in the folder of `--out`.
 pub(super) const FILE: &str = "cells.jsonl";
 
@@ -268,6 +290,20 @@ mod tests {
         assert!(book.record.failed.is_empty(), "it was measured after all");
         let (again, _) = Record::parse(&fs::read_to_string(&path).expect("a file")).expect("whole lines");
         assert_eq!(again, book.record);
+    }
+
+    #[test]
+    fn an_exchange_that_failed_says_why_until_it_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut book = Book::begin(folder.path(), header()).expect("a file");
+        assert_eq!(book.record.pair(), Err("the run has not come to it".to_owned()));
+        book.write(Line::Failed { id: EXCHANGE.to_owned(), round: 1, why: "the server ended".to_owned() }).expect("a line");
+        assert_eq!(book.record.pair(), Err("the server ended".to_owned()));
+        book.write(Line::Exchange { records: vec![Value::Null] }).expect("a line");
+        assert_eq!(book.record.pair(), Err("there is no whole exchange over TCP".to_owned()));
+        drop(book);
+        let book = Book::resume(folder.path(), header()).expect("the same");
+        assert_eq!(book.record.exchange, Some(vec![Value::Null]));
     }
 
     #[test]

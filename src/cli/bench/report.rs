@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use ringway::ladder::section::Pair;
 use ringway::metrics::row::SCHEMA;
 use ringway::metrics::units;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use super::record::Record;
 use super::rows::{self, Cell, Pace, Row, Stack, Work};
 use super::summary::{self, Spread, Summary};
 use super::targets::{self, Outcome};
+use crate::cli::exchange;
 
 /// Everything that is reported.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Report<'a> {
     pub(super) cells: BTreeMap<String, Summary>,
     pub(super) gate: Option<Verdict>,
     pub(super) targets: Vec<Outcome>,
+    /// The exchange that the page draws, or why it draws none.
+    pub(super) pair: Result<Pair, String>,
 }
 
 /// A table, before it has a form.
@@ -46,7 +50,7 @@ impl<'a> Report<'a> {
         let gate = gate::judge(record);
         cells.retain(|id, _| !id.starts_with(Row::Gate.name()));
         let targets = targets::judge(&cells);
-        Self { record, cells, gate, targets }
+        Self { record, cells, gate, targets, pair: record.pair() }
     }
 
     /// The conditions, name and value.
@@ -243,6 +247,7 @@ impl<'a> Report<'a> {
             "cells": self.cells,
             "failed": self.record.failed,
             "targets": self.targets,
+            "exchange": exchange::costs(&self.pair),
         })
     }
 }
@@ -451,7 +456,34 @@ mod tests {
         assert!(json["cells"]["gate/twice/A"].is_null() && json["gate"]["noisy"].is_null());
         let page = fs::read_to_string(folder.path().join("bench.html")).expect("a page");
         assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<svg") && !page.contains("http://"), "it stands alone");
+        assert!(page.contains("Not drawn: the run has not come to it.") && json["exchange"].is_null());
         assert_eq!(fs::read(folder.path().join("bench.md")).expect("a file"), fs::read(paper).expect("a file"));
+    }
+
+    #[test]
+    fn tcp_beside_udp_is_a_table_of_the_page() {
+        let mut record = record();
+        let of = |p50| Figures {
+            p50_ns: Some(p50),
+            server_cpu_ns: Some(p50),
+            client_cpu_ns: Some(p50),
+            received: 100,
+            ..Figures::default()
+        };
+        for (id, p50) in [("tcp-rr/1c/ringway", 6.6e3), ("crr/pair/ringway", 33e3), ("udp-latency/64B/ringway", 3.3e3)] {
+            record.cells.insert(id.to_owned(), [(1, of(p50))].into());
+        }
+        let page = page::render(&Report::of(&record));
+        for line in [
+            "<caption>tcp-rr/1c beside udp-latency/64B; connect is the handshake of crr/pair, 16 at once</caption>",
+            "<tr class=\"ratio\"><th>TCP / UDP</th><td>2.00</td></tr>",
+            "<tr><th>connect and one message</th><td>39.6us</td></tr>",
+            "<tr class=\"ratio\"><th>that / message over UDP</th><td>12.0</td></tr>",
+            "<tr><th>CPU a message over TCP</th><td>13.2us</td></tr>",
+        ] {
+            assert!(page.contains(line), "{line}");
+        }
+        assert!(!page.contains("tcp-rr/64c beside"), "not measured");
     }
 
     #[test]

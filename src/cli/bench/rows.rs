@@ -559,7 +559,8 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-const BARE: Link = Link { mtu: MTU, offloads: false };
+/// As AF_XDP has them, and as the caller has made them.
+pub(super) const BARE: Link = Link { mtu: MTU, offloads: false };
 const MTU: u32 = 1500;
 /// The largest of which every stack here still has a packet in one frame of 4096 bytes, headroom and all.
 const LARGE_MTU: u32 = 3400;

@@ -1,6 +1,7 @@
 //! `ringway compare`: every row in turn, again for each round, as `serve` and `load` in two namespaces.
 //!
-//! The rounds are interleaved, so that what the machine does meanwhile meets all rows alike, and the table has them merged. Namespaces,
+//! The rounds are interleaved, so that what the machine does meanwhile meets all rows alike, and the table has them merged. Behind the last one an exchange
+//! over TCP and one over UDP take place that the page draws ([`super::exchange`]). Namespaces,
 //! the veth pair and its offloads are the caller's (`scripts/compare.sh`). Nothing is left behind: children are killed and reaped,
 //! addresses taken away, on success, failure and signals.
 
@@ -19,6 +20,7 @@ use self::report::Growing;
 use self::rows::{Effort, Lines, Row};
 use super::args::CompareArgs;
 use super::child::{ANSWER_LIMIT, END_LIMIT, Running, START_LIMIT, cpu_ns, pause, shell};
+use super::exchange;
 use super::failure::Failure;
 use super::kernel_address::KernelAddress;
 use super::output::Output;
@@ -53,8 +55,18 @@ pub(crate) fn run(args: &CompareArgs, output: Output) -> Result<(), Failure> {
             report.add(&name, result, &folder)?;
         }
     }
+    output.progress("one exchange over TCP and one over UDP, to be drawn");
+    let records = match exchange::take(&args.ends, &program, &scratch.0, &signals) {
+        Err(failure) if signals.asked() => return Err(failure),
+        taken => taken.map_err(|failure| format!("{}: {}", failure.what(), failure.why())),
+    };
     output.progress("");
-    report.finish(args, effort.rounds, output)
+    let pair = records.and_then(|records| exchange::pair(&records));
+    // What was measured is worth reporting without it.
+    if let Err(why) = &pair {
+        tracing::warn!("no exchange is drawn: {why}");
+    }
+    report.finish(args, effort.rounds, &pair, output)
 }
 
 /// One run of one row.
@@ -138,6 +150,7 @@ fn dry_run(args: &CompareArgs, program: &Path, effort: Effort, output: Output) {
         output.text(server);
         output.text(client);
     }
+    exchange::dry_run(&args.ends, program, output);
 }
 
 /// A folder for the files of the children, removed at the end.

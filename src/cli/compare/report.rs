@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use ringway::error::SetupError;
+use ringway::ladder::section::Pair;
 use ringway::metrics::conditions::{Conditions, Interface, Side};
 use ringway::metrics::report::{Entry, Report};
 use ringway::metrics::row::Row;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::args::CompareArgs;
+use crate::cli::exchange;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 
@@ -57,11 +59,17 @@ impl Growing {
         sides.sort_by(|a, b| a.role.cmp(&b.role));
     }
 
-    /// Prints and writes the report.
+    /// Prints and writes the report; `pair` is what its page draws, or why it draws none.
     ///
     /// # Errors
     /// The folder of `--out` cannot be written.
-    pub(super) fn finish(mut self, args: &CompareArgs, rounds: u32, output: Output) -> Result<(), Failure> {
+    pub(super) fn finish(
+        mut self,
+        args: &CompareArgs,
+        rounds: u32,
+        pair: &Result<Pair, String>,
+        output: Output,
+    ) -> Result<(), Failure> {
         self.report
             .conditions
             .notes
@@ -71,13 +79,19 @@ impl Growing {
         }
         if let Some(folder) = &args.out {
             self.report
-                .write(folder, self.start)
+                .write(folder, self.start, &exchange::section(pair))
                 .map_err(|error| SetupError::environment(format!("cannot write to {}", folder.display()), error.to_string()))?;
         }
         let claims: Vec<String> = words::claims(&self.report.entries).into_iter().map(|claim| claim.text).collect();
         output.event(
             "summary",
-            &json!({ "conditions": self.report.conditions, "words": claims, "rounds": rounds, "out": args.out }),
+            &json!({
+                "conditions": self.report.conditions,
+                "words": claims,
+                "exchange": exchange::costs(pair),
+                "rounds": rounds,
+                "out": args.out,
+            }),
         );
         output.text(self.report.text().trim_end());
         if let Some(folder) = &args.out {

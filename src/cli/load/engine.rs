@@ -5,7 +5,7 @@
 use std::sync::mpsc::Receiver;
 
 use ringway::error::SetupError;
-use ringway::launch::{Finished, Ready, Signals};
+use ringway::launch::{Confined, Finished, Ready, Signals};
 use ringway::load::engine_bulk::BulkLoad;
 use ringway::load::engine_churn::ChurnLoad;
 use ringway::load::engine_client::{EngineClient, Report};
@@ -19,7 +19,7 @@ use ringway::wire::vlan::Vlan;
 
 use super::{Done, Job, Reporter};
 use crate::cli::conditions;
-use crate::cli::engine_args::{AddressSpec, EngineArgs, IdleWord};
+use crate::cli::engine_args::{AddressSpec, EngineArgs, IdleWord, SeccompWord};
 use crate::cli::failure::Failure;
 use crate::cli::rights::{self, Afterwards};
 
@@ -71,7 +71,11 @@ fn check_table(plan: &Plan, room: usize) -> Result<(), SetupError> {
 
 fn drive<S: Service + Send>(job: &Job<'_>, engine: &EngineArgs, load: (S, Receiver<Report>)) -> Result<Done, Failure> {
     let (service, receiver) = load;
-    let launch = engine.launch()?;
+    let launch = match engine.seccomp {
+        // The worker reads what the kernel counts of its interface, at both ends of the measured time.
+        SeccompWord::On => engine.launch()?.confined(Confined::PacketsAndFiles),
+        SeccompWord::Off => engine.launch()?,
+    };
     let signals = Signals::take(true)?;
     let running = launch.open(service)?;
     signals.stop_engine(running.stop())?;

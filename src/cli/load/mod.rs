@@ -19,6 +19,7 @@ use ringway::load::meter::Live;
 use ringway::load::outcome::{Outcome, RunError};
 use ringway::load::plan::{Bulk, Carrier, Churn, Pace, Plan, Ramp};
 use ringway::metrics::conditions::{Conditions, Side};
+use ringway::metrics::page::Inset;
 use ringway::metrics::report::Report;
 use ringway::metrics::threshold::{Threshold, Verdict};
 use ringway::settings::number;
@@ -124,7 +125,7 @@ fn show(report: &Report, queues: &Value, args: &LoadArgs, output: Output, start:
     }
     if let Some(folder) = &args.out {
         report
-            .write(folder, start)
+            .write(folder, start, &Inset::default())
             .map_err(|error| SetupError::environment(format!("cannot write to {}", folder.display()), error.to_string()))?;
     }
     output.event("summary", &json!({ "conditions": report.conditions, "queues": queues, "out": args.out }));

@@ -48,6 +48,9 @@ pub(super) struct Torn;
 /// hash of the key, which is for the owner.
 type Words = [Word; 8];
 
+/// What a card takes.
+pub(super) const CARD_BYTES: usize = size_of::<Words>();
+
 const SEQUENCE: usize = 0;
 const KEY: usize = 1;
 /// The last word of the key, whose last two bytes are free: the first of them is the state.

@@ -52,6 +52,9 @@ pub(super) enum Confirm<T> {
     Unclear,
 }
 
+/// What a slot takes.
+pub(super) const SLOT_BYTES: usize = size_of::<Word>();
+
 const IN_USE: u64 = 1 << 63;
 const TAG: u64 = 0x7_ffff << 44;
 const GENERATION: u64 = 0xfff << 32;

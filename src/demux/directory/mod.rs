@@ -45,9 +45,12 @@ struct Shared {
 }
 
 impl Directory {
+    /// What a flow takes here: its slots of the index, and its card.
+    pub const FLOW_BYTES: usize = SLOTS_A_FLOW * index::SLOT_BYTES + card::CARD_BYTES;
+
     /// A directory of the core `owner` for at most `entries` flows; the index has at least twice as many slots. Memory is taken as flows come.
     pub fn new(owner: u16, entries: usize) -> Self {
-        Self::with_slots(owner, entries, entries.saturating_mul(2))
+        Self::with_slots(owner, entries, entries.saturating_mul(SLOTS_A_FLOW))
     }
 
     fn with_slots(owner: u16, entries: usize, slots: usize) -> Self {
@@ -151,6 +154,8 @@ impl Directory {
     }
 }
 
+/// Slots of the index for each flow there may be: half of them stay empty, so that walks are short.
+const SLOTS_A_FLOW: usize = 2;
 /// Flows that come between two moves of parts of the index.
 const FLOWS_BETWEEN_MOVES: usize = 64;
 
