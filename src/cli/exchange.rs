@@ -20,7 +20,7 @@ use super::child::{ANSWER_LIMIT, END_LIMIT, Running, START_LIMIT, shell};
 use super::ends::Ends;
 use super::failure::Failure;
 use super::output::Output;
-use super::show;
+use super::process::Process;
 
 /// The command lines, without the namespaces in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,8 @@ pub(crate) fn take(ends: &Ends, program: &Path, folder: &Path, signals: &Signals
     }
     let request = Request { port: Some(PORT), ..Request::new(What::Records) };
     let mut records = Vec::new();
-    show::ask(Some(&control), None, &request, |line| records.extend(serde_json::from_str::<Value>(line)))?;
+    let process = Process { pid: None, socket: Some(control) };
+    process.ask(&request, |line| records.extend(serde_json::from_str::<Value>(line)))?;
     server.interrupt();
     server.wait_for("summary", END_LIMIT, signals)?;
     let status = server.wait(END_LIMIT, signals)?;

@@ -53,7 +53,6 @@ impl Output {
     }
 
     /// True when results are objects.
-    #[cfg(feature = "top")]
     pub(crate) const fn is_json(self) -> bool {
         self.json
     }
