@@ -62,11 +62,7 @@ pub(crate) struct LadderArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = FoldWord::Auto, hide_possible_values = true)]
     pub(crate) fold: FoldWord,
 
-    /// Sequence numbers from 0 at each end (the default)
-    #[arg(long, conflicts_with = "absolute")]
-    pub(crate) relative: bool,
-
-    /// Sequence numbers as on the wire
+    /// Sequence numbers as on the wire, not from 0 at each end
     #[arg(long)]
     pub(crate) absolute: bool,
 
@@ -156,7 +152,8 @@ segments, and of --live, and of a file of records, that of the process is known 
 the other is inferred. A file may have Ethernet, Linux cooked (tcpdump -i any) or bare IP
 packets, with VLAN tags, cut short (tcpdump -s), and times in nanoseconds. What
 tcpdump -i any sees twice, as on a bridge, is drawn twice.
-With several connections in it they are listed, unless --port or --flow chooses.
+With several connections in it they are listed, unless --port or --flow chooses
+or --html draws them all (16 at most).
 With --json each connection, step and summary is an object.
 
 Scenarios: handshake, close-by-client, close-by-server, simultaneous-close,

@@ -5,10 +5,10 @@ use ringway::ladder::{Exchange, Fate, What};
 use ringway::tcp::State;
 use serde_json::{Value, json};
 
-/// What there is to say about the whole.
-pub(super) fn connection(nth: usize, exchange: &Exchange) -> Value {
+/// What there is to say about the whole. How it ended is not known where packets were left out.
+pub(super) fn connection(nth: usize, exchange: &Exchange, left_out: u64) -> Value {
     let states = |states: [Option<State>; 2]| states.map(|state| state.map(State::name));
-    let last = exchange.steps.last().map_or(exchange.begin, |step| step.states);
+    let last = if left_out > 0 { [None; 2] } else { exchange.steps.last().map_or(exchange.begin, |step| step.states) };
     json!({
         "connection": nth,
         "transport": exchange.transport.name().to_lowercase(),
@@ -17,6 +17,7 @@ pub(super) fn connection(nth: usize, exchange: &Exchange) -> Value {
         "states_begin": states(exchange.begin),
         "states_end": states(last),
         "packets": exchange.steps.iter().filter(|step| step.is_sent()).count(),
+        "left_out": left_out,
         "steps": exchange.steps.len(),
     })
 }
