@@ -321,7 +321,7 @@ const G: usize = 1 << 30;
 pub const KEYS: &[Key] = &[
     span("tcp.msl", "segment lifetime: half TIME-WAIT", |s| &mut s.tcp.msl, MS, HOUR),
     count("tcp.backlog", "half-open connections per listener", |s| &mut s.tcp.backlog, 1, 1 << 20),
-    switch("tcp.syn_cookies", "cookies beyond the backlog (4987)", |s| &mut s.tcp.syn_cookies),
+    switch("tcp.syn_cookies", "cookies beyond backlog (RFC 4987)", |s| &mut s.tcp.syn_cookies),
     Key {
         name: "tcp.congestion",
         what: "congestion control",
