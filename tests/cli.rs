@@ -125,7 +125,6 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "ladder x.pcap --flow 10.0.0.1",
         "ladder x.pcap --fold sometimes",
         "ladder --demo loss --width 20",
-        "ladder --demo loss --relative --absolute",
         "cable",
         "cable -i veth0",
         "cable -i veth0 -i veth0",

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use ringway::error::SetupError;
+use ringway::words::nearest;
 use tracing_subscriber::EnvFilter;
 
 use super::output::colour;
@@ -104,8 +105,7 @@ fn variable() -> Option<String> {
 pub(crate) fn read_filter(text: &str) -> Result<String, SetupError> {
     let words = ["off", "error", "warn", "info", "debug", "trace"];
     let refused = |why: &str| {
-        let near = words.into_iter().map(|word| (strsim::jaro_winkler(word, text), word)).max_by(|a, b| a.0.total_cmp(&b.0));
-        let mend = near.filter(|(like, _)| *like > 0.7).map_or("info", |(_, word)| word);
+        let mend = nearest(text, words).unwrap_or("info");
         SetupError::usage(format!("cannot log '{text}'"), why).mend(format!("--log {mend}"))
     };
     let is_level = |text: &str| words.contains(&text.to_ascii_lowercase().as_str());

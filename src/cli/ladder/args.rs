@@ -12,6 +12,7 @@ use ringway::ladder::fold::Fold;
 use ringway::ladder::label::Numbers;
 use ringway::ladder::text::WIDTH_MIN;
 use ringway::settings::number;
+use ringway::words::nearest;
 
 use crate::cli::show::args::{pid, port};
 
@@ -117,10 +118,8 @@ impl LadderArgs {
     pub(super) fn scenario(name: &str) -> Result<&'static Scenario, SetupError> {
         let names: Vec<&str> = Scenario::ALL.iter().map(|scenario| scenario.name).collect();
         Scenario::named(name).ok_or_else(|| {
-            let near = |other: &&&str| (strsim::jaro_winkler(name, other) * 1000.0) as u32;
-            let nearest = names.iter().max_by_key(near).copied().unwrap_or_default();
-            SetupError::usage(format!("there is no scenario '{name}'"), format!("there are {}", names.join(", ")))
-                .mend(format!("--demo {nearest}"))
+            let nearest = nearest(name, &names).map_or("--demo".to_owned(), |near| format!("--demo {near}"));
+            SetupError::usage(format!("there is no scenario '{name}'"), format!("there are {}", names.join(", "))).mend(nearest)
         })
     }
 }

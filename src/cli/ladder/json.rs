@@ -41,10 +41,7 @@ pub(super) fn step(nth: usize, exchange: &Exchange, at: usize, labels: &Labels) 
         Fate::Lost => Some("lost"),
     };
     let segment = step.as_segment();
-    let length = match step.what {
-        What::Datagram { len } => Some(len),
-        _ => segment.map(|segment| segment.len),
-    };
+    let has_length = matches!(step.what, What::Segment(_) | What::Datagram { .. });
     let sack = segment.map(|segment| {
         let blocks = segment.options.sack_blocks().iter();
         blocks.map(|it| [it.left, it.right].map(|number| labels.relative(number, 1 - from))).collect::<Vec<_>>()
@@ -63,7 +60,7 @@ pub(super) fn step(nth: usize, exchange: &Exchange, at: usize, labels: &Labels) 
         "flags": segment.map(|segment| segment.flags.names().collect::<Vec<_>>()),
         "seq": segment.map(|segment| labels.relative(segment.seq, from)),
         "ack": has_ack.map(|segment| labels.relative(segment.ack, 1 - from)),
-        "length_bytes": length,
+        "length_bytes": has_length.then(|| step.bytes()),
         "window_bytes": segment.map(|segment| labels.window(from, segment)),
         "mss_bytes": segment.and_then(|segment| segment.options.mss),
         "sack": sack,
