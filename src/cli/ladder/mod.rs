@@ -205,7 +205,10 @@ fn tell(found: &Found) {
         tracing::warn!("{left_out} packets are left out, because there are too many; --port or --flow chooses fewer");
     }
     if found.cut {
-        tracing::warn!("the file ends in the middle of a packet");
+        tracing::warn!(
+            "the file ends in the middle of a packet or record, or has more than {} MiB of records",
+            RECORDS_MAX >> 20
+        );
     }
 }
 
