@@ -20,18 +20,22 @@ for argument in "$@"; do
     esac
 done
 
-commands=(serve load compare bench cable listen show top capture doctor reload ladder steer)
 out=target/package
 built=${CARGO_TARGET_DIR:-target}/release/ringway
 fails=0
 
+# The commands, as the help lists them.
+commands() { "$built" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z][-a-z]*\) .*/\1/p'; }
+
 # pages: what `ringway man` and `ringway completions` print.
 pages() {
-    local command
+    local command listed
+    listed=$(commands)
+    [[ -n $listed ]] || die "the help lists no commands"
     rm -rf "$out/man" "$out/completions"
     mkdir -p "$out/man" "$out/completions"
     "$built" man >"$out/man/ringway.1"
-    for command in "${commands[@]}"; do
+    for command in $listed; do
         "$built" man "$command" >"$out/man/ringway-$command.1"
     done
     "$built" completions bash >"$out/completions/ringway.bash"
@@ -63,11 +67,10 @@ checked() {
     fi
 }
 
-# Every command that the help names has a page, and every page is for one.
+# Every command that the help names has a page in the package, and every page is for one.
 pages_are_whole() {
-    local listed
-    listed=$("$built" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p' | sort | tr '\n' ' ')
-    [[ $listed == "$(printf '%s\n' "${commands[@]}" | sort | tr '\n' ' ')" ]] || { echo "the commands are $listed"; return 1; }
+    diff <({ echo ringway; commands | sed 's/^/ringway-/'; } | sort) \
+        <(dpkg --contents "$deb" | sed -n 's#.*/man1/\(.*\)\.1\.gz$#\1#p' | sort)
 }
 
 # Both readers, without a word of warning.
@@ -141,28 +144,50 @@ unit_calls() {
     echo "$allowed"
 }
 
-# A whole life of a server under strace, in two namespaces, and each system call it made looked up in the unit's.
-unit_allows_every_call() {
-    local calls missing here=rw-package-server there=rw-package-client pid
-    calls=$(mktemp)
-    namespaces=("$here" "$there")
+# lived ARGUMENT...: a server's life under strace, in two namespaces, from its start to a signal; the system calls go to $calls. Where it has a
+# control socket, it reads its configuration again in between, and is scraped.
+lived() {
+    local here=rw-server-$$ there=rw-client-$$ pid answered=''
     end_namespaces "${namespaces[@]}"
+    namespaces=("$here" "$there")
     add_namespace "$here"
     add_namespace "$there"
     join_namespaces "$here" veth0 "$there" veth1
     ip -n "$there" address add 10.0.0.1/24 dev veth1
-    ip -n "$here" address add 10.0.0.2/24 dev veth0
-    ip netns exec "$here" strace -f -qq -o "$calls" "$built" serve -i veth0 --claim tcp:80,udp:7 http/tcp:80=. echo/udp:7 --control off \
-        >"$out/strace.log" 2>&1 &
+    [[ -z ${with_address:-} ]] || ip -n "$here" address add 10.0.0.2/24 dev veth0
+    # Nobody hears what it says to the manager; it says it all the same.
+    NOTIFY_SOCKET="@rw-$$" WATCHDOG_USEC=200000 ip netns exec "$here" strace -f -qq -o "$calls" "$built" serve "$@" >"$out/strace.log" 2>&1 &
     pid=$!
-    timeout 20 sh -c "until grep -q '^ready' $out/strace.log; do sleep 0.1; done" || { cat "$out/strace.log"; return 1; }
-    ip netns exec "$there" curl -sf --max-time 10 http://10.0.0.2/Cargo.toml >/dev/null || { echo "no answer under strace"; return 1; }
+    timeout 30 sh -c "until grep -q '^ready' $out/strace.log; do sleep 0.1; done" || { cat "$out/strace.log"; return 1; }
+    ip netns exec "$there" curl -sf --max-time 10 http://10.0.0.2/Cargo.toml >/dev/null && answered=1
+    if [[ -S $folder/control ]]; then
+        "$built" reload --socket "$folder/control" >/dev/null || { cat "$out/strace.log"; return 1; }
+        "$built" show counters --socket "$folder/control" >/dev/null || { cat "$out/strace.log"; return 1; }
+        ip netns exec "$here" curl -sf --max-time 10 http://127.0.0.1:9464/metrics >/dev/null || { echo "no scrape under strace"; return 1; }
+    fi
     ip netns pids "$here" | while read -r one; do [[ $(cat "/proc/$one/comm") != ringway ]] || kill -TERM "$one"; done
     wait "$pid" || { cat "$out/strace.log"; return 1; }
+    [[ -n $answered ]] || { echo "no answer under strace"; return 1; }
+}
+
+# Two whole lives, of ports of the kernel's address and of an address of its own with all that the unit is for, and each system call looked up in
+# the unit's.
+unit_allows_every_call() {
+    local calls folder missing said=0
+    folder=$(mktemp -d)
+    calls=$folder/calls
+    printf 'services = ["http/tcp:80=.", "echo/udp:7"]\ndrain = "2s"\n[[interface]]\nname = "veth0"\naddresses = ["10.0.0.2/24"]\n' >"$folder/ringway.toml"
+    {
+        with_address=1 lived -i veth0 --claim tcp:80,udp:7 http/tcp:80=. echo/udp:7 --control off && mv "$calls" "$folder/first" \
+            && lived -i veth0 --config "$folder/ringway.toml" --cores 0 --metrics 127.0.0.1:9464 --dump "$folder" --control "$folder/control"
+    } || said=1
     end_namespaces "${namespaces[@]}"
-    missing=$(comm -23 <(sed -n 's/^[0-9]* *\([a-z_0-9]*\)(.*/\1/p' "$calls" | sort -u) <(unit_calls))
-    rm "$calls"
-    [[ -z $missing ]] || { echo "not among SystemCallFilter: $missing"; return 1; }
+    if [[ $said -eq 0 ]]; then
+        missing=$(comm -23 <(sed -n 's/^[0-9]* *\([a-z_0-9]*\)(.*/\1/p' "$folder/first" "$calls" | sort -u) <(unit_calls))
+        [[ -z $missing ]] || { echo "not among SystemCallFilter: $missing"; said=1; }
+    fi
+    rm -r "$folder"
+    return "$said"
 }
 
 # inside COMMAND...: in the Debian of its own.
@@ -194,7 +219,12 @@ installs_and_goes() {
     # Again, as an upgrade does.
     inside dpkg --install /ringway.deb || return 1
     [[ -n $(inside getcap /usr/bin/ringway) ]] || { echo "an upgrade loses the capabilities"; return 1; }
+    # As `systemctl enable --now ringway@eth0` and a dump leave it.
+    mkdir -p "$root_folder/etc/systemd/system/multi-user.target.wants" "$root_folder/var/lib/ringway"
+    ln -s /usr/lib/systemd/system/ringway@.service "$root_folder/etc/systemd/system/multi-user.target.wants/ringway@eth0.service"
     inside dpkg --purge ringway || return 1
+    [[ ! -L $root_folder/etc/systemd/system/multi-user.target.wants/ringway@eth0.service && ! -e $root_folder/var/lib/ringway ]] \
+        || { echo "links or dumps are left"; return 1; }
     rm "$root_folder/ringway.deb"
     ! inside getent passwd ringway || { echo "its user is left"; return 1; }
     # Backups and locks of dpkg and adduser are theirs.

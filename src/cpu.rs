@@ -7,6 +7,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::SetupError;
+use crate::settings::number;
 use crate::time::kernel_ns;
 
 /// CPU time of the calling thread in nanoseconds, softirq work charged to it included.
@@ -42,6 +43,13 @@ pub fn pin(core: usize) -> Result<(), SetupError> {
 /// The cores the calling thread may run on; `None` when the kernel does not say.
 pub fn allowed() -> Option<CpuSet> {
     sched_getaffinity(None).ok()
+}
+
+/// The cores of the machine that are online, by number, whether or not this process may run on them; without sysfs those it may run on, counted
+/// from 0. (`/sys/devices/system/cpu/online`; what `isolcpus` and `taskset` take away is among them.)
+pub fn online() -> Vec<u32> {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/online").ok().and_then(|list| number::list(list.trim()).ok());
+    list.unwrap_or_else(|| (0..std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)).collect())
 }
 
 /// Has the calling thread run on those of the cores that are not `busy`; on all of them when no other is left.

@@ -63,7 +63,8 @@
 //! - [`show`]: live inspection of a running engine, and scrapes of it
 //! - [`ladder`]: an exchange drawn as a sequence diagram, with the states of both ends
 //! - [`settings`]: every setting, its default and its bounds
-//! - [`time`], [`rng`], [`limits`], [`error`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors
+//! - [`time`], [`rng`], [`limits`], [`error`], [`words`]: an instant in nanoseconds, seeded numbers, every bound, the operator's errors, the word
+//!   that was meant
 //! - [`counted`]: counts that say what they count
 //! - `arch`: hints to the processor and the kernel about memory
 //! - [`beside`]: threads beside the workers, off their cores
@@ -120,3 +121,4 @@ pub mod rights;
 pub mod rng;
 pub mod settings;
 pub mod time;
+pub mod words;

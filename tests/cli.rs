@@ -17,6 +17,54 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
+/// A pcap file of bare IP packets: a SYN from each of these ports.
+fn capture_of_syns(ports: &[u16]) -> Vec<u8> {
+    use ringway::wire::{ipv4, tcp};
+    let (from, to) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let mut file =
+        [&0xa1b2_c3d4_u32.to_le_bytes()[..], &[2, 0, 4, 0], &[0; 8], &65_535_u32.to_le_bytes(), &[101, 0, 0, 0]].concat();
+    for &source_port in ports {
+        let mut packet = vec![0; 40];
+        ipv4::emit(&mut packet, &ipv4::Ipv4::outgoing(from, to, 6, 20));
+        packet[20..22].copy_from_slice(&source_port.to_be_bytes());
+        packet[22..24].copy_from_slice(&7_u16.to_be_bytes());
+        packet[32] = 5 << 4;
+        packet[33] = tcp::Flags::SYN.0;
+        file.extend([&[0; 8][..], &[40, 0, 0, 0], &[40, 0, 0, 0], &packet].concat());
+    }
+    file
+}
+
+/// Who asks for a file gets it, or an error: never a list and exit code 0.
+#[test]
+fn a_ladder_of_several_connections_is_written_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = |file: &str| folder.path().join(file).to_string_lossy().into_owned();
+    let (capture, page, svg) = (name("trace.pcap"), name("out.html"), name("out.svg"));
+    std::fs::write(&capture, capture_of_syns(&[40_000, 40_001])).expect("write");
+    let listed = run(&["ladder", &capture]);
+    assert!(listed.status.success() && text(&listed.stdout).contains("2 connections; --port or --flow"), "{listed:?}");
+    let drawn = run(&["ladder", &capture, "--html", &page]);
+    assert!(drawn.status.success(), "{drawn:?}");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    assert!(page.contains("10.0.0.1:40000") && page.contains("10.0.0.1:40001"));
+    let refused = run(&["ladder", &capture, "--svg", &svg]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(text(&refused.stderr).contains("--html for all"), "{refused:?}");
+    // The numbers of connections have no holes.
+    let objects = run(&["ladder", &capture, "--html", &svg, "--json"]);
+    let objects = text(&objects.stdout);
+    let objects = objects.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let numbers: Vec<_> = objects.filter(|one| one["event"] == "connection").map(|one| one["connection"].clone()).collect();
+    assert_eq!(numbers, [0, 1]);
+    // A file of records is counted in lines, and what is none is not passed over in silence.
+    let records = name("records");
+    std::fs::write(&records, "{\"schema\":1,\"event\":\"nothing\"}\n{\"broken\n\u{7}").expect("write");
+    let none = run(&["ladder", &records]);
+    assert_eq!(none.status.code(), Some(3), "{none:?}");
+    assert!(text(&none.stderr).contains("of its 2 packets") && text(&none.stderr).contains("ends in the middle"), "{none:?}");
+}
+
 #[test]
 fn usage_errors_say_what_why_and_the_right_word() {
     let lines = [
@@ -77,7 +125,6 @@ fn usage_errors_say_what_why_and_the_right_word() {
         "ladder x.pcap --flow 10.0.0.1",
         "ladder x.pcap --fold sometimes",
         "ladder --demo loss --width 20",
-        "ladder --demo loss --relative --absolute",
         "cable",
         "cable -i veth0",
         "cable -i veth0 -i veth0",

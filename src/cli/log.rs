@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use ringway::error::SetupError;
+use ringway::words::nearest;
 use tracing_subscriber::EnvFilter;
 
 use super::output::colour;
@@ -45,9 +46,12 @@ static REFILTER: OnceLock<Refilter> = OnceLock::new();
 
 /// Sends logs to stderr. `wanted` chooses what is logged, or without it the variable RINGWAY_LOG, as in `RINGWAY_LOG=debug`. With `--json` they are on stderr as
 /// well, so that stdout stays one object a line.
-pub(crate) fn start(wanted: Option<&str>, format: Format, talk: Talk) {
+///
+/// # Errors
+/// The variable says what is no level and no list of parts.
+pub(crate) fn start(wanted: Option<&str>, format: Format, talk: Talk) -> Result<(), SetupError> {
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
-    let filter = filter(wanted, talk);
+    let filter = EnvFilter::new(filter(wanted, variable().as_deref(), talk)?);
     // A second call in one process (a test) keeps the first logger.
     match format {
         Format::Human => {
@@ -65,21 +69,33 @@ pub(crate) fn start(wanted: Option<&str>, format: Format, talk: Talk) {
             let _ = log.try_init();
         }
     }
+    Ok(())
 }
 
 /// Changes what is logged while the command runs.
 ///
 /// # Errors
-/// There is no log.
+/// There is no log, or the variable is wrong.
 pub(crate) fn change(wanted: Option<&str>, talk: Talk) -> Result<(), SetupError> {
     let refused = |why: String| SetupError::failed("cannot change what is logged", why);
     let change = REFILTER.get().ok_or_else(|| refused("there is no log".to_owned()))?;
-    change(filter(wanted, talk)).map_err(refused)
+    change(EnvFilter::new(filter(wanted, variable().as_deref(), talk)?)).map_err(refused)
 }
 
-fn filter(wanted: Option<&str>, talk: Talk) -> EnvFilter {
-    let named = wanted.and_then(|text| EnvFilter::try_new(text).ok());
-    named.or_else(|| EnvFilter::try_from_env("RINGWAY_LOG").ok()).unwrap_or_else(|| EnvFilter::new(talk.filter()))
+/// What is logged: what is wanted, which has been read, or what the variable says, or what is usual.
+fn filter(wanted: Option<&str>, variable: Option<&str>, talk: Talk) -> Result<String, SetupError> {
+    match (wanted, variable.filter(|text| !text.is_empty())) {
+        (Some(text), _) => Ok(text.to_owned()),
+        (None, Some(text)) => read_filter(text).map_err(|error| {
+            let level = error.remedy().and_then(|remedy| remedy.strip_prefix("--log ")).unwrap_or("info").to_owned();
+            SetupError::usage(format!("cannot log RINGWAY_LOG={text}"), error.why()).mend(format!("RINGWAY_LOG={level}"))
+        }),
+        (None, None) => Ok(talk.filter().to_owned()),
+    }
+}
+
+fn variable() -> Option<String> {
+    std::env::var_os("RINGWAY_LOG").map(|text| text.to_string_lossy().into_owned())
 }
 
 /// Reads `--log`.
@@ -89,8 +105,7 @@ fn filter(wanted: Option<&str>, talk: Talk) -> EnvFilter {
 pub(crate) fn read_filter(text: &str) -> Result<String, SetupError> {
     let words = ["off", "error", "warn", "info", "debug", "trace"];
     let refused = |why: &str| {
-        let near = words.into_iter().map(|word| (strsim::jaro_winkler(word, text), word)).max_by(|a, b| a.0.total_cmp(&b.0));
-        let mend = near.filter(|(like, _)| *like > 0.7).map_or("info", |(_, word)| word);
+        let mend = nearest(text, words).unwrap_or("info");
         SetupError::usage(format!("cannot log '{text}'"), why).mend(format!("--log {mend}"))
     };
     let is_level = |text: &str| words.contains(&text.to_ascii_lowercase().as_str());
@@ -106,6 +121,20 @@ pub(crate) fn read_filter(text: &str) -> Result<String, SetupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `debgu` would be taken for a part of that name, and every warning would disappear.
+    #[test]
+    fn the_variable_is_checked_as_the_option_is() {
+        let of = |wanted, variable| filter(wanted, variable, Talk::Tool);
+        assert_eq!(of(None, Some("ringway=debug")).unwrap(), "ringway=debug");
+        assert_eq!(of(Some("info"), Some("debgu")).unwrap(), "info");
+        assert_eq!([of(None, None), of(None, Some(""))].map(Result::unwrap), [Talk::Tool.filter(); 2]);
+        let error = of(None, Some("debgu")).unwrap_err();
+        assert_eq!(
+            (error.what(), error.remedy(), error.exit_code()),
+            ("cannot log RINGWAY_LOG=debgu", Some("RINGWAY_LOG=debug"), 2)
+        );
+    }
 
     #[test]
     fn a_filter_is_a_level_or_parts_with_levels() {

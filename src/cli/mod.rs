@@ -66,8 +66,8 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let talk = if matches!(cli.command, Command::Serve(_)) { log::Talk::Server } else { log::Talk::Tool };
-    log::start(cli.log.as_deref(), cli.log_format, talk);
-    match run(cli.command, effective, output) {
+    let started = log::start(cli.log.as_deref(), cli.log_format, talk).map_err(Failure::from);
+    match started.and_then(|()| run(cli.command, effective, output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);

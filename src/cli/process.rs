@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use ringway::error::SetupError;
 use ringway::show::{FOLDER, Request, path_of};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -31,9 +32,23 @@ pub(crate) struct Process {
 impl Process {
     /// Asks it, hands each row over as the line it came in, and gives the summary.
     pub(crate) fn ask(&self, request: &Request, mut take: impl FnMut(&str)) -> Result<Value, Failure> {
+        self.ask_for(request, PATIENCE, |line, _| take(line))?.map_err(|row| {
+            let word = |name: &str| row[name].as_str().unwrap_or("?").to_owned();
+            Failure::run(word("what"), word("why"))
+        })
+    }
+
+    /// Asks for anything, hands each row over as the line it came in and as what it says, and gives the summary, or the row of the error that the
+    /// process met. No row is waited for longer than `patience`.
+    pub(crate) fn ask_for(
+        &self,
+        request: &impl Serialize,
+        patience: Duration,
+        mut take: impl FnMut(&str, &Value),
+    ) -> Result<Result<Value, Value>, Failure> {
         let (path, stream) = self.connect()?;
         let lost = |error: &dyn std::fmt::Display| Failure::run(format!("cannot ask {}", path.display()), error);
-        stream.set_read_timeout(Some(PATIENCE)).map_err(|error| lost(&error))?;
+        stream.set_read_timeout(Some(patience)).map_err(|error| lost(&error))?;
         let mut request = serde_json::to_string(request).map_err(|error| lost(&error))?;
         request.push('\n');
         (&stream).write_all(request.as_bytes()).map_err(|error| lost(&error))?;
@@ -41,12 +56,9 @@ impl Process {
             let line = line.map_err(|error| lost(&error))?;
             let row: Value = serde_json::from_str(&line).map_err(|error| lost(&error))?;
             match row["event"].as_str() {
-                Some("error") => {
-                    let word = |name: &str| row[name].as_str().unwrap_or("?").to_owned();
-                    return Err(Failure::run(word("what"), word("why")));
-                }
-                Some("summary") => return Ok(row),
-                _ => take(&line),
+                Some("error") => return Ok(Err(row)),
+                Some("summary") => return Ok(Ok(row)),
+                _ => take(&line, &row),
             }
         }
         Err(lost(&"it ended before the answer did"))

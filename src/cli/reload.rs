@@ -1,6 +1,5 @@
 //! `ringway reload`: asks a running server to read its configuration again, and prints what that came to.
 
-use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -21,28 +20,14 @@ pub(crate) struct ReloadArgs {
 
 /// Asks, and prints the answer.
 pub(crate) fn run(args: &ReloadArgs, output: Output) -> Result<(), Failure> {
-    let (path, stream) = args.process.connect()?;
-    let lost = |error: &dyn std::fmt::Display| Failure::run(format!("cannot ask {}", path.display()), error);
-    stream.set_read_timeout(Some(PATIENCE)).map_err(|error| lost(&error))?;
-    let request = serde_json::to_string(&ReloadRequest { reload: true }).map_err(|error| lost(&error))?;
-    (&stream).write_all(format!("{request}\n").as_bytes()).map_err(|error| lost(&error))?;
-    for line in BufReader::new(&stream).lines() {
-        let line = line.map_err(|error| lost(&error))?;
-        let row: Value = serde_json::from_str(&line).map_err(|error| lost(&error))?;
-        match row["event"].as_str() {
-            Some("error") => return Err(refusal(&row).into()),
-            Some("summary") => {
-                output.line(&line);
-                output.text(summary(&row));
-                return Ok(());
-            }
-            _ => {
-                output.line(&line);
-                output.text(text(&row));
-            }
-        }
-    }
-    Err(lost(&"it ended before the answer did"))
+    let answer = args.process.ask_for(&ReloadRequest { reload: true }, PATIENCE, |line, row| {
+        output.line(line);
+        output.text(text(row));
+    })?;
+    let last = answer.map_err(|row| refusal(&row))?;
+    output.line(&last.to_string());
+    output.text(summary(&last));
+    Ok(())
 }
 
 /// The error that the server met, as its own.

@@ -12,6 +12,7 @@ use ringway::service::Local;
 use ringway::service::catalog::{Argument, Entry, Name};
 use ringway::service::stream::{self, Plan};
 use ringway::tcp::congestion::Algorithm;
+use ringway::words::nearest;
 
 /// What a SERVICE word asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,10 +286,9 @@ fn unknown(name: &str, rest: &str) -> SetupError {
     let words: Vec<_> = Name::ALL.iter().map(|known| known.as_str()).chain(WITHOUT_A_PORT).collect();
     let why = format!("there is no service '{name}'; there are {}", words.join(", "));
     let error = SetupError::usage(format!("cannot read the service '{name}{rest}'"), why);
-    let nearest = words.iter().map(|word| (strsim::jaro_winkler(word, name), word)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((likeness, word)) if likeness > 0.75 => error.mend(format!("{word}{rest}")),
-        _ => error,
+    match nearest(name, words) {
+        Some(word) => error.mend(format!("{word}{rest}")),
+        None => error,
     }
 }
 

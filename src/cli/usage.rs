@@ -125,3 +125,25 @@ fn show(value: &ContextValue) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// scripts/package.sh has no list of its own: it makes a page for what sed finds in the help.
+    #[test]
+    fn the_package_has_a_manual_page_for_every_command() {
+        let script = include_str!("../../scripts/package.sh");
+        assert!(script.contains(r"sed -n '/^Commands:/,/^$/s/^  \([a-z][-a-z]*\) .*/\1/p'"), "the script looks elsewhere");
+        let help = Cli::command().render_long_help().to_string();
+        let lines = help.lines().skip_while(|line| *line != "Commands:").take_while(|line| !line.is_empty());
+        let names = lines.filter_map(|line| line.strip_prefix("  ")?.split_once(' ')).map(|(name, _)| name);
+        let listed: Vec<_> = names.filter(|name| name.starts_with(|first: char| first.is_ascii_lowercase())).collect();
+        let all = Cli::command();
+        let all: Vec<_> = all.get_subcommands().filter(|one| !one.is_hide_set()).map(|one| one.get_name()).collect();
+        assert_eq!(listed, all);
+        for name in listed {
+            assert!(crate::cli::manual(Some(name)).is_ok_and(|page| !page.is_empty()), "{name}");
+        }
+    }
+}

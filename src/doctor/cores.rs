@@ -23,11 +23,11 @@ pub(super) fn isolation(machine: &Machine) -> Finding {
     const CHECK: &str = "isolation";
     /// With fewer there is none to spare.
     const WORTH_IT: u32 = 4;
-    let cores = machine.cores;
+    let cores = machine.cores();
     match (machine.isolated.as_str(), machine.tickless.as_str()) {
         ("", _) if cores < WORTH_IT => Finding::ok(CHECK, format!("{cores} cores: too few to keep some for workers alone")),
         ("", _) => {
-            let last = cores - 1;
+            let last = machine.online.last().copied().unwrap_or_default();
             Finding::warn(CHECK, format!("none of the {cores} cores is kept for workers: others' work shows in p99.9"))
                 .mend(format!("isolcpus=2-{last} nohz_full=2-{last} on the kernel's command line; serve --cores 2-{last}"))
         }

@@ -9,7 +9,7 @@ use super::attempt::{Attempt, NEEDED, Reason, Trying};
 use super::features::Features;
 use super::finding::Finding;
 use super::link;
-use super::machine::{Machine, line};
+use super::machine::{Machine, line, within_limit};
 use super::peer::Peer;
 use crate::error::SetupError;
 use crate::rss::Told;
@@ -51,7 +51,8 @@ pub(super) struct Interrupt {
 }
 
 impl Interface {
-    /// Reads the interface of this name, and tries on it what `trying` allows.
+    /// Reads the interface of this name, and tries on it what `trying` allows: unless that is [`Trying::Never`] the XDP program is attached to it for a
+    /// moment and sockets are bound to its queues, on drivers of hardware only with [`Trying::Always`], which interrupts its traffic.
     ///
     /// # Errors
     /// There is none of this name (the nearest are said), or the kernel does not answer.
@@ -61,7 +62,7 @@ impl Interface {
         let program = foreign(nic.name(), nic.index());
         let attempt = match hindrance(&nic, peer.as_ref(), program.as_ref(), machine, trying) {
             Some(reason) => Attempt::Not(reason),
-            None => Attempt::make(&nic),
+            None => within_limit(|| Attempt::make(&nic)),
         };
         let folder = folder(&nic);
         let device = folder.as_ref().map(|folder| folder.join("device")).filter(|device| device.exists());

@@ -22,7 +22,7 @@ pub(super) fn placed(interface: &Interface, machine: &Machine) -> Finding {
         [core] => (!taken.insert(core)).then_some((interrupt, core)),
         _ => None,
     });
-    let free = (0..machine.cores).find(|core| !queues.iter().any(|interrupt| interrupt.cores.contains(core)));
+    let free = machine.online.iter().find(|core| !queues.iter().any(|interrupt| interrupt.cores.contains(core)));
     if let (Some((interrupt, core)), Some(free)) = (crowded, free) {
         let text = format!("several queues interrupt core {core}, among them {} ({})", interrupt.name, interrupt.number);
         return Finding::warn(CHECK, text)

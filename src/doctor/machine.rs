@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::cpu;
 use crate::error::SetupError;
 use crate::steer::{Claims, Steering};
 use crate::xsk::capability::Right;
@@ -36,8 +37,8 @@ pub struct Machine {
     pub(super) compiler: Option<u32>,
     /// How many cores each frequency governor has.
     pub(super) governors: BTreeMap<String, usize>,
-    /// Cores online.
-    pub(super) cores: u32,
+    /// Cores online, those that this process is kept off among them.
+    pub(super) online: Vec<u32>,
     /// Cores kept free of other programs (`isolcpus`), and of the clock's ticks (`nohz_full`), as lists.
     pub(super) isolated: String,
     pub(super) tickless: String,
@@ -69,26 +70,30 @@ impl Machine {
         let loads = can(&[Right::Bpf, Right::NetAdmin]);
         // Its claims are none: it passes every frame.
         let load = || Steering::load(&Claims::new(), 1).map(drop);
-        // Before the try, which raises it where it may.
         let memlock = getrlimit(Resource::Memlock).current;
         Self {
             kernel: (words(system.release()), words(system.machine())),
             rights: Right::ALL.map(held).to_vec(),
             socket: sockets.then(xsk::try_socket),
             program: loads.then(load),
-            memory: sockets.then(|| xsk::try_memory(&Config::default())),
+            memory: sockets.then(|| within_limit(|| xsk::try_memory(&Config::default()))),
             memlock,
             huge_pages: huge_pages(),
             transparent: line("/sys/kernel/mm/transparent_hugepage/enabled").and_then(|line| chosen(&line)),
             compiler: line("/proc/sys/net/core/bpf_jit_enable").and_then(|line| line.parse().ok()),
             governors: governors(),
-            cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
+            online: cpu::online(),
             isolated: line("/sys/devices/system/cpu/isolated").unwrap_or_default(),
             tickless: line("/sys/devices/system/cpu/nohz_full").filter(|list| list != "(null)").unwrap_or_default(),
             clock: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             busy_poll: busy_poll(),
             nodes: nodes(),
         }
+    }
+
+    /// How many cores there are.
+    pub(super) fn cores(&self) -> u32 {
+        u32::try_from(self.online.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether a right is held.
@@ -107,6 +112,15 @@ impl Machine {
         let mut numbers = self.kernel.0.split(|c: char| !c.is_ascii_digit()).map(str::parse);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
+}
+
+/// Tries something that may raise the limit of locked memory, and sets that back to where it was.
+pub(super) fn within_limit<T>(attempt: impl FnOnce() -> T) -> T {
+    let before = getrlimit(Resource::Memlock);
+    let result = attempt();
+    // Lowering a limit takes no right.
+    let _ = setrlimit(Resource::Memlock, before);
+    result
 }
 
 /// The content of a file of one line.
@@ -164,7 +178,7 @@ impl Machine {
             transparent: Some("madvise".to_owned()),
             compiler: Some(1),
             governors: [("performance".to_owned(), 16)].into(),
-            cores: 16,
+            online: (0..16).collect(),
             isolated: "2-15".to_owned(),
             tickless: "2-15".to_owned(),
             clock: Some("tsc".to_owned()),

@@ -47,7 +47,7 @@ pub(super) fn huge_pages(machine: &Machine) -> Finding {
         let queues = free / each;
         return Finding::ok(CHECK, format!("{free} of {all} of 2 MiB are free: enough for {queues} queues"));
     }
-    let mend = format!("sudo sysctl vm.nr_hugepages={}", all - free + each * u64::from(machine.cores.min(64)));
+    let mend = format!("sudo sysctl vm.nr_hugepages={}", all - free + each * u64::from(machine.cores().min(64)));
     let text = format!("{free} of {all} of 2 MiB are free, a queue takes {each}: frames lie on ordinary pages");
     Finding::warn(CHECK, text).mend(mend)
 }

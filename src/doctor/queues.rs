@@ -18,11 +18,12 @@ pub(super) fn count(interface: &Interface, machine: &Machine) -> Finding {
         let enough = interface.most_queues.is_none_or(|most| most >= sending);
         return Finding::fail(CHECK, text).mend(if enough { here } else { there });
     }
-    if receive > machine.cores {
-        let text = format!("{receive} to receive, with a worker each on {} cores", machine.cores);
+    let cores = machine.cores();
+    if receive > cores {
+        let text = format!("{receive} to receive, with a worker each on {cores} cores");
         let kind = if nic.driver() == "veth" { "rx" } else { "combined" };
         // On a veth that would leave fewer than its peer sends by.
-        let mend = (nic.driver() != "veth").then(|| format!("sudo ethtool -L {name} {kind} {}", machine.cores));
+        let mend = (nic.driver() != "veth").then(|| format!("sudo ethtool -L {name} {kind} {cores}"));
         return Finding::warn(CHECK, text).mend_if(mend);
     }
     Finding::ok(CHECK, format!("{receive} to receive, {} to send", nic.transmit_queues()))

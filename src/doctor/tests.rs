@@ -121,7 +121,6 @@ fn what_is_amiss_on_a_machine_is_named_with_what_mends_it() {
             Machine { kernel: release("5.15.0-91-generic"), program: refused("invalid argument"), ..good() },
         ),
         ("an old kernel, and nothing could be tried", Machine { kernel: release("5.15.0"), program: None, ..good() }),
-        ("a kernel without packets of several frames", Machine { kernel: release("6.1.0-32-amd64"), ..good() }),
         ("CAP_NET_RAW", Machine { socket: None, memory: None, ..without(Right::NetRaw, true) }),
         ("CAP_NET_ADMIN", Machine { program: None, ..without(Right::NetAdmin, true) }),
         ("CAP_BPF, and a container that forbids it", Machine { program: None, ..without(Right::Bpf, false) }),
@@ -157,7 +156,7 @@ fn a_limit_that_suffices_makes_its_right_needless() {
 fn small_machines_and_virtual_ones_are_not_blamed() {
     let machine = Machine {
         governors: [].into(),
-        cores: 2,
+        online: vec![0, 1],
         isolated: String::new(),
         tickless: String::new(),
         clock: Some("kvm-clock".to_owned()),
@@ -170,6 +169,31 @@ fn small_machines_and_virtual_ones_are_not_blamed() {
     assert!(machine.findings().iter().all(|finding| finding.verdict == Verdict::Ok), "{}", listing(&machine.findings()));
     let interface = Interface { interrupts: Vec::new(), node: None, rings: None, told: None, deferred: None, ..veth() };
     assert!(interface.findings(&machine).iter().all(|finding| finding.verdict == Verdict::Ok));
+}
+
+/// `isolcpus` keeps an ordinary process on the few cores that are left, and `taskset` too: what is judged is the machine.
+#[test]
+fn the_cores_are_those_of_the_machine_and_not_of_this_process() {
+    let online = crate::cpu::online();
+    std::thread::spawn(move || {
+        let allowed = crate::cpu::allowed().unwrap();
+        crate::cpu::pin((0..1024).find(|&core| allowed.is_set(core)).unwrap()).unwrap();
+        assert_eq!(std::thread::available_parallelism().unwrap().get(), 1);
+        assert_eq!(Machine::read().online, online);
+        assert_eq!(crate::metrics::conditions::Conditions::of_this_machine().cpus, online.len() as u32);
+    })
+    .join()
+    .unwrap();
+}
+
+/// A raised limit would be the caller's afterwards.
+#[test]
+fn the_limit_of_locked_memory_is_left_as_it_was() {
+    use rustix::process::{Resource, getrlimit};
+    let before = getrlimit(Resource::Memlock);
+    let _ = Machine::read();
+    let after = getrlimit(Resource::Memlock);
+    assert_eq!((after.current, after.maximum), (before.current, before.maximum));
 }
 
 #[test]
@@ -318,6 +342,9 @@ fn an_old_number_says_less_than_a_program_that_was_taken() {
     let machine = Machine { kernel: ("5.14.0-570.el9".to_owned(), "x86_64".to_owned()), ..Machine::recorded() };
     let finding = kernel::release(&machine);
     assert!(finding.verdict == Verdict::Ok && finding.text.contains("it takes the program"), "{finding:?}");
+    // What matters to jumbo packets alone is no fault of a machine that has none.
+    let finding = kernel::release(&Machine { kernel: ("6.1.0-32-amd64".to_owned(), "x86_64".to_owned()), ..machine });
+    assert!(finding.verdict == Verdict::Ok && finding.text.contains("above 3822 bytes need 6.6"), "{finding:?}");
 }
 
 /// On the machine that runs the tests nothing is known but that it answers.

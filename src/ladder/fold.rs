@@ -3,7 +3,8 @@
 //! A run is folded into one row that counts it; its first and last step stay. Called by the drawings. Pure; cannot panic.
 
 use super::exchange::Exchange;
-use super::step::{Fate, Mark, Step};
+use super::step::{End, Fate, Mark, Step};
+use crate::metrics::units;
 use crate::wire::tcp::Flags;
 
 /// Whether runs are folded.
@@ -84,15 +85,25 @@ fn is_plain(steps: &[Step], at: usize) -> bool {
     (segment || datagram) && step.states == before.states && step.fate == Fate::Arrives && step.marks.iter().all(is_dull)
 }
 
+impl Run {
+    /// What went either way, in words, with these arrows.
+    pub(super) fn text(&self, there: &str, back: &str) -> String {
+        let way = |end: End| {
+            let (count, bytes) = (self.segments[end.index()], self.bytes[end.index()]);
+            let what =
+                if bytes > 0 { format!("{}B in {count}", units::count(bytes as f64)) } else { format!("{count} without data") };
+            (count > 0).then_some(what)
+        };
+        let parts = [way(End::Left).map(|what| format!("{what} {there}")), way(End::Right).map(|what| format!("{back} {what}"))];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("   ")
+    }
+}
+
 fn count(steps: &[Step], first: usize, last: usize) -> Run {
     let mut run = Run { first, last, segments: [0; 2], bytes: [0; 2] };
     for step in &steps[first..=last] {
         run.segments[step.from.index()] += 1;
-        run.bytes[step.from.index()] += u64::from(match step.what {
-            super::What::Segment(segment) => segment.len,
-            super::What::Datagram { len } => len,
-            _ => 0,
-        });
+        run.bytes[step.from.index()] += u64::from(step.bytes());
     }
     run
 }

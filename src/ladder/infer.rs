@@ -130,6 +130,47 @@ struct Control {
     sent: Vec<usize>,
 }
 
+/// What an end does behind a RST that its peer has sent.
+struct GoingOn {
+    /// The last segment of its own that is no RST, and what it acknowledges.
+    last: Option<(usize, Option<SeqNum>)>,
+    /// The last segment of the peer's that is no RST.
+    last_of_peer: Option<usize>,
+    /// The last SYN of the peer's.
+    last_syn_of_peer: Option<usize>,
+}
+
+impl GoingOn {
+    fn of(trace: &Trace<'_>, end: End, last_word: Option<usize>) -> Self {
+        let ack = |at: usize| trace.steps.get(at)?.as_segment().filter(|it| it.has(Flags::ACK)).map(|it| it.ack);
+        let peers = segments(trace.steps, 0).filter(|(_, from, it)| *from != end && !it.has(Flags::RST));
+        Self {
+            last: last_word.map(|at| (at, ack(at))),
+            last_of_peer: peers.map(|(at, ..)| at).last(),
+            last_syn_of_peer: trace.syns[end.other().index()].as_ref().and_then(|syn| syn.sent.last().copied()),
+        }
+    }
+
+    /// When a RST at a place reaches the end; `None` when what the end does afterwards shows that it has not taken it. `sent` is the number
+    /// behind all that the peer had sent before, once the end has acknowledged something.
+    fn reach(&self, at: usize, reset: &Segment, sent: Option<SeqNum>) -> Option<Reach> {
+        let (Some(sent), Some((last, ack))) = (sent, self.last.filter(|(last, _)| *last > at)) else {
+            return Some(Reach::At(at));
+        };
+        // Another connection with the same ports.
+        if self.last_syn_of_peer.is_some_and(|syn| syn > at) {
+            return Some(Reach::At(at));
+        }
+        // RFC 9293 3.10.7.4: only what lies at RCV.NXT resets, anything else in the window is challenged; and nobody acknowledges what came behind his reset.
+        if reset.seq.after(sent) || ack.is_some_and(|ack| ack.after(sent)) {
+            return None;
+        }
+        // Captured near the peer, which is silent from here on: what the end has sent before it came stands behind it.
+        let is_peer_silent = self.last_of_peer.is_none_or(|last| last < at);
+        Some(if is_peer_silent { Reach::Before(last + 1) } else { Reach::At(at) })
+    }
+}
+
 /// The segments of the list, to be asked about.
 struct Trace<'a> {
     steps: &'a [Step],
@@ -156,6 +197,7 @@ impl<'a> Trace<'a> {
         let first = |whose: End| segments(self.steps, 0).find(|(_, from, _)| *from == whose).map(|(.., segment)| segment);
         let (own, peer) = (first(end), first(end.other()));
         match (own, peer) {
+            (None, None) => None,
             (Some(own), _) if own.opens() => Some(State::Closed),
             (Some(own), _) if own.has(Flags::SYN) => Some(State::Listen),
             (Some(own), Some(peer)) if own.has(Flags::RST) && peer.opens() => Some(State::Closed),
@@ -173,11 +215,16 @@ impl<'a> Trace<'a> {
         let ours = |(at, from, segment): (usize, End, &Segment)| (from == end && !segment.has(Flags::RST)).then_some(at);
         // A RST for something that belongs to no connection, as in RFC 9293 3.10.7.3 (an old SYN-ACK in SYN-SENT), does not end the one being made.
         let last_word = segments(self.steps, 0).filter_map(ours).last();
-        let mut acknowledged = None;
+        let going_on = GoingOn::of(self, end, last_word);
+        let (mut acknowledged, mut sent_by_peer) = (None, None);
         for (at, from, segment) in segments(self.steps, 0) {
             if from != end {
-                if segment.has(Flags::RST) && self.is_taken(end, acknowledged, segment) {
-                    add(Cause::Rst, Reach::At(at), at);
+                if !segment.has(Flags::RST) {
+                    sent_by_peer = Some(sent_by_peer.filter(|most: &SeqNum| most.after(segment.end())).unwrap_or(segment.end()));
+                } else if self.is_taken(end, acknowledged, segment)
+                    && let Some(reach) = going_on.reach(at, segment, acknowledged.and(sent_by_peer))
+                {
+                    add(Cause::Rst, reach, at);
                 }
                 continue;
             }
@@ -349,6 +396,12 @@ fn walk(exchange: &mut Exchange, inferred: &[End], effects: &[Effect]) {
             }
         }
         moved.push(steps.len());
+        // RFC 9293 3.5 figure 10: whoever answers a SYN listens, also one that a RST has just closed.
+        let answers = step.as_segment().is_some_and(|segment| segment.has(Flags::SYN) && segment.has(Flags::ACK));
+        let sender = step.from.index();
+        if answers && now[sender] == Some(State::Closed) && inferred.contains(&step.from) {
+            now[sender] = next(State::Listen, Cause::Syn);
+        }
         let what = match &step.what {
             What::Arrival { of } => What::Arrival { of: moved.get(*of).copied().unwrap_or(*of) },
             other => other.clone(),

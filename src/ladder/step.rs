@@ -75,6 +75,23 @@ impl Step {
         }
     }
 
+    /// Bytes of data in it.
+    pub const fn bytes(&self) -> u32 {
+        match self.what {
+            What::Segment(Segment { len, .. }) | What::Datagram { len } => len,
+            _ => 0,
+        }
+    }
+
+    /// True when it refuses the exchange: a RST, or an ICMP error.
+    pub const fn is_refusal(&self) -> bool {
+        match &self.what {
+            What::Segment(segment) => segment.has(Flags::RST),
+            What::Icmp { .. } => true,
+            _ => false,
+        }
+    }
+
     /// True when something leaves an end.
     pub const fn is_sent(&self) -> bool {
         matches!(self.what, What::Segment(_) | What::Datagram { .. } | What::Icmp { .. })

@@ -13,10 +13,8 @@ use super::label::{Labels, Numbers, span};
 use super::step::{End, Fate, Step, What};
 use super::text;
 use crate::metrics::plot::escape;
-use crate::metrics::units;
 use crate::tcp::State;
 use crate::time::Instant;
-use crate::wire::tcp::Flags;
 
 /// How it is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -298,13 +296,7 @@ impl<'a> Drawing<'a> {
     }
 
     fn run(&mut self, run: Run, y: f64, since: &str) {
-        let way = |end: End, there: bool| {
-            let (count, bytes) = (run.segments[end.index()], run.bytes[end.index()]);
-            let what =
-                if bytes > 0 { format!("{}B in {count}", units::count(bytes as f64)) } else { format!("{count} without data") };
-            (count > 0).then(|| if there { format!("{what} →") } else { format!("← {what}") })
-        };
-        let text = [way(End::Left, true), way(End::Right, false)].into_iter().flatten().collect::<Vec<_>>().join("   ");
+        let text = run.text("→", "←");
         let Measures { left, right, row, times, .. } = *self.measures;
         let (x, width, height) = (left + 14.0, right - left - 28.0, row - 14.0);
         let _ = write!(
@@ -344,10 +336,9 @@ impl Layout {
 }
 
 fn arrow_class(step: &Step) -> &'static str {
-    let is_reset = step.as_segment().is_some_and(|segment| segment.has(Flags::RST)) || matches!(step.what, What::Icmp { .. });
     match (step.fate, step.from) {
         (Fate::Lost, _) => "lost",
-        _ if is_reset => "lost",
+        _ if step.is_refusal() => "lost",
         _ if !step.marks.is_empty() => "marked",
         (_, End::Left) => "there",
         (_, End::Right) => "back",

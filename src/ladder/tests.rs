@@ -105,6 +105,7 @@ fn the_inferred_machine_is_that_of_the_engine() {
 }
 
 /// Builds a list of segments for a test, a millisecond apart.
+#[derive(Clone)]
 struct Trace(Exchange);
 
 impl Trace {
@@ -221,6 +222,43 @@ fn a_reset_that_is_not_for_this_connection_changes_nothing() {
     let back = Trace::new().say(End::Left, Flags::SYN, 99, 0, 0).say(End::Right, SYN_ACK, 299, 100, 0);
     let back = back.say(End::Left, Flags::RST, 100, 0, 0).states();
     assert_eq!(back.last().unwrap(), "CLOSED LISTEN");
+}
+
+/// A client is interrupted during a download: what was under way follows its RST where the capture is near it.
+#[test]
+fn a_reset_comes_behind_what_the_other_end_had_sent() {
+    let data = |trace: Trace, seq| trace.say(End::Right, Flags::ACK, seq, 100, 50);
+    let trace = data(Trace::new().open(), 300).say(End::Left, RST_ACK, 100, 350, 0);
+    let trace = data(data(trace, 350), 400).say(End::Left, Flags::RST, 100, 0, 0);
+    let mut exchange = trace.0.clone();
+    exchange.complete();
+    let expected = ["CLOSED ESTABLISHED", "CLOSED ESTABLISHED", "CLOSED ESTABLISHED", "CLOSED CLOSED", "CLOSED CLOSED"];
+    assert_eq!(trace.states()[4..], expected, "the fourth is the arrival");
+    assert!(matches!(exchange.steps[7].what, What::Arrival { of: 4 }), "{:?}", exchange.steps[7]);
+}
+
+/// RFC 9293 3.10.7.4: one in the window that is not at its left edge is challenged.
+#[test]
+fn a_reset_that_is_challenged_changes_nothing() {
+    let ahead = Trace::new().open().say(End::Right, Flags::RST, 900, 0, 0).say(End::Left, Flags::ACK, 100, 300, 0);
+    let states = ahead.say(End::Right, Flags::ACK, 300, 100, 5).states();
+    assert_eq!(states[3..], ["ESTABLISHED ESTABLISHED"; 3]);
+}
+
+/// RFC 9293 figure 10, with numbers such that the challenge ACK seems to acknowledge the new SYN, and such that it does not.
+#[test]
+fn one_side_has_crashed_and_opens_again() {
+    for syn in [400, 0x8000_1000] {
+        let states = Trace::new()
+            .say(End::Left, Flags::SYN, syn, 0, 0)
+            .say(End::Right, Flags::ACK, 300, 100, 0)
+            .say(End::Left, Flags::RST, 100, 0, 0)
+            .say(End::Left, Flags::SYN, syn, 0, 0)
+            .say(End::Right, SYN_ACK, 7000, syn + 1, 0)
+            .say(End::Left, Flags::ACK, syn + 1, 7001, 0)
+            .states();
+        assert_eq!(states.last().unwrap(), "ESTABLISHED ESTABLISHED", "{syn}: {states:?}");
+    }
 }
 
 #[test]

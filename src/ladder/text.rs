@@ -17,7 +17,6 @@ use super::label::{Labels, Numbers, span};
 use super::step::{End, Fate, Mark, Step, What};
 use crate::metrics::units;
 use crate::tcp::State;
-use crate::wire::tcp::Flags;
 
 /// How it is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,15 +194,7 @@ impl Drawing<'_> {
     fn run(&mut self, run: Run, before: &mut Before) {
         let steps = &self.exchange.steps;
         let (Some(first), Some(last)) = (steps.get(run.first), steps.get(run.last)) else { return };
-        let way = |end: End| {
-            let (count, bytes) = (run.segments[end.index()], run.bytes[end.index()]);
-            let what =
-                if bytes > 0 { format!("{}B in {count}", units::count(bytes as f64)) } else { format!("{count} without data") };
-            if count == 0 { String::new() } else { what }
-        };
-        let (there, back) = (way(End::Left), way(End::Right));
-        let parts = [(!there.is_empty()).then(|| format!("{there} ▶")), (!back.is_empty()).then(|| format!("◀ {back}"))];
-        let text = parts.into_iter().flatten().collect::<Vec<_>>().join("   ");
+        let text = run.text("▶", "◀");
         let text = format!("┆{:^width$}┆", cut(&text, self.zone - 2), width = self.zone - 2);
         let start = before.at.unwrap_or(first.at);
         self.row(&format!("+{}", span(last.at.ns_since(start))), [None; 2], vec![(Tone::Quiet, text)]);
@@ -241,11 +232,7 @@ pub fn summary(exchange: &Exchange) -> String {
     for step in sent {
         count += 1;
         again += usize::from(step.marks.iter().any(|mark| matches!(mark, Mark::Retransmission | Mark::FastRetransmission)));
-        bytes[step.from.index()] += match step.what {
-            What::Segment(segment) => u64::from(segment.len),
-            What::Datagram { len } => u64::from(len),
-            _ => 0,
-        };
+        bytes[step.from.index()] += u64::from(step.bytes());
     }
     let on_wire = || exchange.steps.iter().filter(|step| step.is_sent() || matches!(step.what, What::Arrival { .. }));
     let took = on_wire().next_back().zip(on_wire().next()).map_or(0, |(last, first)| last.at.ns_since(first.at));
@@ -301,10 +288,9 @@ fn arrow(label: &str, from: End, shaft: Shaft, zone: usize) -> String {
 }
 
 fn tone(step: &Step) -> Tone {
-    let is_reset = step.as_segment().is_some_and(|segment| segment.has(Flags::RST)) || matches!(step.what, What::Icmp { .. });
     match step.fate {
         Fate::Lost => Tone::Bad,
-        _ if is_reset => Tone::Bad,
+        _ if step.is_refusal() => Tone::Bad,
         _ if step.marks.is_empty() => Tone::Plain,
         _ => Tone::Note,
     }

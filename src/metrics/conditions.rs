@@ -78,7 +78,7 @@ impl Conditions {
             ringway: env!("CARGO_PKG_VERSION").into(),
             kernel,
             cpu: cpu_model(&cpuinfo).unwrap_or_else(|| "unknown".into()),
-            cpus: std::thread::available_parallelism().map_or(0, |n| n.get() as u32),
+            cpus: crate::cpu::online().len() as u32,
             ..Self::default()
         }
     }

@@ -16,7 +16,7 @@ use crate::error::SetupError;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::ecn;
 use crate::tcp::path_search;
-use crate::{recorder, tcp};
+use crate::{recorder, tcp, words};
 
 /// The value of every key.
 ///
@@ -299,15 +299,9 @@ pub fn listing() -> String {
 
 /// The known key most like `name`, when there is one that could be meant.
 fn nearest(name: &str) -> Option<&'static Key> {
-    let likeness = |key: &Key| {
-        let tail = key.name.split_once('.').map_or(key.name, |(_, tail)| tail);
-        strsim::jaro_winkler(key.name, name).max(if tail == name { 1.0 } else { 0.0 })
-    };
-    KEYS.iter()
-        .map(|key| (likeness(key), key))
-        .filter(|(like, _)| *like > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, key)| key)
+    let is_tail = |key: &&Key| key.name.split_once('.').is_some_and(|(_, tail)| tail == name);
+    let near = || words::nearest(name, KEYS.iter().map(|key| key.name));
+    KEYS.iter().rfind(is_tail).or_else(|| near().and_then(|near| KEYS.iter().find(|key| key.name == near)))
 }
 
 const MS: Duration = Duration::from_millis(1);
@@ -321,7 +315,7 @@ const G: usize = 1 << 30;
 pub const KEYS: &[Key] = &[
     span("tcp.msl", "segment lifetime: half TIME-WAIT", |s| &mut s.tcp.msl, MS, HOUR),
     count("tcp.backlog", "half-open connections per listener", |s| &mut s.tcp.backlog, 1, 1 << 20),
-    switch("tcp.syn_cookies", "cookies beyond the backlog (4987)", |s| &mut s.tcp.syn_cookies),
+    switch("tcp.syn_cookies", "cookies beyond backlog (RFC 4987)", |s| &mut s.tcp.syn_cookies),
     Key {
         name: "tcp.congestion",
         what: "congestion control",

@@ -3,6 +3,8 @@
 //! Asked once, at start, before anything is opened, so that the operator reads which capability is missing and the one command that
 //! gives it. The thread's effective capabilities are what counts: workers drop theirs later, which is no business of this file.
 
+use std::path::Path;
+
 use caps::{CapSet, Capability};
 
 use crate::error::SetupError;
@@ -93,13 +95,40 @@ fn complaint(missing: &[Right]) -> Option<SetupError> {
 
 /// The command that gives this program its rights.
 pub fn setcap() -> String {
-    let program = std::env::current_exe().map_or_else(|_| "./ringway".to_owned(), |path| path.display().to_string());
-    format!("sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep {program}")
+    let program = std::env::current_exe().unwrap_or_else(|_| "./ringway".into());
+    // setcap sets all of a file's capabilities: the one for claims of ports below 1024, which the package gives, is to stay.
+    let ports = if file_has(&program, Capability::CAP_NET_BIND_SERVICE) { ",cap_net_bind_service" } else { "" };
+    format!("sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock{ports}+ep {}", program.display())
+}
+
+/// Whether a program is given a capability by its file (capabilities(7), "File capabilities"; `struct vfs_cap_data` of linux/capability.h).
+fn file_has(program: &Path, capability: Capability) -> bool {
+    let mut room = [0; 24];
+    let Ok(len) = rustix::fs::getxattr(program, "security.capability", &mut room[..]) else { return false };
+    is_permitted(&room[..len.min(room.len())], capability)
+}
+
+/// Behind a word with the version lies the first word of what is permitted.
+fn is_permitted(data: &[u8], capability: Capability) -> bool {
+    let word = data.get(4..8).and_then(|bytes| bytes.first_chunk()).copied().map_or(0, u32::from_le_bytes);
+    capability.index() < 32 && word & 1 << capability.index() != 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_is_given_is_read() {
+        // As the package sets it: getfattr -n security.capability -e hex /usr/bin/ringway.
+        let mut data = [0; 20];
+        data[..4].copy_from_slice(&0x0200_0001_u32.to_le_bytes());
+        data[4..8].copy_from_slice(&(1_u32 << 10 | 1 << 12 | 1 << 13 | 1 << 14).to_le_bytes());
+        assert!(is_permitted(&data, Capability::CAP_NET_BIND_SERVICE) && is_permitted(&data, Capability::CAP_NET_ADMIN));
+        assert!(!is_permitted(&data, Capability::CAP_CHOWN) && !is_permitted(&data, Capability::CAP_BPF));
+        assert!(!is_permitted(&data[..6], Capability::CAP_NET_BIND_SERVICE));
+        assert!(!file_has(Path::new("/nonesuch"), Capability::CAP_NET_BIND_SERVICE));
+    }
 
     #[test]
     fn each_missing_right_is_named() {

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::client::{connect, exchange};
-use crate::server::{RINGWAY, Server};
+use crate::server::{RINGWAY, Server, ringway};
 use crate::world::{INTERFACE, SERVER_CIDR, World};
 
 /// The manager's end.
@@ -84,6 +84,25 @@ fn a_manager_is_told_when_all_is_ready_and_when_the_end_begins() {
     drop(stream);
     server.finish();
     world.assert_untouched();
+}
+
+/// The time that the end may take is the one of that moment, not of the start.
+#[test]
+fn a_manager_is_told_of_a_drain_that_was_reloaded() {
+    let Some(world) = World::new() else { return };
+    let manager = Manager::new();
+    let (file, socket) = (manager.folder.path().join("ringway.toml"), manager.folder.path().join("control"));
+    fs::write(&file, "services = [\"echo:7\"]\ndrain = \"5s\"\n").expect("write");
+    let [config, control] = [&file, &socket].map(|path| path.to_string_lossy().into_owned());
+    let server = manager.start(&world, 300, &["-a", SERVER_CIDR, "--config", &config, "--control", &control]);
+    manager.wait_for("READY=1");
+    fs::write(&file, "services = [\"echo:7\"]\ndrain = \"5m\"\n").expect("write");
+    let (code, out, log) = ringway(&world.server, &["reload", "--socket", &control]);
+    assert_eq!((code, out.lines().next()), (Some(0), Some("applied        drain: 5s -> 5m (to everything)")), "{out}{log}");
+    server.signal(Signal::TERM);
+    let last = manager.wait_for("STOPPING=1");
+    assert_eq!(last, ["STOPPING=1", "EXTEND_TIMEOUT_USEC=310000000", "STATUS=finishing what is open"]);
+    server.finish();
 }
 
 /// A worker that makes no progress is not covered up by the threads beside it; one that goes on is believed again.

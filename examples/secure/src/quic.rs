@@ -155,7 +155,7 @@ impl QuicEcho {
             sent != Err(CallError::WouldBlock)
         });
         let at = match again {
-            talk::Again::Blocked => cx.now() + RETRY,
+            talk::Again::Blocked => cx.now() + FRAME_WAIT,
             // The others have their turn first.
             talk::Again::More => cx.now(),
             talk::Again::Deadline(Some(at)) => clock.engine(at),
@@ -289,4 +289,4 @@ const CONNECTION_BYTES: VarInt = VarInt::from_u32(1 << 20);
 /// A client that says nothing for so long is forgotten: milliseconds.
 const IDLE_MS: VarInt = VarInt::from_u32(10_000);
 /// When there was no frame to send in, it is tried again after so long.
-const RETRY: Duration = Duration::from_micros(100);
+const FRAME_WAIT: Duration = Duration::from_micros(100);

@@ -2,7 +2,9 @@
 //!
 //! One session of `rustls` for each TCP connection ([`talk::Talk`]), fed from [`Service::data`] and emptied into [`Context::send`]. A session is
 //! found by a serial number, which is also the token of its timer: numbers are not used again, so a timer that has outlived its connection finds
-//! nobody. Everything a client can make grow is bounded: sessions, what each may hold, and the time it has. Nothing here panics.
+//! nobody. Bounded is what a client can make grow: sessions, what each may hold, and the time for the
+//! handshake and for the end. In between a client may be silent for as long as it likes, as with an echo over plain TCP, and keeps its session: a service for
+//! strangers gives that a time, too, or has `tcp.keepalive` at least find those that are gone. Nothing here panics.
 
 mod talk;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ringway::error::SetupError;
 use ringway::link::interface::Cidr;
 use ringway::settings::number;
+use ringway::words;
 
 use super::args::BenchArgs;
 
@@ -380,12 +381,13 @@ pub(super) fn chosen(only: &[String]) -> Result<Vec<Cell>, SetupError> {
     Ok(all.into_iter().filter(|cell| only.is_empty() || only.iter().any(|word| is_meant(cell, word))).collect())
 }
 
-/// The name of a row, a load or a cell that is most like what was written.
+/// The name of a row, a load or a cell that was meant; the first one where none could be.
 fn nearest(word: &str, all: &[Cell]) -> String {
     let depth = word.split('/').count().min(3);
     let names = all.iter().map(|cell| cell.id().split('/').take(depth).collect::<Vec<_>>().join("/"));
-    let likeness = |name: &String| strsim::jaro_winkler(name, word);
-    names.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
+    let mut names = names.peekable();
+    let first = names.peek().cloned().unwrap_or_default();
+    words::nearest(word, names).unwrap_or(first)
 }
 
 /// The command lines of a cell, without the namespaces in front.

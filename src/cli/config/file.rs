@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 use ringway::error::SetupError;
 use ringway::settings::{KEYS, Settings};
+use ringway::words::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -81,7 +82,7 @@ impl<'a> File<'a> {
         let own = self.keys.iter().map(|key| key.name.as_str());
         let known = own.chain([INTERFACE]).chain(keys::groups());
         let setting = KEYS.iter().find(|key| key.name.split_once('.').is_some_and(|(_, tail)| tail == word)).map(|key| key.name);
-        let nearest = setting.or_else(|| keys::nearest(word, known)).map(str::to_owned);
+        let nearest = setting.or_else(|| nearest(word, known)).map(str::to_owned);
         let (word, at) = (word.to_owned(), name.span());
         Err(self.unknown(&at, &word, nearest))
     }
@@ -158,7 +159,7 @@ impl<'a> File<'a> {
             entries.sort_by_key(|(key, _)| key.span().start);
             for (key, value) in entries {
                 if key.get_ref() != ADDRESS_ID {
-                    let near = keys::nearest(key.get_ref(), [ADDRESS_ID, "name"].into_iter()).map(str::to_owned);
+                    let near = nearest(key.get_ref(), [ADDRESS_ID, "name"]).map(str::to_owned);
                     return Err(self.misplaced(key, near, INTERFACE));
                 }
                 let addresses = match value.get_ref() {
@@ -188,7 +189,7 @@ impl<'a> File<'a> {
         for (key, value) in entries {
             let name = format!("{group}.{}", key.get_ref());
             if !KEYS.iter().any(|known| known.name == name) {
-                let near = keys::nearest(&name, KEYS.iter().map(|key| key.name)).map(str::to_owned);
+                let near = nearest(&name, KEYS.iter().map(|key| key.name)).map(str::to_owned);
                 return Err(self.misplaced(key, near, group));
             }
             let text = match value.get_ref() {

@@ -83,11 +83,3 @@ pub(super) fn groups() -> Vec<&'static str> {
     groups.dedup();
     groups
 }
-
-/// The name most like one that is not there, if one of them could be meant.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Two letters exchanged make a short name look unlike itself.
-    let likeness = |other: &str| if strsim::osa_distance(other, name) == 1 { 1.0 } else { strsim::jaro_winkler(other, name) };
-    let alike = names.map(|other| (likeness(other), other)).filter(|(like, _)| *like > 0.8);
-    alike.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
-}

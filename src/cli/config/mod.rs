@@ -20,7 +20,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use ringway::error::SetupError;
 use ringway::settings::{KEYS, Settings};
 
-use self::file::File;
+use self::file::{File, Word};
 use self::keys::{ADDRESS_ID, Form, INTERFACE_ID, Key, SERVICES, SETTINGS_ID};
 use super::args::{Cli, Command as SubCommand};
 use super::usage;
@@ -68,7 +68,7 @@ pub(crate) fn read(arguments: &[OsString], path: Option<&Path>) -> Result<(Cli, 
     let explain = |error: &clap::Error| usage::explain(error, arguments);
     let given = command.clone().try_get_matches_from(arguments).map_err(|error| explain(&error))?;
     let words: Vec<OsString> =
-        file.words().iter().filter(|word| !is_overridden(&word.id, &given)).map(|word| word.text.clone().into()).collect();
+        file.words().iter().filter(|word| !is_dropped(word, &given)).map(|word| word.text.clone().into()).collect();
     // Behind the name of the command, so that all that is given goes after what the file says.
     let behind = arguments.iter().skip(1).position(|word| word == "serve").map_or(arguments.len(), |at| at + 2);
     let (before, after) = arguments.split_at(behind);
@@ -94,14 +94,25 @@ fn command() -> Command {
     command
 }
 
-/// True for what the command line says itself. Its settings are laid over those of the file one by one; with an interface it names all of them.
+/// True for what of the file does not hold: what the command line says itself, and the addresses of interfaces that it does not name, where it names some.
+fn is_dropped(word: &Word, given: &ArgMatches) -> bool {
+    let elsewhere = || {
+        let named = given
+            .subcommand_matches("serve")
+            .filter(|serve| serve.value_source(INTERFACE_ID) == Some(ValueSource::CommandLine))?;
+        let of = word.text.strip_prefix("--address=")?.split_once('=')?.0;
+        Some(!named.get_many::<String>(INTERFACE_ID)?.any(|interface| interface == of))
+    };
+    is_overridden(&word.id, given) || word.id == ADDRESS_ID && elsewhere() == Some(true)
+}
+
+/// True for what the command line says itself. Its settings are laid over those of the file one by one.
 fn is_overridden(id: &str, given: &ArgMatches) -> bool {
     let is_given = |id: &str| {
         given.subcommand_matches("serve").is_some_and(|serve| serve.value_source(id) == Some(ValueSource::CommandLine))
     };
     match id {
         SETTINGS_ID => false,
-        ADDRESS_ID => is_given(ADDRESS_ID) || is_given(INTERFACE_ID),
         _ => is_given(id),
     }
 }

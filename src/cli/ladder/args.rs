@@ -12,6 +12,7 @@ use ringway::ladder::fold::Fold;
 use ringway::ladder::label::Numbers;
 use ringway::ladder::text::WIDTH_MIN;
 use ringway::settings::number;
+use ringway::words::nearest;
 
 use crate::cli::process::Process;
 use crate::cli::show::args::port;
@@ -58,11 +59,7 @@ pub(crate) struct LadderArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = FoldWord::Auto, hide_possible_values = true)]
     pub(crate) fold: FoldWord,
 
-    /// Sequence numbers from 0 at each end (the default)
-    #[arg(long, conflicts_with = "absolute")]
-    pub(crate) relative: bool,
-
-    /// Sequence numbers as on the wire
+    /// Sequence numbers as on the wire, not from 0 at each end
     #[arg(long)]
     pub(crate) absolute: bool,
 
@@ -129,10 +126,8 @@ impl LadderArgs {
     pub(super) fn scenario(name: &str) -> Result<&'static Scenario, SetupError> {
         let names: Vec<&str> = Scenario::ALL.iter().map(|scenario| scenario.name).collect();
         Scenario::named(name).ok_or_else(|| {
-            let near = |other: &&&str| (strsim::jaro_winkler(name, other) * 1000.0) as u32;
-            let nearest = names.iter().max_by_key(near).copied().unwrap_or_default();
-            SetupError::usage(format!("there is no scenario '{name}'"), format!("there are {}", names.join(", ")))
-                .mend(format!("--demo {nearest}"))
+            let nearest = nearest(name, &names).map_or("--demo".to_owned(), |near| format!("--demo {near}"));
+            SetupError::usage(format!("there is no scenario '{name}'"), format!("there are {}", names.join(", "))).mend(nearest)
         })
     }
 }
@@ -164,7 +159,8 @@ segments, and of --live, and of a file of records, that of the process is known 
 the other is inferred. A file may have Ethernet, Linux cooked (tcpdump -i any) or bare IP
 packets, with VLAN tags, cut short (tcpdump -s), and times in nanoseconds. What
 tcpdump -i any sees twice, as on a bridge, is drawn twice.
-With several connections in it they are listed, unless --port or --flow chooses.
+With several connections in it they are listed, unless --port or --flow chooses
+or --html draws them all (16 at most).
 With --json each connection, step and summary is an object.
 
 Scenarios: handshake, close-by-client, close-by-server, simultaneous-close,

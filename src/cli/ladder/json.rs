@@ -5,10 +5,10 @@ use ringway::ladder::{Exchange, Fate, What};
 use ringway::tcp::State;
 use serde_json::{Value, json};
 
-/// What there is to say about the whole.
-pub(super) fn connection(nth: usize, exchange: &Exchange) -> Value {
+/// What there is to say about the whole. How it ended is not known where packets were left out.
+pub(super) fn connection(nth: usize, exchange: &Exchange, left_out: u64) -> Value {
     let states = |states: [Option<State>; 2]| states.map(|state| state.map(State::name));
-    let last = exchange.steps.last().map_or(exchange.begin, |step| step.states);
+    let last = if left_out > 0 { [None; 2] } else { exchange.steps.last().map_or(exchange.begin, |step| step.states) };
     json!({
         "connection": nth,
         "transport": exchange.transport.name().to_lowercase(),
@@ -17,6 +17,7 @@ pub(super) fn connection(nth: usize, exchange: &Exchange) -> Value {
         "states_begin": states(exchange.begin),
         "states_end": states(last),
         "packets": exchange.steps.iter().filter(|step| step.is_sent()).count(),
+        "left_out": left_out,
         "steps": exchange.steps.len(),
     })
 }
@@ -40,10 +41,7 @@ pub(super) fn step(nth: usize, exchange: &Exchange, at: usize, labels: &Labels) 
         Fate::Lost => Some("lost"),
     };
     let segment = step.as_segment();
-    let length = match step.what {
-        What::Datagram { len } => Some(len),
-        _ => segment.map(|segment| segment.len),
-    };
+    let has_length = matches!(step.what, What::Segment(_) | What::Datagram { .. });
     let sack = segment.map(|segment| {
         let blocks = segment.options.sack_blocks().iter();
         blocks.map(|it| [it.left, it.right].map(|number| labels.relative(number, 1 - from))).collect::<Vec<_>>()
@@ -62,7 +60,7 @@ pub(super) fn step(nth: usize, exchange: &Exchange, at: usize, labels: &Labels) 
         "flags": segment.map(|segment| segment.flags.names().collect::<Vec<_>>()),
         "seq": segment.map(|segment| labels.relative(segment.seq, from)),
         "ack": has_ack.map(|segment| labels.relative(segment.ack, 1 - from)),
-        "length_bytes": length,
+        "length_bytes": has_length.then(|| step.bytes()),
         "window_bytes": segment.map(|segment| labels.window(from, segment)),
         "mss_bytes": segment.and_then(|segment| segment.options.mss),
         "sack": sack,

@@ -6,13 +6,13 @@ pub(crate) mod args;
 mod json;
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, IsTerminal, Read as _};
+use std::io::{self, BufRead as _, BufReader, IsTerminal, Read};
 use std::path::Path;
 
 use ringway::capture::Event;
 use ringway::capture::file::Recorded;
 use ringway::error::SetupError;
-use ringway::ladder::capture::{Flow, Found};
+use ringway::ladder::capture::{Choice, Flow, Found, Records};
 use ringway::ladder::demo::{self, Scenario};
 use ringway::ladder::label::Labels;
 use ringway::ladder::page::{self, Section};
@@ -48,6 +48,8 @@ struct Drawn<'a> {
     exchange: &'a Exchange,
     /// An exchange over UDP to be drawn beside it.
     beside: Option<&'a Exchange>,
+    /// Packets of the first that are not among its steps.
+    left_out: u64,
 }
 
 fn run_demo(args: &LadderArgs, name: &str, output: Output) -> Result<(), Failure> {
@@ -74,6 +76,7 @@ fn run_demo(args: &LadderArgs, name: &str, output: Output) -> Result<(), Failure
         about: scenario.about.to_owned(),
         exchange: &exchange,
         beside: datagrams.as_ref(),
+        left_out: 0,
     };
     draw(args, "A connection, played by two engines in memory", &[drawn], output)
 }
@@ -81,7 +84,11 @@ fn run_demo(args: &LadderArgs, name: &str, output: Output) -> Result<(), Failure
 fn run_file(args: &LadderArgs, path: &Path, output: Output) -> Result<(), Failure> {
     let what = || format!("cannot read {}", path.display());
     let file = File::open(path).map_err(|error| {
-        let mend = if error.kind() == io::ErrorKind::PermissionDenied { "sudo ringway ladder ..." } else { "ls -l *.pcap*" };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mend = match error.kind() {
+            io::ErrorKind::PermissionDenied => format!("sudo ringway ladder {}", path.display()),
+            _ => format!("ls -l {}", folder.display()),
+        };
         SetupError::environment(what(), error.to_string()).mend(mend)
     })?;
     let mut file = BufReader::new(file);
@@ -90,14 +97,29 @@ fn run_file(args: &LadderArgs, path: &Path, output: Output) -> Result<(), Failur
     };
     // No capture begins with a brace, and every record does.
     let found = match file.fill_buf().map_err(refused)?.first() {
-        Some(b'{') => {
-            let mut text = String::new();
-            file.take(RECORDS_MAX).read_to_string(&mut text).map_err(refused)?;
-            Found::of_records(text.lines().filter_map(record), args.choice())
-        }
+        Some(b'{') => read_records(file, args.choice()).map_err(refused)?,
         _ => Found::read(file, args.choice()).map_err(refused)?,
     };
     draw_found(args, &found, &path.display().to_string(), output)
+}
+
+/// The records of a file, a line each. Lines that are none are counted; the last one is cut off where its writer was, or where the bound is.
+fn read_records(file: impl Read, choice: Choice) -> io::Result<Found> {
+    let mut lines = BufReader::new(file.take(RECORDS_MAX));
+    let (mut records, mut line) = (Records::new(choice), Vec::new());
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            return Ok(records.found(lines.get_ref().limit() == 0));
+        }
+        match serde_json::from_slice(&line) {
+            Ok(Event::Record(record)) => records.take(&record),
+            // The summary of an answer.
+            Ok(_) => {}
+            Err(_) if !line.ends_with(b"\n") => return Ok(records.found(true)),
+            Err(_) => records.take_unread(),
+        }
+    }
 }
 
 /// What a running process has recorded.
@@ -124,7 +146,9 @@ pub(super) fn record(line: &str) -> Option<Recorded<'_>> {
 /// The connections of a file or of a recorder: those that are chosen, or a list.
 fn draw_found(args: &LadderArgs, found: &Found, of: &str, output: Output) -> Result<(), Failure> {
     tell(found);
-    let several = found.flows.len() > 1 && args.port.is_none() && args.flow.is_none();
+    // Who asks for a file gets it, or is told why not.
+    let writes = args.svg.is_some() || args.html.is_some();
+    let several = found.flows.len() > 1 && args.port.is_none() && args.flow.is_none() && !writes;
     if found.flows.is_empty() {
         let why = match found.unknown_link {
             Some(link) => format!("its link type {link} is none of Ethernet, Linux cooked and bare IP"),
@@ -151,6 +175,7 @@ fn draw_found(args: &LadderArgs, found: &Found, of: &str, output: Output) -> Res
             about: String::new(),
             exchange: &flow.exchange,
             beside: if args.udp { datagrams_beside(found, flow) } else { None },
+            left_out: flow.left_out,
         })
         .collect();
     if args.udp && drawn.iter().all(|drawn| drawn.beside.is_none()) {
@@ -180,7 +205,10 @@ fn tell(found: &Found) {
         tracing::warn!("{left_out} packets are left out, because there are too many; --port or --flow chooses fewer");
     }
     if found.cut {
-        tracing::warn!("the file ends in the middle of a packet");
+        tracing::warn!(
+            "the file ends in the middle of a packet or record, or has more than {} MiB of records",
+            RECORDS_MAX >> 20
+        );
     }
 }
 
@@ -188,11 +216,16 @@ fn list(found: &Found, output: Output) {
     output.text(format!("{:<5} {:<28} {:<28} {:>7}  States", "Netid", "From", "To", "Packets"));
     for (nth, flow) in found.flows.iter().enumerate() {
         let exchange = &flow.exchange;
-        output.event("connection", &json::connection(nth, exchange));
+        output.event("connection", &json::connection(nth, exchange, flow.left_out));
         let packets = exchange.steps.iter().filter(|step| step.is_sent()).count() as u64 + flow.left_out;
         let netid = exchange.transport.name().to_lowercase();
         let [from, to] = exchange.ends.map(|end| end.to_string());
-        output.text(format!("{netid:<5} {from:<28} {to:<28} {packets:>7}  {}", json::last_states(exchange)).trim_end());
+        // Where they were at the bound is not where they ended.
+        let states = match flow.left_out {
+            0 => json::last_states(exchange),
+            left_out => format!("{left_out} packets left out"),
+        };
+        output.text(format!("{netid:<5} {from:<28} {to:<28} {packets:>7}  {states}").trim_end());
     }
     output.event("summary", &json!({ "connections": found.flows.len(), "packets": found.packets, "unread": found.unread }));
 }
@@ -202,11 +235,14 @@ fn draw(args: &LadderArgs, title: &str, drawn: &[Drawn<'_>], output: Output) -> 
     write_files(args, title, drawn)?;
     let terminal = io::stdout().is_terminal();
     let columns = args.width.or_else(|| terminal.then(columns).flatten()).unwrap_or(80);
+    let mut number = 0;
     for (nth, drawn) in drawn.iter().enumerate() {
-        for (at, exchange) in [Some(drawn.exchange), drawn.beside].into_iter().flatten().enumerate() {
-            output.event("connection", &json::connection(2 * nth + at, exchange));
+        let both = [Some((drawn.exchange, drawn.left_out)), drawn.beside.map(|beside| (beside, 0))];
+        for (exchange, left_out) in both.into_iter().flatten() {
+            output.event("connection", &json::connection(number, exchange, left_out));
             let labels = Labels::new(exchange, args.numbers());
-            (0..exchange.steps.len()).for_each(|step| output.event("step", &json::step(2 * nth + at, exchange, step, &labels)));
+            (0..exchange.steps.len()).for_each(|step| output.event("step", &json::step(number, exchange, step, &labels)));
+            number += 1;
         }
         // An arrow across a wide terminal is longer than anybody's eye follows.
         let most = if drawn.beside.is_some() { 2 * ARROW } else { ARROW };

@@ -27,7 +27,7 @@ use ringway::show::{self, Reload};
 use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
-use self::manager::Manager;
+use self::manager::{Drain, Manager};
 use super::args::{ServeArgs, ServeStack};
 use super::conditions;
 use super::config::{self, Effective};
@@ -103,11 +103,13 @@ fn ringway(args: &ServeArgs, effective: Effective, output: Output) -> Result<(),
         None => launch,
     };
     let mut running = launch.open_workers(|count| catalog.for_cores(count))?;
-    let manager = Manager::start(running.inquirers(), services(args), args.admission.longest_drain())?;
+    let drain = Drain::default();
+    drain.set(args.admission.longest_drain());
+    let manager = Manager::start(running.inquirers(), services(args), drain.clone())?;
     let ending = manager.ending();
     signals.stop_engine_and(running.stop(), || ending.has_begun())?;
     if let Some(reloader) = &reloader {
-        reloader.serve(running.changer());
+        reloader.engines_are_open(running.changer(), drain);
     }
     rights::give_up(Afterwards::Nothing)?;
     say_all_ready(running.ready(), "ringway", args, output);

@@ -15,6 +15,7 @@ use ringway::settings::{KEYS, Settings, When};
 use serde::Serialize;
 use serde_json::json;
 
+use super::manager::Drain;
 use crate::cli::args::{Command, ServeArgs};
 use crate::cli::config::{self, Effective, Entry};
 use crate::cli::log::{self, Talk};
@@ -25,7 +26,7 @@ pub(super) struct Reloader {
     arguments: Vec<std::ffi::OsString>,
     running: Mutex<Running>,
     /// There once the engines are open.
-    changer: OnceLock<Changer>,
+    changer: OnceLock<(Changer, Drain)>,
 }
 
 /// What runs, as far as it has been changed.
@@ -67,9 +68,9 @@ impl Reloader {
         }))
     }
 
-    /// The engines are open.
-    pub(super) fn serve(&self, changer: Changer) {
-        let _ = self.changer.set(changer);
+    /// The engines are open, and can be changed. A service manager is told of the drain when the end begins.
+    pub(super) fn engines_are_open(&self, changer: Changer, drain: Drain) {
+        let _ = self.changer.set((changer, drain));
     }
 
     /// Reads it again and says in the log what that came to. The answer is that of the control socket: a line for each key, and the last one.
@@ -114,7 +115,7 @@ impl Reloader {
     }
 
     fn read_again(&self) -> Result<Vec<Outcome>, SetupError> {
-        let changer = self
+        let (changer, drain) = self
             .changer
             .get()
             .ok_or_else(|| SetupError::environment("cannot read the configuration again", "the server is still starting"))?;
@@ -130,6 +131,7 @@ impl Reloader {
             running.effective.differences(&new).map(|(old, new)| (Outcome::of(old, new), new)).collect();
         // Refused with nothing changed when there are too many prefixes.
         changer.change(&args.admission.applied_to(Launch::new().settings(settings.clone())))?;
+        drain.set(args.admission.longest_drain());
         if outcomes.iter().any(|(outcome, _)| outcome.key == "interval") {
             changer.watch_every(args.interval.unwrap_or(Duration::MAX))?;
         }

@@ -3,6 +3,7 @@
 //! Called by [`super::Found::read`]. The crate `pcap-file` reads the containers, into a buffer of 8 MB whatever the file says; only the blocks that hold packets and
 //! interfaces are looked into, and times are reckoned here, as it takes every pcapng to count nanoseconds. Nothing here panics on what a file holds.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 
 use pcap_file::pcap::PcapReader;
@@ -30,20 +31,41 @@ pub(super) struct Captured<'a> {
 /// Hands on every packet of a file, in its order. True when the file ends in the middle of a packet, as those do whose writer was killed.
 ///
 /// # Errors
-/// It cannot be read, or is neither pcap nor pcapng, or something in it is none.
+/// It cannot be read, or is neither pcap nor pcapng, or something in it is none, or too large.
 pub(super) fn each(mut file: impl Read, mut take: impl FnMut(Captured<'_>)) -> io::Result<bool> {
     let mut magic = [0; 4];
     file.read_exact(&mut magic).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => invalid("it is empty, or nearly"),
         _ => error,
     })?;
-    let file = io::Read::chain(&magic[..], file);
-    match magic {
+    let has_ended = Cell::new(false);
+    let file = Noting { file: io::Read::chain(&magic[..], file), has_ended: &has_ended };
+    let result = match magic {
         [0x0a, 0x0d, 0x0d, 0x0a] => pcapng(file, &mut take),
         [0xa1, 0xb2, 0xc3, 0xd4] | [0xd4, 0xc3, 0xb2, 0xa1] | [0xa1, 0xb2, 0x3c, 0x4d] | [0x4d, 0x3c, 0xb2, 0xa1] => {
             pcap(file, &mut take)
         }
         _ => Err(invalid("it is neither pcap nor pcapng")),
+    };
+    match result {
+        Ok(true) if !has_ended.get() => Err(invalid("a packet or block in it is larger than 8 MB")),
+        other => other,
+    }
+}
+
+/// Notes whether the file has ended: the reader says the same of that and of what does not fit its buffer.
+struct Noting<'a, R> {
+    file: R,
+    has_ended: &'a Cell<bool>,
+}
+
+impl<R: Read> Read for Noting<'_, R> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(room)?;
+        if count == 0 && !room.is_empty() {
+            self.has_ended.set(true);
+        }
+        Ok(count)
     }
 }
 
@@ -137,7 +159,7 @@ impl Interface {
         Self { link: u32::from(block.linktype), snap_len, resolution: resolution.unwrap_or(6) }
     }
 
-    /// A time in the units of the interface. What no clock shows is the end of time.
+    /// A time in the units of the interface. What no clock shows is the beginning.
     fn time(&self, units: u64) -> Instant {
         let exponent = u32::from(self.resolution & 0x7f);
         let base: u128 = if self.resolution & 0x80 == 0 { 10 } else { 2 };

@@ -56,15 +56,15 @@ pub struct Flow {
 pub struct Found {
     /// In the order of their first packets.
     pub flows: Vec<Flow>,
-    /// Packets in the file.
+    /// Packets in the file, or lines of records.
     pub packets: u64,
-    /// Those that are neither TCP nor UDP, or are malformed, or fragments.
+    /// Those that are neither TCP nor UDP, or are malformed, or fragments; lines that are no record.
     pub unread: u64,
     /// Packets of connections beyond [`CAPTURE_FLOWS`].
     pub left_out: u64,
     /// A link type that is not known, with packets in it.
     pub unknown_link: Option<u32>,
-    /// The file ends in the middle of a packet.
+    /// The file ends in the middle of a packet or a record, or is longer than what is read of it.
     pub cut: bool,
 }
 
@@ -115,11 +115,11 @@ impl Found {
             }
         };
         let flow = self.flows.get_mut(at)?;
-        if sorted.steps >= CAPTURE_STEPS {
+        if sorted.is_full() {
             flow.left_out += 1;
             return None;
         }
-        sorted.steps += 1;
+        sorted.count();
         flow.add(at_time, packet);
         Some(flow)
     }
@@ -136,6 +136,18 @@ pub(super) struct Sorted {
     /// The latest connection between two ends, by its place.
     flows: HashMap<Key, usize>,
     steps: usize,
+}
+
+impl Sorted {
+    /// No more steps are kept.
+    pub(super) const fn is_full(&self) -> bool {
+        self.steps >= CAPTURE_STEPS
+    }
+
+    /// A step is kept.
+    pub(super) const fn count(&mut self) {
+        self.steps += 1;
+    }
 }
 
 /// Both ends, the smaller first.

@@ -8,26 +8,58 @@ use std::borrow::Cow;
 use super::found::{Choice, Flow, Found, Sorted};
 use super::packet::Packet;
 use crate::capture::file::{Effect, Recorded};
+use crate::device::Drop;
 use crate::ladder::exchange::Transport;
 use crate::ladder::step::{Segment, Step, What};
 use crate::recorder::Kind;
 use crate::tcp::State;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::tally::Happening;
 use crate::time::Instant;
 use crate::wire::tcp::Flags;
 
-impl Found {
-    /// Sorts records, which are in the order of their times.
-    pub fn of_records<'a>(records: impl IntoIterator<Item = Recorded<'a>>, choice: Choice) -> Self {
-        let mut found = Self::default();
-        let mut sorted = Sorted::default();
-        for record in records {
-            if choice.takes([record.local, record.remote]) {
-                found.take_record(&record, &mut sorted);
-            }
+/// Sorts records one by one, so that a file of them need not be in memory.
+#[derive(Debug, Default)]
+pub struct Records {
+    found: Found,
+    sorted: Sorted,
+    choice: Choice,
+}
+
+impl Records {
+    /// None yet; only those that are chosen are kept.
+    pub fn new(choice: Choice) -> Self {
+        Self { choice, ..Self::default() }
+    }
+
+    /// Takes the next one, in the order of their times.
+    pub fn take(&mut self, record: &Recorded<'_>) {
+        if self.choice.takes([record.local, record.remote]) {
+            self.found.take_record(record, &mut self.sorted);
         }
-        found.flows.iter_mut().for_each(|flow| flow.exchange.complete());
-        found
+    }
+
+    /// Counts something that is no record ([`Found::unread`]).
+    pub fn take_unread(&mut self) {
+        self.found.packets += 1;
+        self.found.unread += 1;
+    }
+
+    /// The connections in all of them; `cut` says that there were more ([`Found::cut`]).
+    pub fn found(mut self, cut: bool) -> Found {
+        self.found.cut = cut;
+        self.found.flows.iter_mut().for_each(|flow| flow.exchange.complete());
+        self.found
+    }
+}
+
+impl Found {
+    /// Sorts records, which are in the order of their times. As with a file no more than [`crate::limits::CAPTURE_FLOWS`] connections and
+    /// [`crate::limits::CAPTURE_STEPS`] steps are kept; what is beyond is counted in `left_out`, here and in each flow.
+    pub fn of_records<'a>(records: impl IntoIterator<Item = Recorded<'a>>, choice: Choice) -> Self {
+        let mut all = Records::new(choice);
+        records.into_iter().for_each(|record| all.take(&record));
+        all.found(false)
     }
 
     fn take_record(&mut self, record: &Recorded<'_>, sorted: &mut Sorted) {
@@ -38,33 +70,48 @@ impl Found {
                 self.sort(at, packet, sorted)
             }
             None => {
+                let is_full = sorted.is_full();
                 let flow = self.latest(Transport::Tcp, [record.local, record.remote], sorted);
-                flow.and_then(|flow| flow.befalls(at, record).then_some(flow))
+                let what = flow.as_ref().and_then(|flow| flow.change(record));
+                match (flow, what) {
+                    (Some(flow), Some(_)) if is_full => {
+                        flow.left_out += 1;
+                        None
+                    }
+                    (Some(flow), Some(what)) => {
+                        sorted.count();
+                        flow.add_change(at, record, what);
+                        Some(flow)
+                    }
+                    _ => None,
+                }
             }
         };
         if let (Some(flow), Some(effect)) = (flow, &record.effect) {
-            flow.learn(record, effect);
+            flow.take_states(record, effect);
         }
     }
 }
 
 impl Flow {
-    /// A change that no segment made. False when there is nothing to draw of it.
-    fn befalls(&mut self, at: Instant, record: &Recorded<'_>) -> bool {
-        let (Some(effect), own) = (&record.effect, self.end_at(record.local)) else { return false };
-        let what = match (&effect.cause, &*effect.state_before, &*effect.state) {
-            (Some(cause), ..) => What::Note(Cow::Owned(cause.replace('_', " "))),
-            (None, before, after) if before == State::TimeWait.name() && after == State::Closed.name() => What::TwoMsl,
-            (None, before, after) if before != after => What::Note(Cow::Borrowed("without a segment")),
-            _ => return false,
-        };
-        self.ends |= effect.state == State::Closed.name();
-        self.exchange.steps.push(Step::new(at, own, what));
-        true
+    /// A change that no segment made; `None` when there is nothing to draw of it.
+    fn change(&self, record: &Recorded<'_>) -> Option<What> {
+        let effect = record.effect.as_ref()?;
+        match (&effect.cause, &*effect.state_before, &*effect.state) {
+            (Some(cause), ..) => Some(What::Note(words(cause))),
+            (None, before, after) if before == State::TimeWait.name() && after == State::Closed.name() => Some(What::TwoMsl),
+            (None, before, after) if before != after => Some(What::Note(Cow::Borrowed("without a segment"))),
+            _ => None,
+        }
+    }
+
+    fn add_change(&mut self, at: Instant, record: &Recorded<'_>, what: What) {
+        self.ends |= record.effect.as_ref().is_some_and(|effect| effect.state == State::Closed.name());
+        self.exchange.steps.push(Step::new(at, self.end_at(record.local), what));
     }
 
     /// The state of its own end, which the engine knows.
-    fn learn(&mut self, record: &Recorded<'_>, effect: &Effect<'_>) {
+    fn take_states(&mut self, record: &Recorded<'_>, effect: &Effect<'_>) {
         let own = self.end_at(record.local).index();
         let exchange = &mut self.exchange;
         if exchange.steps.len() == 1 {
@@ -103,6 +150,15 @@ fn packet(record: &Recorded<'_>) -> Option<Packet> {
     Some(Packet { transport, source, target, what })
 }
 
+/// A cause in words. One that no engine names is not repeated: a file may be a stranger's, and what it says reaches a terminal.
+fn words(cause: &str) -> Cow<'static, str> {
+    let known = Drop::ALL.iter().map(|why| why.name()).chain(Happening::ALL.iter().map(|what| what.name()));
+    known
+        .into_iter()
+        .find(|name| *name == cause)
+        .map_or(Cow::Borrowed("for an unknown cause"), |name| name.replace('_', " ").into())
+}
+
 fn state(name: &str) -> Option<State> {
     State::ALL.into_iter().find(|state| state.name() == name)
 }
@@ -111,6 +167,8 @@ fn state(name: &str) -> Option<State> {
 mod tests {
     use super::*;
     use crate::capture::file::Fields;
+    use crate::ladder::text::{Look, render};
+    use crate::limits::CAPTURE_STEPS;
 
     fn record(kind: Kind, flags: Flags, (seq, ack): (u32, u32), (before, after): (State, State)) -> Recorded<'static> {
         Recorded {
@@ -189,6 +247,29 @@ mod tests {
             record
         }));
         assert_eq!(Found::of_records(records, Choice::All).flows.len(), 2);
+    }
+
+    #[test]
+    fn a_cause_that_no_engine_names_is_not_repeated() {
+        let mut records = life();
+        let mut strange = record(Kind::Changed, Flags::NONE, (0, 0), (State::Established, State::Established));
+        strange.effect.as_mut().unwrap().cause = Some("\u{1b}]0;a title\u{7}\nand a line".into());
+        records.insert(3, strange);
+        let exchange = &Found::of_records(records, Choice::All).flows[0].exchange;
+        assert_eq!(exchange.steps[3].what, What::Note("for an unknown cause".into()));
+        let drawn = render(exchange, &Look::default());
+        assert!(drawn.lines().all(|line| !line.contains(char::is_control)), "{drawn:?}");
+    }
+
+    #[test]
+    fn changes_are_bounded_as_segments_are() {
+        let mut timeout = record(Kind::Changed, Flags::NONE, (0, 0), (State::SynReceived, State::SynReceived));
+        timeout.effect.as_mut().unwrap().cause = Some("retransmission_timeout".into());
+        let beyond = 10;
+        let records = [life().remove(0)].into_iter().chain(std::iter::repeat_n(timeout, CAPTURE_STEPS - 1 + beyond));
+        let found = Found::of_records(records, Choice::All);
+        let [flow] = &found.flows[..] else { panic!("one connection") };
+        assert_eq!((flow.exchange.steps.len(), flow.left_out), (CAPTURE_STEPS, beyond as u64));
     }
 
     #[test]

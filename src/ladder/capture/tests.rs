@@ -236,6 +236,10 @@ fn a_flood_is_counted_and_not_kept() {
     let found = Found::read(&pcap(101, false, false, 65_535, &packets)[..], Choice::All).unwrap();
     let [flow] = &found.flows[..] else { panic!("one connection") };
     assert_eq!((flow.exchange.steps.len(), flow.left_out), (CAPTURE_STEPS, beyond as u64));
+    // One that begins beyond the bound: of no segment there is nothing to tell, not even that it is open.
+    let late = [packets, vec![segment("10.0.0.1:40001", "10.0.0.2:7", Flags::SYN, 1, 0, 0)]].concat();
+    let found = Found::read(&pcap(101, false, false, 65_535, &late)[..], Choice::All).unwrap();
+    assert_eq!((found.flows[1].exchange.begin, found.flows[1].left_out), ([None; 2], 1));
     let strangers = (0..CAPTURE_FLOWS + beyond).map(|nth| {
         let from = SocketAddr::from(([10, 0, (nth >> 8) as u8, nth as u8], 1));
         segment(&from.to_string(), "10.1.0.2:7", Flags::SYN, 1, 0, 0)
@@ -253,6 +257,10 @@ fn what_is_no_capture_says_so_and_one_that_ends_early_is_read_so_far() {
     let file = pcap(101, false, false, 65_535, &talk("10.0.0.1:40000", "10.0.0.2:7"));
     let found = Found::read(&file[..file.len() - 3], Choice::All).unwrap();
     assert_eq!((found.packets, found.cut), (5, true));
+    // Bytes that do not fit the reader's buffer are no end.
+    let big = pcap(101, false, false, 0x7fff_ffff, &[vec![0; 9_000_000], vec![0; 60]]);
+    let error = Found::read(&big[..], Choice::All).unwrap_err().to_string();
+    assert!(error.contains("larger than 8 MB"), "{error}");
     let strange = pcap(105, false, false, 65_535, &talk("10.0.0.1:40000", "10.0.0.2:7"));
     let found = Found::read(&strange[..], Choice::All).unwrap();
     assert_eq!((found.unread, found.unknown_link), (6, Some(105)));

@@ -26,6 +26,7 @@ use super::pacing::Pace;
 use super::rate::Sample;
 use super::tally::Noted;
 use crate::time::Instant;
+use crate::words::nearest;
 
 /// An algorithm. All sizes are in bytes.
 pub trait Congestion {
@@ -145,10 +146,9 @@ impl Algorithm {
         }
     }
 
-    /// The one whose name is most like a word that names none.
+    /// The one that is meant by a word that names none; the default when none could be.
     pub fn nearest(word: &str) -> Self {
-        let likeness = |algorithm: &Self| strsim::jaro_winkler(algorithm.name(), word);
-        Self::ALL.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
+        nearest(word, Self::ALL.iter().map(|algorithm| algorithm.name())).and_then(Self::named).unwrap_or_default()
     }
 
     /// The algorithm of a name.
