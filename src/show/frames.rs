@@ -1,7 +1,7 @@
 //! Frames of all workers for one client, as they come and go.
 //!
-//! The taps are set when the client asks, and taken back when it goes, however it goes; one that only closes its sending side is told the rest. What it does not take in time is lost for it, and counted; no
-//! worker ever waits. Called by `walk`; nothing here panics.
+//! The taps are set when the client asks, and taken back when it goes, however it goes; one that only closes its sending side is told the rest. What it does not take in time is lost for it, and counted: no
+//! worker waits for it. Called by `walk`; nothing here panics.
 
 use super::request::Request;
 use super::rows::{Event, Refused};
