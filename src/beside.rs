@@ -1,6 +1,7 @@
 //! Threads beside the workers: off their cores, and with no more rights than they use.
 //!
-//! Everything that is no worker is started here: what follows the kernel, answers questions and scrapes, writes dumps, waits for signals. Cannot panic.
+//! What follows the kernel, answers questions and scrapes, writes dumps and waits for signals is started here; the command's own threads inherit their place from its main
+//! thread, which leaves the workers' cores when its set-up is over. Cannot panic.
 
 use std::io;
 use std::thread::{self, JoinHandle};

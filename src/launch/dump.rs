@@ -97,6 +97,8 @@ struct Writers {
     seen: Vec<u64>,
     /// When the last file was written.
     last: Option<Instant>,
+    /// For what that was, if it lacks a core that has ended.
+    unfinished: Option<Reason>,
     number: u64,
     /// The files that are there, the oldest first.
     files: VecDeque<PathBuf>,
@@ -107,7 +109,7 @@ impl Writers {
         // The last that has rung names the file.
         dump.on.sort_by_key(|reason| *reason as usize);
         dump.on.dedup();
-        Self { dump, cores, interfaces, seen: Vec::new(), last: None, number: 0, files: VecDeque::new() }
+        Self { dump, cores, interfaces, seen: Vec::new(), last: None, unfinished: None, number: 0, files: VecDeque::new() }
     }
 
     /// Tries whether files can be made in the folder, and finds those that earlier processes have left.
@@ -129,22 +131,26 @@ impl Writers {
         let counts: Vec<u64> = self.dump.on.iter().map(count).collect();
         self.seen.resize(counts.len(), 0);
         let mut rung = self.dump.on.iter().zip(counts.iter().zip(&self.seen)).filter(|(_, (now, before))| now > before);
-        let Some(&reason) = rung.next_back().map(|(reason, _)| reason) else { return };
+        let again = self.unfinished.filter(|_| is_last);
+        let Some(reason) = rung.next_back().map(|(reason, _)| *reason).or(again) else { return };
         let is_early = self.last.is_some_and(|last| last.elapsed() < BETWEEN);
         if is_early && !is_last && reason != Reason::Panic {
             return;
         }
         (self.seen, self.last) = (counts, Some(Instant::now()));
-        self.number += 1;
-        let name = format!("ringway-{}-{}-{}-{}.pcapng", today(), std::process::id(), self.number, reason.name());
+        let name = format!("ringway-{}-{}-{}-{}.pcapng", today(), std::process::id(), self.number + 1, reason.name());
         let path = self.dump.folder.join(name);
         let file = match create(&path) {
             Ok(file) => file,
             Err(error) => return tracing::warn!("cannot write {}: {error}", path.display()),
         };
-        match self.write(file) {
-            Ok(0) => drop(fs::remove_file(&path)),
-            Ok(packets) => {
+        let written = self.write(file);
+        // A core that has ended leaves its records only when all have: it is come back to then.
+        self.unfinished = matches!(written, Ok((_, false))).then_some(reason);
+        match written {
+            Ok((0, _)) => drop(fs::remove_file(&path)),
+            Ok((packets, _)) => {
+                self.number += 1;
                 let file = path.display();
                 tracing::warn!(target: "ringway::setup", reason = reason.name(), packets, %file, "dumped");
                 self.files.push_back(path);
@@ -161,15 +167,18 @@ impl Writers {
         }
     }
 
-    /// The records of all cores, by their times; how many packets they are of.
-    fn write(&self, file: File) -> io::Result<u64> {
+    /// The records of all cores, by their times; how many packets they are of, and whether each core that has any gave them.
+    fn write(&self, file: File) -> io::Result<(u64, bool)> {
         let mut all: Vec<Group> = Vec::new();
+        let mut is_whole = true;
         for (worker, (core, alarm)) in self.cores.iter().enumerate() {
             let epoch_ns = span_ns(core.epoch());
             let mut records = alarm.take_left();
             let mut from = 0;
             // One that has ended, or does not answer, has no more; one that goes on recording is not followed.
-            let until = core.records(u64::MAX).map_or(0, |told| told.written);
+            let answer = core.records(u64::MAX);
+            is_whole &= answer.is_ok() || !records.is_empty();
+            let until = answer.map_or(0, |told| told.written);
             while from < until {
                 let Ok(told) = core.records(from) else { break };
                 let Some((last, _)) = told.records.last() else { break };
@@ -201,7 +210,7 @@ impl Writers {
             packets += u64::from(writer.write(&event)?);
         }
         writer.flush()?;
-        Ok(packets)
+        Ok((packets, is_whole))
     }
 }
 

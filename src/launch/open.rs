@@ -189,6 +189,10 @@ pub(super) fn open<S: Service + Send>(
     let worker = |(engine, core)| Worker { engine, core, filters: filters.clone() };
     let workers = engines.into_iter().zip(cores).map(worker).collect();
     let (waking, wakes) = mpsc::channel();
+    if let Some(place) = &place {
+        // The set-up of one worker ran on its core, for the sake of its memory; what is started from now on is not to inherit that.
+        place.take();
+    }
     Ok(Running { held, workers, place, ready, changer: Changer { workers: inquirers, config, waking }, wakes })
 }
 

@@ -17,6 +17,9 @@ use crate::time::span_ns;
 /// Cards that one piece looks at, at most.
 const LOOKED_AT: usize = 16_384;
 
+/// Questions about connections in use that one answer asks a worker, when it is to have few of them: where hardly any is in use, the next answer goes on.
+const PIECES: u64 = 64;
+
 /// How far an answer is.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -30,8 +33,9 @@ pub(super) struct Walk {
     cut: bool,
     /// Of each worker, the number of the next record.
     next: Vec<u64>,
-    /// Rows that the worker at hand has told.
+    /// Rows that the worker at hand has told, and how often it was asked about those that are in use.
     told: u64,
+    asked: u64,
     /// Its connections by state, as far as they are counted, and how long that took.
     states: [u64; State::ALL.len()],
     counting: Duration,
@@ -60,6 +64,7 @@ impl Walk {
             cut: false,
             next: Vec::new(),
             told: 0,
+            asked: 0,
             states: [0; State::ALL.len()],
             counting: Duration::ZERO,
             taps: Taps::default(),
@@ -97,7 +102,10 @@ impl Walk {
             What::Connections if left == 0 => Ok(()),
             What::Connections => self.connections(core, interfaces, left, out),
             What::Records => self.records(core, interfaces, left, out),
-            What::Awake => self.awake(core, interfaces, out),
+            What::Awake => {
+                self.awake(core, interfaces, out);
+                Ok(())
+            }
             What::Figures => {
                 self.figures(core, left, out);
                 Ok(())
@@ -206,32 +214,37 @@ impl Walk {
         Ok(())
     }
 
-    /// The next connections of a worker that are not at rest.
-    fn awake(&mut self, core: &Inquirer, interfaces: &[String], out: &mut Vec<u8>) -> Result<(), Silent> {
+    /// The next connections of a worker that are not at rest. Of one that does not answer there are none, as it is missing among the figures; its place stays.
+    fn awake(&mut self, core: &Inquirer, interfaces: &[String], out: &mut Vec<u8>) {
         if self.next.len() == self.worker {
             self.next.push(self.request.from.get(self.worker).copied().unwrap_or(0));
         }
-        let Some(place) = self.next.last_mut() else { return Ok(()) };
-        let left = self.request.limit.unwrap_or(u64::MAX).saturating_sub(self.told);
-        if left > 0 {
-            let Awake { connections, next } =
-                core.awake(u32::try_from(*place).unwrap_or(0), usize::try_from(left).unwrap_or(usize::MAX))?;
-            for (id, figures) in &connections {
-                // One whose card has gone has ended meanwhile.
-                let Some(card) = core.card(*id).filter(|card| self.request.wants(card)) else { continue };
-                let interface = name_of(interfaces, card.key.link.interface);
-                Event::write("connection", rows::Awake::new(&card, span_ns(core.age(&card)), interface, figures), out);
-                self.rows += 1;
-            }
-            self.told += connections.len() as u64;
-            *place = next.unwrap_or(0).into();
-            if next.is_some() {
-                return Ok(());
+        let Some(place) = self.next.last_mut() else { return };
+        let most = usize::try_from(self.request.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let left = most.saturating_sub(usize::try_from(self.told).unwrap_or(usize::MAX));
+        let pieces = PIECES.max(most.div_ceil(limits::INQUIRED_PER_TURN) as u64);
+        if left > 0 && self.asked < pieces {
+            match core.awake(u32::try_from(*place).unwrap_or(0), left) {
+                Ok(Awake { connections, next }) => {
+                    for (id, figures) in &connections {
+                        // One whose card has gone has ended meanwhile.
+                        let Some(card) = core.card(*id).filter(|card| self.request.wants(card)) else { continue };
+                        let interface = name_of(interfaces, card.key.link.interface);
+                        Event::write("connection", rows::Awake::new(&card, span_ns(core.age(&card)), interface, figures), out);
+                        self.rows += 1;
+                    }
+                    self.told += connections.len() as u64;
+                    self.asked += 1;
+                    *place = next.unwrap_or(0).into();
+                    if next.is_some() {
+                        return;
+                    }
+                }
+                Err(Silent) => self.cut = true,
             }
         }
         self.cut |= *place > 0;
-        (self.worker, self.told) = (self.worker + 1, 0);
-        Ok(())
+        (self.worker, self.told, self.asked) = (self.worker + 1, 0, 0);
     }
 
     /// What a worker has counted; its connections by state before that, some with each call.

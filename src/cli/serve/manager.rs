@@ -4,7 +4,7 @@
 //! every worker has answered a question, which it does between two packets: one that hangs is not covered up, and the manager ends the
 //! process when its time is over. Nothing here panics; a manager that does not hear is no error of the service's.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -69,7 +69,7 @@ impl Manager {
     /// # Errors
     /// There is no thread for it.
     pub(super) fn start(workers: Vec<Inquirer>, services: String, drain: Drain) -> Result<Self, SetupError> {
-        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        if notify_socket().is_none() {
             return Ok(Self { said: None, thread: None });
         }
         let (said, hears) = channel();
@@ -156,8 +156,13 @@ const SLACK: Duration = Duration::from_secs(10);
 /// The workers are asked no more often than this.
 const OFTEN: Duration = Duration::from_millis(10);
 
+/// Where the manager listens, if there is one: sd_notify(3) takes an empty name for none.
+fn notify_socket() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())
+}
+
 fn tell(states: &[NotifyState<'_>]) {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(name) = notify_socket() else { return };
     if let Err(error) = send(&name, states) {
         tracing::warn!("cannot tell the service manager: {error}");
     }

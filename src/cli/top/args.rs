@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use ringway::error::SetupError;
 use ringway::settings::number;
+use ringway::words;
 
 use super::filter::Filter;
 use super::order::Key;
@@ -68,10 +69,8 @@ fn at_least_one(text: &str) -> Result<u64, SetupError> {
 fn key(text: &str) -> Result<Key, SetupError> {
     Key::named(text).ok_or_else(|| {
         let names = Key::ALL.map(Key::name);
-        let near = |name: &&str| (strsim::jaro_winkler(text, name) * 1000.0) as u32;
-        let nearest = names.into_iter().max_by_key(near).unwrap_or_default();
-        SetupError::usage(format!("cannot sort by '{text}'"), format!("the columns are {}", names.join(", ")))
-            .mend(format!("--sort {nearest}"))
+        let error = SetupError::usage(format!("cannot sort by '{text}'"), format!("the columns are {}", names.join(", ")));
+        error.mend(format!("--sort {}", words::nearest(text, names).unwrap_or("bytes")))
     })
 }
 
@@ -113,7 +112,8 @@ Rates, shares and percentiles are of the time since the sample before. busy is
 the share of the loop's turns that found work, cpu that of a core's time.
 Percentiles come from the engine's histograms, so they are bounds (<=50us);
 those of srtt are exact, of the flows that are listed. Bytes of a flow are those
-that came in order (in) and that the peer has acknowledged (out). Connections at
+that came in order (in) and that the peer has acknowledged (out), since it was
+last told of and modulo 4 GiB: up to 34 Gbit/s at --interval 1s. Connections at
 rest, over which nothing goes, are counted and not listed. Of more than --flows
 others at a worker some are asked about each time, in turns.
 
@@ -124,5 +124,5 @@ column to sort by, r reverse, / filter, Enter the flow's ladder, p pause, and
 Examples:
   sudo ringway top
   sudo ringway top --sort rtt --filter '443 ESTABLISHED' --pid 4711
-  sudo ringway top --json --interval 10s >>top.jsonl
+  sudo ringway top --json --interval 2s >>top.jsonl
   sudo ringway top --count 2 --heaviest 3 | cat";

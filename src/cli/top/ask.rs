@@ -57,15 +57,9 @@ impl Asker {
         self.each(&Request { brief: !self.sampler.wants_states(at), ..Request::new(What::Figures) }, |row| readings.push(row))?;
         let mut rows: Vec<Row> = Vec::new();
         let request = Request { limit: Some(self.flows), from: self.sampler.places(), ..Request::new(What::Awake) };
-        match self.each(&request, |row| rows.push(row)) {
-            Ok(summary) => {
-                let next: Vec<_> = summary["next"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-                self.sampler.take_flows(rows, &next);
-            }
-            // A worker that does not answer is one of the readings.
-            Err(Failure::Run { .. }) => self.sampler.take_flows([], &[]),
-            Err(other) => return Err(other),
-        }
+        let summary = self.each(&request, |row| rows.push(row))?;
+        let next: Vec<_> = summary["next"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+        self.sampler.take_flows(rows, &next);
         Ok(self.sampler.next(readings, at))
     }
 

@@ -107,8 +107,13 @@ impl Flows {
     }
 
     /// Takes the rows of an answer, and where it ended at each worker: 0 behind the last connection.
-    pub(super) fn take(&mut self, rows: impl IntoIterator<Item = Row>, next: &[u64]) {
+    pub(super) fn take(&mut self, rows: Vec<Row>, next: &[u64]) {
         self.workers.resize(next.len(), Worker::default());
+        if self.known.len() + rows.len() > KNOWN_MAX {
+            // Room is made of those that are not shown any more.
+            let workers = &self.workers;
+            self.known.retain(|id, known| workers.get(id.worker).is_some_and(|worker| known.sweep + 1 >= worker.sweeps));
+        }
         for row in rows {
             self.take_row(row);
         }
@@ -124,17 +129,19 @@ impl Flows {
     fn take_row(&mut self, row: Row) {
         let Some(&Worker { sweeps: sweep, .. }) = self.workers.get(row.worker) else { return };
         let id = Id { worker: row.worker, slot: row.id[0], generation: row.id[1] };
-        let before = self.known.get(&id);
-        if before.is_none() && self.known.len() >= KNOWN_MAX {
+        if !self.known.contains_key(&id) && self.known.len() >= KNOWN_MAX {
             return;
         }
+        // In SYN-SENT nothing is known of the peer's numbers yet.
+        let before = self.known.get(&id).filter(|known| known.flow.state != "SYN-SENT");
         let seconds = before.map_or(0.0, |before| row.age_ns.saturating_sub(before.flow.age_ns) as f64 / 1e9);
         let rate =
             |count: fn(&Row, &Known) -> u64| before.filter(|_| seconds > 0.0).map(|known| count(&row, known) as f64 / seconds);
+        let bytes = |count: fn(&Row, &Known) -> u64| rate(count).filter(|_| seconds <= SPAN_MAX_S);
         let flow = Flow {
             id,
-            received_bytes_per_second: rate(|row, known| row.rcv_nxt.wrapping_sub(known.rcv_nxt).into()),
-            acknowledged_bytes_per_second: rate(|row, known| row.snd_una.wrapping_sub(known.snd_una).into()),
+            received_bytes_per_second: bytes(|row, known| row.rcv_nxt.wrapping_sub(known.rcv_nxt).into()),
+            acknowledged_bytes_per_second: bytes(|row, known| row.snd_una.wrapping_sub(known.snd_una).into()),
             retransmitted_per_second: rate(|row, known| row.retransmitted.saturating_sub(known.retransmitted)),
             state: row.state,
             local: row.local,
@@ -161,6 +168,8 @@ impl Flows {
 
 /// Sweeps after which a connection that was not told of is forgotten.
 const SWEEPS_KEPT: u64 = 8;
+/// Over a longer time the numbers, which are of 32 bits, have come round who knows how often.
+const SPAN_MAX_S: f64 = 61.0;
 /// Connections that are known at most.
 const KNOWN_MAX: usize = 65_536;
 
@@ -198,11 +207,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_could_be_wrong_by_4_gib_is_none() {
+        let mut flows = Flows::default();
+        flows.take(vec![row(1, 0, 0, 0, 0), row(2, 0, 0, 0, 0)], &[0]);
+        let mut answered = row(2, 0, 1_000, 0, 0);
+        answered.rcv_nxt = 3_000_000_000;
+        flows.known.values_mut().filter(|known| known.flow.id.slot == 2).for_each(|known| known.flow.state = "SYN-SENT".into());
+        flows.take(vec![row(1, 0, 62_000, 9, 9), answered], &[0]);
+        let rates: Vec<_> =
+            flows.shown().iter().map(|flow| (flow.received_bytes_per_second, flow.acknowledged_bytes_per_second)).collect();
+        assert_eq!(rates, [(None, None); 2], "one was told of too long ago, of the other the peer's numbers were not known");
+    }
+
+    #[test]
     fn a_flow_told_twice_has_rates_over_its_own_time_and_across_the_end_of_numbers() {
         let mut flows = Flows::default();
-        flows.take([row(1, 0, 1_000, u32::MAX, 100)], &[0]);
+        flows.take(vec![row(1, 0, 1_000, u32::MAX, 100)], &[0]);
         assert_eq!(shown(&flows), [(1, None, None)]);
-        flows.take([row(1, 0, 3_000, 999, 100)], &[0]);
+        flows.take(vec![row(1, 0, 3_000, 999, 100)], &[0]);
         assert_eq!(shown(&flows), [(1, Some(500.0), Some(0.0))]);
         assert_eq!(flows.shown()[0].retransmitted_per_second, Some(1.0));
         assert_eq!(flows.shown()[0].bytes_per_second(), Some(500.0));
@@ -211,33 +233,33 @@ mod tests {
     #[test]
     fn another_connection_in_the_same_slot_is_another() {
         let mut flows = Flows::default();
-        flows.take([row(1, 0, 1_000, 5, 5)], &[0]);
-        flows.take([row(1, 1, 1_500, 900_000, 5)], &[0]);
+        flows.take(vec![row(1, 0, 1_000, 5, 5)], &[0]);
+        flows.take(vec![row(1, 1, 1_500, 900_000, 5)], &[0]);
         assert_eq!(shown(&flows), [(1, None, None)], "and the one before is not told of any more");
     }
 
     #[test]
     fn one_that_rests_is_not_shown_and_known_when_it_is_back() {
         let mut flows = Flows::default();
-        flows.take([row(1, 0, 1_000, 0, 0), row(2, 0, 1_000, 0, 0)], &[0]);
-        flows.take([row(2, 0, 2_000, 0, 0)], &[0]);
+        flows.take(vec![row(1, 0, 1_000, 0, 0), row(2, 0, 1_000, 0, 0)], &[0]);
+        flows.take(vec![row(2, 0, 2_000, 0, 0)], &[0]);
         assert_eq!(shown(&flows), [(2, Some(0.0), Some(0.0))]);
-        flows.take([row(1, 0, 3_000, 400, 0)], &[0]);
+        flows.take(vec![row(1, 0, 3_000, 400, 0)], &[0]);
         assert_eq!(shown(&flows), [(1, Some(200.0), Some(0.0))]);
-        (0..=SWEEPS_KEPT).for_each(|_| flows.take([], &[0]));
+        (0..=SWEEPS_KEPT).for_each(|_| flows.take(vec![], &[0]));
         assert!(flows.known.is_empty());
     }
 
     #[test]
     fn a_sweep_in_parts_shows_what_was_told_since_the_one_before() {
         let mut flows = Flows::default();
-        flows.take([row(1, 0, 0, 0, 0)], &[64]);
+        flows.take(vec![row(1, 0, 0, 0, 0)], &[64]);
         assert_eq!(flows.places(), [64]);
-        flows.take([row(2, 0, 0, 0, 0)], &[0]);
+        flows.take(vec![row(2, 0, 0, 0, 0)], &[0]);
         assert_eq!(shown(&flows).len(), 2);
-        flows.take([row(1, 0, 2_000, 10, 0)], &[64]);
+        flows.take(vec![row(1, 0, 2_000, 10, 0)], &[64]);
         assert_eq!(shown(&flows), [(1, Some(5.0), Some(0.0)), (2, None, None)], "one of this sweep, one of the last");
-        flows.take([], &[0]);
+        flows.take(vec![], &[0]);
         assert_eq!(shown(&flows).len(), 1, "the other was not told of again");
     }
 
@@ -245,11 +267,11 @@ mod tests {
     fn what_makes_no_sense_is_left_out_and_memory_is_bounded() {
         let mut flows = Flows::default();
         let stray = Row { worker: 7, ..row(1, 0, 0, 0, 0) };
-        flows.take([stray, row(1, 0, 9, 0, 0), row(1, 0, 3, 1, 1)], &[5]);
+        flows.take(vec![stray, row(1, 0, 9, 0, 0), row(1, 0, 3, 1, 1)], &[5]);
         assert_eq!(shown(&flows), [(1, None, None)], "no time has passed between the two");
-        flows.take((0..KNOWN_MAX as u32 + 10).map(|slot| row(slot % 60_000, slot / 60_000, 1, 0, 0)), &[5]);
+        flows.take((0..KNOWN_MAX as u32 + 10).map(|slot| row(slot % 60_000, slot / 60_000, 1, 0, 0)).collect(), &[5]);
         assert_eq!(flows.known.len(), KNOWN_MAX);
-        flows.take([], &[]);
+        flows.take(vec![], &[]);
         assert!(flows.known.is_empty());
     }
 }

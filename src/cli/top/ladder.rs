@@ -15,6 +15,8 @@ pub(super) struct Pane {
     pub(super) remote: SocketAddr,
     exchanges: Vec<Exchange>,
     lines: Vec<String>,
+    /// Nothing has been answered yet.
+    pub(super) waits: bool,
     /// The first line and the first column that are seen.
     pub(super) top: usize,
     pub(super) left: usize,
@@ -23,11 +25,20 @@ pub(super) struct Pane {
 impl Pane {
     /// Before the records come.
     pub(super) fn asked_for(local: SocketAddr, remote: SocketAddr) -> Self {
-        Self { local, remote, exchanges: Vec::new(), lines: vec!["asking for the records ...".to_owned()], top: 0, left: 0 }
+        Self {
+            local,
+            remote,
+            exchanges: Vec::new(),
+            lines: vec!["asking for the records ...".to_owned()],
+            waits: true,
+            top: 0,
+            left: 0,
+        }
     }
 
     /// The records have come, or why there are none.
     pub(super) fn take(&mut self, found: Result<Vec<Exchange>, String>, columns: usize) {
+        self.waits = false;
         match found {
             Ok(exchanges) if exchanges.is_empty() => {
                 self.lines =

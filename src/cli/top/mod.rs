@@ -23,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringway::launch::Signals;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 
 use self::args::TopArgs;
@@ -33,14 +34,12 @@ use super::output::Output;
 
 /// Looks until it is asked to end.
 pub(crate) fn run(args: &TopArgs, output: Output) -> Result<(), Failure> {
-    // A second signal only asks again: the terminal has to be given back.
-    let signals = Signals::take(false)?;
+    // Until it has answered for the first time a signal ends the process as usual.
     let (asker, first) = Asker::begin(args)?;
-    if !output.is_json() && io::stdout().is_terminal() && io::stdin().is_terminal() {
-        screen::run(args, asker, first, &signals)
-    } else {
-        print(args, asker, &signals, output)
-    }
+    let on_screen = !output.is_json() && io::stdout().is_terminal() && io::stdin().is_terminal();
+    // On a screen a second one only asks again: the terminal has to be given back.
+    let signals = Signals::take(!on_screen)?;
+    if on_screen { screen::run(args, asker, first, &signals) } else { print(args, asker, &signals, output) }
 }
 
 /// Prints each sample.
@@ -50,10 +49,10 @@ fn print(args: &TopArgs, mut asker: Asker, signals: &Signals, output: Output) ->
     let mut samples = 0;
     while args.count.is_none_or(|count| samples < count) {
         next = (next + args.interval).max(Instant::now());
-        while !signals.asked() && Instant::now() < next {
+        while !signals.asked() && is_read() && Instant::now() < next {
             thread::sleep(next.saturating_duration_since(Instant::now()).min(LOOK_EVERY));
         }
-        if signals.asked() {
+        if signals.asked() || !is_read() {
             break;
         }
         let sample = asker.sample()?;
@@ -63,6 +62,16 @@ fn print(args: &TopArgs, mut asker: Asker, signals: &Signals, output: Output) ->
     }
     output.event("summary", &json!({ "samples": samples }));
     Ok(())
+}
+
+/// False when stdout is a pipe whose reader has gone: nothing else ends what has no end of its own.
+fn is_read() -> bool {
+    let stdout = io::stdout();
+    let mut descriptors = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let polled = poll(&mut descriptors, Some(&at_once));
+    let [descriptor] = &descriptors;
+    polled.is_err() || !descriptor.revents().contains(PollFlags::ERR)
 }
 
 /// How often it is looked whether the end was asked for.

@@ -74,7 +74,7 @@ impl Key {
             Self::Out => by_number(|flow| flow.acknowledged_bytes_per_second),
             Self::Rtt => by_number(|flow| flow.srtt_ns.map(|ns| ns as f64)),
             Self::Again => by_number(|flow| flow.retransmitted_per_second),
-            Self::Queue => by_number(|flow| Some((flow.receive_queue + flow.send_queue) as f64)),
+            Self::Queue => by_number(|flow| Some(flow.receive_queue.saturating_add(flow.send_queue) as f64)),
             Self::Age => by_number(|flow| Some(flow.age_ns as f64)),
             Self::State => by_word(one.state.cmp(&other.state)),
             Self::Local => by_word(one.local.cmp(&other.local)),

@@ -65,8 +65,8 @@ impl Cumulative {
             *self = other;
             return;
         }
-        self.at_most.iter_mut().zip(other.at_most).for_each(|((_, own), (_, others))| *own += others);
-        self.count += other.count;
+        self.at_most.iter_mut().zip(other.at_most).for_each(|((_, own), (_, others))| *own = own.saturating_add(others));
+        self.count = self.count.saturating_add(other.count);
     }
 
     /// In which bucket the quantile lies.
@@ -277,7 +277,7 @@ impl Sampler {
     }
 
     /// Takes the rows of flows, and where the answer ended.
-    pub(super) fn take_flows(&mut self, rows: impl IntoIterator<Item = Row>, next: &[u64]) {
+    pub(super) fn take_flows(&mut self, rows: Vec<Row>, next: &[u64]) {
         self.flows.take(rows, next);
     }
 
@@ -286,9 +286,10 @@ impl Sampler {
         if readings.iter().any(|reading| reading.states.is_some()) {
             self.states.clear();
             for (name, count) in readings.iter().filter_map(|reading| reading.states.as_ref()).flatten() {
-                *self.states.entry(name.clone()).or_default() += count;
+                let all = self.states.entry(name.clone()).or_default();
+                *all = all.saturating_add(*count);
             }
-            let took = readings.iter().map(|reading| reading.counted_ns).sum();
+            let took = readings.iter().map(|reading| reading.counted_ns).fold(0, u64::saturating_add);
             self.counted = Some((at, Duration::from_nanos(took)));
         }
         let pairs: Vec<_> = readings.iter().map(|now| (self.before_of(now), now)).collect();
@@ -314,8 +315,8 @@ impl Sampler {
                 .filter_map(|state| Some(InState { state: state.name(), connections: *self.states.get(state.name())? }))
                 .collect(),
             states_age_seconds: self.counted.map_or(0.0, |(counted, _)| at.saturating_sub(counted).as_secs_f64()),
-            connections: cores.iter().map(|core| core.connections).sum(),
-            resting: cores.iter().map(|core| core.resting).sum(),
+            connections: cores.iter().map(|core| core.connections).fold(0, u64::saturating_add),
+            resting: cores.iter().map(|core| core.resting).fold(0, u64::saturating_add),
             cores,
             flows,
         };
@@ -338,15 +339,15 @@ type Pair<'a> = (Option<(&'a Reading, f64)>, &'a Reading);
 fn together(pairs: &[Pair<'_>]) -> Option<Rates> {
     let answered = pairs.iter().filter_map(|&(before, now)| before.map(|(before, seconds)| (before, now, seconds)));
     let mut total: Option<Rates> = None;
-    let (mut turns, mut busy) = (0, 0);
+    let (mut turns, mut busy) = (0_u64, 0_u64);
     for (before, now, seconds) in answered {
         total.get_or_insert_default().add(&Rates::between(before, now, seconds));
         let since = |name: &str| {
             let count = |reading: &Reading| reading.counters.get(name).copied().unwrap_or(0);
             count(now).saturating_sub(count(before))
         };
-        turns += since("turns");
-        busy += since("busy_turns");
+        turns = turns.saturating_add(since("turns"));
+        busy = busy.saturating_add(since("busy_turns"));
     }
     if let Some(total) = &mut total {
         total.busy_share = busy as f64 / turns.max(1) as f64;
@@ -362,7 +363,7 @@ fn drops(pairs: &[Pair<'_>]) -> Vec<Lost> {
             let per_second = before.map_or(0.0, |(_, seconds)| since as f64 / seconds);
             let entry = causes.entry(cause.clone()).or_insert(Lost { cause, per_second: 0.0, total: 0 });
             entry.per_second += per_second;
-            entry.total += total;
+            entry.total = entry.total.saturating_add(total);
         }
     }
     let mut causes: Vec<_> = causes.into_values().collect();

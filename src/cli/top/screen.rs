@@ -128,6 +128,10 @@ impl Asking {
                 }
             }
             state.gone = self.gone.as_ref().map(|failure| failure.why().to_owned());
+            let columns = state.columns();
+            if let (Some(why), Some(pane)) = (&state.gone, state.ladder.as_mut().filter(|pane| pane.waits)) {
+                pane.take(Err(why.clone()), columns);
+            }
             heard = true;
         }
         heard

@@ -120,7 +120,7 @@ pub(super) fn flow(flow: &Flow) -> Vec<String> {
         known(flow.acknowledged_bytes_per_second),
         flow.srtt_ns.map_or_else(|| "-".to_owned(), duration),
         known(flow.retransmitted_per_second),
-        units::count((flow.receive_queue + flow.send_queue) as f64),
+        units::count(flow.receive_queue.saturating_add(flow.send_queue) as f64),
         units::count(flow.cwnd as f64),
         duration(flow.age_ns),
         flow.worker.to_string(),
