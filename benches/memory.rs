@@ -4,8 +4,10 @@
 //!
 //! Without rows it measures all of them. A unit is a datagram or request and its answer, a whole connection, or a full segment. Of both stacks the same
 //! end is counted, the peer that builds the segments and counts the answers included; what that takes alone stands beside it, and nothing is
-//! subtracted. Answers are checked byte for byte before they are timed. Figures are CPU time of the thread, medians of interleaved rounds.
+//! subtracted. Where an answer is due, so does what nobody can do without ("no stack"): sums, a lookup, and an answer in the frame that came. Answers are checked byte for byte before they are timed. Figures are CPU time of the thread, medians of interleaved rounds.
 
+#[path = "memory/bare.rs"]
+mod bare;
 mod common;
 #[path = "common/figures.rs"]
 #[expect(dead_code, reason = "differences are of other programs")]
@@ -23,6 +25,7 @@ mod wire;
 
 use std::process::ExitCode;
 
+use bare::Bare;
 use figures::{Rounds, Verdict, grouped};
 use ringway::cpu;
 use serde_json::json;
@@ -165,6 +168,15 @@ fn measure(row: &Row, rounds: usize, units: usize, verdict: &mut Verdict) -> ser
         verdict.hold("ns", ours.median(), ours.median() <= most, &format!("at most {most}"));
     }
     let ratio = of(SMOLTCP).map(|theirs| theirs.by(ours).median());
+    let limit = of(LIMIT);
+    if let Some(limit) = limit {
+        let (beside, most) = (ours.by(limit), row.most_ns.unwrap_or(f64::INFINITY));
+        let word = if limit.median() > most { ", which the limit misses, too" } else { "" };
+        println!("  Ringway by no stack: {beside}{word}");
+        if let Some(theirs) = of(SMOLTCP) {
+            println!("  smoltcp by no stack: {}", theirs.by(limit));
+        }
+    }
     match (ratio, row.least_ratio) {
         (Some(ratio), Some(least)) => verdict.hold("smoltcp by Ringway", ratio, ratio >= least, &format!("at least {least}")),
         (Some(ratio), None) => println!("  smoltcp by Ringway: {ratio:.3}"),
@@ -184,6 +196,7 @@ fn measure(row: &Row, rounds: usize, units: usize, verdict: &mut Verdict) -> ser
         "ringway_ns": spread(ours),
         "smoltcp_ns": of(SMOLTCP).map(spread),
         "peer_alone_ns": of(PEER).map(spread),
+        "no_stack_ns": limit.map(spread),
         "smoltcp_by_ringway": ratio,
         "most_ns": row.most_ns,
         "least_ratio": row.least_ratio,
@@ -194,6 +207,8 @@ fn measure(row: &Row, rounds: usize, units: usize, verdict: &mut Verdict) -> ser
 const RINGWAY: &str = "Ringway";
 const SMOLTCP: &str = "smoltcp";
 const PEER: &str = "peer alone";
+/// What nobody can do without.
+const LIMIT: &str = "no stack";
 /// Ringway without its flight recorder, twice: what that costs, and what the same comes to by chance.
 const SILENT: &str = "no records";
 const SILENT_AGAIN: &str = "the same";
@@ -211,6 +226,7 @@ fn cells(kind: Kind) -> Vec<(&'static str, Cell)> {
             add(RINGWAY, cell(Ringway::new(EchoPorts(sockets as u16), 1), Datagrams::new(sockets)));
             let passes = Some(BURST.div_ceil(sockets));
             add(SMOLTCP, cell(Smoltcp::new(Application::EchoDatagrams, sockets, 0, passes), Datagrams::new(sockets)));
+            add(LIMIT, cell(Bare::new(sockets, 0), Datagrams::new(sockets)));
             add(PEER, cell(Null::new(), Datagrams::new(sockets)));
         }
         Kind::Requests { connections, stamped } => {
@@ -224,11 +240,13 @@ fn cells(kind: Kind) -> Vec<(&'static str, Cell)> {
             if connections <= MOST_SOCKETS {
                 add(SMOLTCP, cell(Smoltcp::new(Application::EchoStreams, connections, 4096, Some(1)), traffic()));
             }
+            add(LIMIT, cell(Bare::new(0, connections), traffic()));
             add(PEER, cell(Null::new(), traffic()));
         }
         Kind::Connects => {
             add(RINGWAY, cell(ringway_echo(1024), Connects::new()));
             add(SMOLTCP, cell(Smoltcp::new(Application::EchoStreams, LISTENING, 4096, None), Connects::new()));
+            add(LIMIT, cell(Bare::new(0, 1024), Connects::new()));
             add(PEER, cell(Null::new(), Connects::new()));
         }
         Kind::Upload(streams) => {

@@ -40,14 +40,14 @@ pub(crate) trait Stack {
 }
 
 /// A clock that goes on with each turn.
-struct Steps(Cell<u64>);
+pub(crate) struct Steps(Cell<u64>);
 
 impl Steps {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Cell::new(START_NS))
     }
 
-    fn step(&self) {
+    pub(crate) fn step(&self) {
         self.0.set(self.0.get() + STEP_NS);
     }
 }

@@ -26,6 +26,7 @@ use crate::tcp::tally::Happening;
 use crate::udp::Received;
 use crate::wire::ethernet::{Ethernet, Mac};
 use crate::wire::extension::Refused;
+use crate::wire::vlan::Vlan;
 use crate::wire::{arp as wire_arp, ethernet, icmpv4, icmpv6, ipv4, reply};
 
 impl<D: Device, S: Service> Engine<D, S> {
@@ -209,22 +210,24 @@ impl<D: Device> Core<D> {
     /// Checks the Ethernet header of a frame; `at` becomes the lane of its tags.
     #[inline(always)]
     pub(super) fn accept_ethernet(&self, at: &mut Lane, bytes: &[u8]) -> Result<Ethernet, Drop> {
-        match packet::accept_ethernet(&self.link_of(*at).interface, bytes) {
-            Err(Drop::VlanUnclaimed) => self.accept_tagged(at, bytes),
-            accepted => accepted,
+        let header = ethernet::parse(bytes)?;
+        match packet::check_ethernet(&self.link_of(*at).interface, &header) {
+            Err(Drop::VlanUnclaimed) => {
+                at.interface = self.tagged_interface(*at, header.vlan).ok_or(Drop::VlanUnclaimed)?;
+                packet::check_ethernet(&self.link_of(*at).interface, &header)?;
+            }
+            checked => checked?,
         }
+        Ok(header)
     }
 
-    /// A frame whose tags are not those of the lane: that of another interface of the NIC, if one has them.
+    /// The interface of a lane's NIC that has these tags, which are not those of the lane.
     #[cold]
     #[inline(never)]
-    fn accept_tagged(&self, at: &mut Lane, bytes: &[u8]) -> Result<Ethernet, Drop> {
-        let vlan = ethernet::parse(bytes)?.vlan;
-        let nic = self.links[at.link()].nic;
-        let same = |link: &Link<D::Frame>| link.nic == nic && link.interface.vlan == vlan;
-        let interface = self.links.iter().position(same).ok_or(Drop::VlanUnclaimed)?;
-        at.interface = interface as u16;
-        packet::accept_ethernet(&self.links[interface].interface, bytes)
+    fn tagged_interface(&self, at: Lane, vlan: Vlan) -> Option<u16> {
+        let nic = self.link_of(at).nic;
+        let place = self.links.iter().position(|link| link.nic == nic && link.interface.vlan == vlan)?;
+        Some(place as u16)
     }
 
     /// The Ethernet header of a packet whose next hop is still to be found.

@@ -51,7 +51,7 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         self.core.remember_hop(at, &received);
         let room = self.core.open_room(at, &mut frame, &received);
-        let mut datagram = Datagram::InFrame(InFrame::new(received.meta, &mut frame.bytes_mut()[room], received.payload_len));
+        let mut datagram = Datagram::InFrame(InFrame::new(&received.meta, &mut frame.bytes_mut()[room], received.payload_len));
         let answer = self.service.datagram(&mut self.core, &mut datagram);
         let written = datagram.written();
         self.core.answer(at, frame, received, answer, written)

@@ -119,6 +119,16 @@ impl Packet {
 #[inline]
 pub fn accept_ethernet(interface: &Interface, bytes: &[u8]) -> Result<Ethernet, Drop> {
     let header = ethernet::parse(bytes)?;
+    check_ethernet(interface, &header)?;
+    Ok(header)
+}
+
+/// Checks an Ethernet header for an interface; the tags last.
+///
+/// # Errors
+/// The first check that failed.
+#[inline(always)]
+pub fn check_ethernet(interface: &Interface, header: &Ethernet) -> Result<(), Drop> {
     if header.target != interface.mac && !header.target.is_group() {
         return Err(Drop::EthernetNotOurs);
     }
@@ -128,7 +138,7 @@ pub fn accept_ethernet(interface: &Interface, bytes: &[u8]) -> Result<Ethernet, 
     if header.vlan != interface.vlan {
         return Err(Drop::VlanUnclaimed);
     }
-    Ok(header)
+    Ok(())
 }
 
 /// Checks a frame of IP of either family, off the path of those that a ring has brought.

@@ -165,7 +165,7 @@ impl Fake {
         frame[..bytes.len()].copy_from_slice(bytes);
         let local = ([10, 0, 0, 1], 40_000).into();
         let meta = Meta { endpoint, local, remote: self.target, to_many: false, interface: 0, ecn: 0 };
-        let mut datagram = Datagram::InFrame(InFrame::new(meta, &mut frame, bytes.len()));
+        let mut datagram = Datagram::InFrame(InFrame::new(&meta, &mut frame, bytes.len()));
         match service.datagram(self, &mut datagram) {
             Answer::Ignore => {}
             Answer::Reply { len } => {

@@ -38,7 +38,7 @@ impl Datagram<'_> {
     /// Source, destination, endpoint.
     pub const fn meta(&self) -> &Meta {
         match self {
-            Self::InFrame(datagram) => &datagram.meta,
+            Self::InFrame(datagram) => datagram.meta,
             Self::Assembled(datagram) => &datagram.meta,
         }
     }
@@ -75,7 +75,7 @@ impl Datagram<'_> {
 /// A datagram in the frame it was received in.
 #[derive(Debug)]
 pub struct InFrame<'a> {
-    meta: Meta,
+    meta: &'a Meta,
     room: &'a mut [u8],
     len: usize,
     written: bool,
@@ -83,7 +83,7 @@ pub struct InFrame<'a> {
 
 impl<'a> InFrame<'a> {
     /// A datagram whose payload is the first `len` bytes of `room`; a `len` beyond it is cut.
-    pub const fn new(meta: Meta, room: &'a mut [u8], len: usize) -> Self {
+    pub const fn new(meta: &'a Meta, room: &'a mut [u8], len: usize) -> Self {
         let len = if len > room.len() { room.len() } else { len };
         Self { meta, room, len, written: false }
     }

@@ -163,7 +163,7 @@ pub(crate) fn datagram_to(
     let local = SocketAddr::new(OURS.parse().unwrap(), 7);
     let meta =
         Meta { endpoint: EndpointId(endpoint), local, remote: remote.parse().unwrap(), to_many: false, interface: 0, ecn: 0 };
-    let answer = service.datagram(cx, &mut Datagram::InFrame(InFrame::new(meta, &mut room, payload.len())));
+    let answer = service.datagram(cx, &mut Datagram::InFrame(InFrame::new(&meta, &mut room, payload.len())));
     (answer, room)
 }
 

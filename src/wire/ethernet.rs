@@ -65,22 +65,22 @@ impl Ethernet {
 ///
 /// # Errors
 /// [`Drop::EthernetTruncated`]: fewer than 14 bytes, and 4 more for each tag.
-#[inline]
+#[inline(always)]
 pub fn parse(bytes: &[u8]) -> Result<Ethernet, Drop> {
     let (raw, rest) = Raw::ref_from_prefix(bytes).map_err(|_| Drop::EthernetTruncated)?;
-    let ethertype = raw.ethertype.get();
-    let header = Ethernet { target: Mac(raw.target), source: Mac(raw.source), vlan: Vlan::NONE, ethertype };
-    if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_SERVICE_VLAN {
-        return parse_tags(header, rest);
-    }
-    Ok(header)
+    let first = raw.ethertype.get();
+    // The header is put together here, of values: one that another function has seen lies in memory, written in small pieces and read in larger ones,
+    // for which the processor waits.
+    let (vlan, ethertype) =
+        if first == ETHERTYPE_VLAN || first == ETHERTYPE_SERVICE_VLAN { parse_tags(first, rest)? } else { (Vlan::NONE, first) };
+    Ok(Ethernet { target: Mac(raw.target), source: Mac(raw.source), vlan, ethertype })
 }
 
-/// Reads the one or two tags behind a header whose EtherType announces the first.
+/// Reads the one or two tags behind a header whose EtherType, `first`, announces the first; returns what lies behind them, too.
 #[cold]
-fn parse_tags(header: Ethernet, rest: &[u8]) -> Result<Ethernet, Drop> {
-    let mut ethertype = header.ethertype;
-    let mut rest = rest;
+#[inline(never)]
+fn parse_tags(first: u16, rest: &[u8]) -> Result<(Vlan, u16), Drop> {
+    let (mut ethertype, mut rest) = (first, rest);
     let mut next = || {
         let Some(kind) = TagKind::of_ethertype(ethertype) else { return Ok(None) };
         let (tag, behind) = RawTag::ref_from_prefix(rest).map_err(|_| Drop::EthernetTruncated)?;
@@ -92,7 +92,7 @@ fn parse_tags(header: Ethernet, rest: &[u8]) -> Result<Ethernet, Drop> {
         (Some(only), None) => Vlan::tagged(only),
         (None, _) => Vlan::NONE,
     };
-    Ok(Ethernet { vlan, ethertype, ..header })
+    Ok((vlan, ethertype))
 }
 
 /// Writes the header to the begin of `bytes` and returns its length; 0, and nothing written, when it does not fit. Tags are written with priority 0.
