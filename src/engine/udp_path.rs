@@ -35,22 +35,24 @@ impl<D: Device, S: Service> Engine<D, S> {
         }
         let place = at.interface;
         let groups = &self.core.link_of(at).interface.groups;
-        let received = match Received::check(frame.bytes(), &packet, &self.core.endpoints, place, groups) {
+        // Used where it was made: moved, it would be read in larger pieces than it was written in, for which the processor waits.
+        let checked = Received::check(frame.bytes(), &packet, &self.core.endpoints, place, groups);
+        let received = match &checked {
             Ok(received) => received,
             Err(Drop::ChecksumUnfilled) => {
                 self.core.report_unfilled(at);
                 return Verdict::Drop(frame, Drop::ChecksumUnfilled);
             }
             // For everybody but its peer the port of a connected endpoint is as good as closed.
-            Err(why @ (Drop::UdpPortClosed | Drop::UdpNotConnected)) => return self.core.port_closed(at, frame, packet, why),
-            Err(why) => return Verdict::Drop(frame, why),
+            Err(why @ (Drop::UdpPortClosed | Drop::UdpNotConnected)) => return self.core.port_closed(at, frame, &packet, *why),
+            Err(why) => return Verdict::Drop(frame, *why),
         };
         self.core.counters.udp_received += 1;
         if self.core.recorder.records_udp() {
             self.core.record_datagram(at, frame.bytes(), false);
         }
-        self.core.remember_hop(at, &received);
-        let room = self.core.open_room(at, &mut frame, &received);
+        self.core.remember_hop(at, received);
+        let room = self.core.open_room(at, &mut frame, received);
         let mut datagram = Datagram::InFrame(InFrame::new(&received.meta, &mut frame.bytes_mut()[room], received.payload_len));
         let answer = self.service.datagram(&mut self.core, &mut datagram);
         let written = datagram.written();
@@ -107,11 +109,11 @@ impl<D: Device, S: Service> Engine<D, S> {
 
 impl<D: Device> Core<D> {
     #[cold]
-    fn port_closed(&mut self, at: Lane, frame: D::Frame, packet: Packet, why: Drop) -> Verdict<D::Frame> {
-        if let Some(to) = self.udp_elsewhere(&packet, frame.bytes()) {
+    fn port_closed(&mut self, at: Lane, frame: D::Frame, packet: &Packet, why: Drop) -> Verdict<D::Frame> {
+        if let Some(to) = self.udp_elsewhere(packet, frame.bytes()) {
             return self.hand_over(at, frame, to, false, None);
         }
-        self.complain(at, frame.bytes(), &packet, Complaint::Port);
+        self.complain(at, frame.bytes(), packet, Complaint::Port);
         Verdict::Drop(frame, why)
     }
 
@@ -175,7 +177,7 @@ impl<D: Device> Core<D> {
 
     /// Carries out what the service made of a datagram.
     #[inline(always)]
-    fn answer(&mut self, at: Lane, mut frame: D::Frame, received: Received, answer: Answer, written: bool) -> Verdict<D::Frame> {
+    fn answer(&mut self, at: Lane, mut frame: D::Frame, received: &Received, answer: Answer, written: bool) -> Verdict<D::Frame> {
         match answer {
             Answer::Ignore => {
                 self.counters.udp_consumed += 1;
@@ -197,17 +199,17 @@ impl<D: Device> Core<D> {
                 }
             }
             Answer::Reply { len } => {
-                let link = self.back_to_sender(at, &received);
-                match self.rebuild(at, frame, &received, len, received.meta.remote, link) {
-                    Verdict::Drop(frame, Drop::UdpSendFull) => self.answer_in_parts(at, frame, &received, len, link),
+                let link = self.back_to_sender(at, received);
+                match self.rebuild(at, frame, received, len, received.meta.remote, link) {
+                    Verdict::Drop(frame, Drop::UdpSendFull) => self.answer_in_parts(at, frame, received, len, link),
                     verdict => verdict,
                 }
             }
-            Answer::Forward { len, to } => match self.rebuild(at, frame, &received, len, to, self.unresolved(at)) {
+            Answer::Forward { len, to } => match self.rebuild(at, frame, received, len, to, self.unresolved(at)) {
                 Verdict::Tx(frame) => self.resolve(at, frame, to.ip()),
                 refused => refused,
             },
-            Answer::Keep { token } => self.keep(at, frame, received, token),
+            Answer::Keep { token } => self.keep(at, frame, *received, token),
         }
     }
 
