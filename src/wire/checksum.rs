@@ -163,9 +163,9 @@ fn sum_blocks(blocks: &[[u8; LANES * 8]]) -> u64 {
     low + high
 }
 
-/// Adds with the carry brought around, so that a running sum cannot overflow.
+/// Adds to a running sum with the carry brought around, so that it cannot overflow.
 #[inline]
-const fn add(a: u64, b: u64) -> u64 {
+pub(crate) const fn add(a: u64, b: u64) -> u64 {
     let (sum, carry) = a.overflowing_add(b);
     sum + carry as u64
 }

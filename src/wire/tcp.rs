@@ -260,25 +260,31 @@ pub fn header_len(options: &Options) -> usize {
 pub fn emit(bytes: &mut [u8], header: &Header, payload_len: usize, pseudo: &PseudoHeader) -> usize {
     let header_len = header_len(&header.options);
     let Some(segment) = header_len.checked_add(payload_len).and_then(|len| bytes.get_mut(..len)) else { return 0 };
-    let Ok((raw, rest)) = Raw::mut_from_prefix(segment) else { return 0 };
+    let (total, ack) = (segment.len(), if header.flags.contains(Flags::ACK) { header.ack.0 } else { 0 });
+    let Some((front, payload)) = segment.split_at_mut_checked(header_len) else { return 0 };
+    let Ok((raw, rest)) = Raw::mut_from_prefix(front) else { return 0 };
+    let offset = (header_len as u8 / 4) << 4;
+    // The header is summed as it is written, of values: read again at once, by larger words than it is written by, it would have the processor wait.
+    let mut sum = pseudo.sum(total);
+    let mut add = |upper: u16, lower: u16| sum = checksum::add(sum, u64::from(upper) << 16 | u64::from(lower));
+    add(header.source_port, header.target_port);
+    add((header.seq.0 >> 16) as u16, header.seq.0 as u16);
+    add((ack >> 16) as u16, ack as u16);
+    add(u16::from_be_bytes([offset, header.flags.0]), header.window);
+    add(0, header.urgent);
+    let options = if header_len > HEADER_LEN { options::emit(rest, &header.options) } else { 0 };
+    let sum = checksum::sum(payload, checksum::add(sum, options));
     *raw = Raw {
         source_port: header.source_port.into(),
         target_port: header.target_port.into(),
         seq: header.seq.0.into(),
-        ack: if header.flags.contains(Flags::ACK) { header.ack.0.into() } else { 0.into() },
-        offset: (header_len as u8 / 4) << 4,
+        ack: ack.into(),
+        offset,
         flags: header.flags.0,
         window: header.window.into(),
-        checksum: 0.into(),
+        checksum: (!checksum::fold(sum)).into(),
         urgent: header.urgent.into(),
     };
-    if header_len > HEADER_LEN {
-        options::emit(rest, &header.options);
-    }
-    let sum = !checksum::fold(checksum::sum(segment, pseudo.sum(segment.len())));
-    if let Ok((raw, _)) = Raw::mut_from_prefix(segment) {
-        raw.checksum = sum.into();
-    }
     header_len
 }
 

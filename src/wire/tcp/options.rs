@@ -5,6 +5,7 @@
 
 use super::{Options, SackBlock};
 use crate::tcp::seq::SeqNum;
+use crate::wire::checksum;
 
 const END: u8 = 0;
 const NOP: u8 = 1;
@@ -22,16 +23,23 @@ pub(super) const MAX_LEN: usize = 40;
 
 /// Reads the options. Kinds that are not known are skipped, and so are known ones of a wrong length; of a kind that comes twice the last
 /// one counts.
-#[inline]
+#[inline(always)]
 pub(super) fn parse(bytes: &[u8]) -> Options {
     // What nearly every segment of an established connection carries: NOP, NOP, timestamps (RFC 7323 appendix A).
     if let &[NOP, NOP, TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = bytes {
         let timestamps = Some((u32::from_be_bytes([v0, v1, v2, v3]), u32::from_be_bytes([e0, e1, e2, e3])));
         return Options { timestamps, ..Options::default() };
     }
-    if bytes.is_empty() { Options::default() } else { parse_any(bytes) }
+    if bytes.is_empty() {
+        return Options::default();
+    }
+    // Taken apart, so that the usual ones are values: what another function writes lies in memory, and so would they, written piece by piece and read in
+    // larger ones, for which the processor waits.
+    let Options { mss, window_scale, sack_permitted, timestamps, user_timeout, sack, sack_count } = parse_any(bytes);
+    Options { mss, window_scale, sack_permitted, timestamps, user_timeout, sack, sack_count }
 }
 
+#[inline(never)]
 pub(super) fn parse_any(mut bytes: &[u8]) -> Options {
     let mut options = Options::default();
     while let Some((&kind, rest)) = bytes.split_first() {
@@ -100,19 +108,20 @@ pub(super) fn len(options: &Options) -> usize {
     before + if blocks == 0 { 0 } else { 4 + 8 * blocks }
 }
 
-/// Writes the options to the begin of `bytes` and returns how many bytes they take; 0, and nothing written, when they do not fit.
+/// Writes the options to the begin of `bytes`, and returns what they add to a running checksum; nothing is written, and 0 returned, when they do not fit.
 #[inline]
 //= rfc9293#3.1
 //# All TCP Options except End of Option List Option (EOL) and No-Operation (NOP) MUST have length fields, including all future
 //# options (MUST-68)
-pub(super) fn emit(bytes: &mut [u8], options: &Options) -> usize {
+pub(super) fn emit(bytes: &mut [u8], options: &Options) -> u64 {
     let len = len(options);
     // Timestamps alone, as on nearly every segment (RFC 7323 appendix A); with SACK-permitted they are as long.
     if let (TIMESTAMPS_ALONE, false, Some((value, echo))) = (len, options.sack_permitted, options.timestamps)
         && let Some([kind, tsval, tsecr]) = bytes.as_chunks_mut::<4>().0.first_chunk_mut::<3>()
     {
-        (*kind, *tsval, *tsecr) = ([NOP, NOP, TIMESTAMPS, 10], value.to_be_bytes(), echo.to_be_bytes());
-        return len;
+        let begin = [NOP, NOP, TIMESTAMPS, 10];
+        (*kind, *tsval, *tsecr) = (begin, value.to_be_bytes(), echo.to_be_bytes());
+        return u64::from(u32::from_be_bytes(begin)) + u64::from(value) + u64::from(echo);
     }
     let Some(bytes) = bytes.get_mut(..len) else { return 0 };
     let mut words = bytes.as_chunks_mut::<4>().0.iter_mut();
@@ -149,7 +158,7 @@ pub(super) fn emit(bytes: &mut [u8], options: &Options) -> usize {
             put(block.right.0.to_be_bytes());
         }
     }
-    bytes.len()
+    checksum::sum(bytes, 0)
 }
 
 #[inline]
