@@ -4,7 +4,8 @@
 //!
 //! Without rows it measures all of them. A unit is a datagram or request and its answer, a whole connection, or a full segment. Of both stacks the same
 //! end is counted, the peer that builds the segments and counts the answers included; what that takes alone stands beside it, and nothing is
-//! subtracted. Where an answer is due, so does what nobody can do without ("no stack"): sums, a lookup, and an answer in the frame that came. Answers are checked byte for byte before they are timed. Figures are CPU time of the thread, medians of interleaved rounds.
+//! subtracted. Where an answer is due, so does what nobody can do without ("no stack"): sums, a lookup, and an answer in the frame that came.
+//! Answers are checked byte for byte before they are timed. Figures are CPU time of the thread, medians of interleaved rounds.
 
 #[path = "memory/bare.rs"]
 mod bare;

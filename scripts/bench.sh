@@ -16,8 +16,9 @@
 #   FILTER    only operations whose names match this regular expression: 'wire/parse', 'serial'
 #
 #   memory    times whole paths of the engine over a device in memory, and of smoltcp over the same one by turns: UDP echo, TCP
-#             requests among 1 to 1,048,576 connections, connects, full segments either way. Answers are checked first; what the
-#             peer takes alone is printed beside. Five minutes after the build; wants a quiet machine. A missed target fails nothing
+#             requests among 1 to 1,048,576 connections, connects, full segments either way. Answers are checked first; beside stands
+#             what the peer takes alone, and "no stack": the sums, the lookup and an answer in the frame that came, which nobody can
+#             do without. Five minutes after the build; wants a quiet machine. A missed target fails nothing
 #   --json    also writes the figures to a file
 #   ROW       only rows of these names: 'udp-64', 'tcp-100k'; a wrong one is answered with all there are
 #
