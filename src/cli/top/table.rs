@@ -52,7 +52,7 @@ pub(super) const CORES: [Column; 14] = [
     number("udp/s", 5, 8),
     number("drop/s", 6, 9),
     number("new/s", 5, 10),
-    number("again/s", 7, 11),
+    number("retr/s", 7, 11),
     number("conns", 6, 12),
     number("at rest", 7, 13),
 ];
@@ -102,7 +102,7 @@ pub(super) const FLOWS: [Column; 11] = [
     number("inB/s", 6, 1).by(Key::In),
     number("outB/s", 7, 2).by(Key::Out),
     number("rtt", 7, 5).by(Key::Rtt),
-    number("again", 6, 6).by(Key::Again),
+    number("retr", 6, 6).by(Key::Retransmitted),
     number("queue", 6, 7).by(Key::Queue),
     number("cwnd", 6, 9),
     number("age", 6, 10).by(Key::Age),

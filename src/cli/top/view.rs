@@ -270,7 +270,7 @@ Keys
 Words
   busy    turns of the loop that found work     cpu  share of a core's time
   in, out bytes that came in order, that the peer acknowledged
-  again   segments sent again    queue bytes unread or unacknowledged
+  retr    segments sent again    queue bytes unread or unacknowledged
   times   of the interval, bounds of buckets; srtt of the flows below, exact
   at rest nothing goes over it: it is counted, not listed";
 const KEYS: &str = "q quit  ? help  Tab view  s sort  r reverse  / filter  Enter ladder  p pause";
